@@ -1,0 +1,3 @@
+//! The node.
+mod store;
+pub use store::*;

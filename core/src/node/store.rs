@@ -1,0 +1,94 @@
+//! What a node asks its store to keep.
+//!
+//! The core names records, the driver keeps them. A [`Batch`] is atomic, and batches are applied
+//! in the order of their ids. What depends on a batch leaves the node only after
+//! [`Node::handle_stored`](super::Node::handle_stored) said that it is safe.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A write, numbered from 1 within one run of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WriteId(pub u64);
+
+/// A read, numbered from 1 within one run of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LoadId(pub u64);
+
+/// A group of records with one kind of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Table {
+    /// Peers by machine id: their addresses and what became of them.
+    Peers,
+    /// Agents by agent id: the newest binding of each that this node accepted.
+    Agents,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: &[Self] = &[Self::Peers, Self::Agents];
+
+    /// The name of the table in a store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peers => "peers",
+            Self::Agents => "agents",
+        }
+    }
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The table.
+    pub table: Table,
+    /// The key in the table.
+    pub key: Bytes,
+    /// The value, in the record's versioned form.
+    pub value: Bytes,
+}
+
+/// Changes that are applied together or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The id to report back.
+    pub id: WriteId,
+    /// Records to set.
+    pub puts: Vec<Record>,
+    /// Records to remove, by table and key.
+    pub deletes: Vec<(Table, Bytes)>,
+}
+
+/// A read of one record, or of a range of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// The id to report back.
+    pub id: LoadId,
+    /// The table.
+    pub table: Table,
+    /// The key in the table.
+    pub key: Bytes,
+    /// The bytes of the value that are wanted.
+    pub range: std::ops::Range<u64>,
+}
+
+/// Everything that a node kept before it stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The records of all tables.
+    pub records: Vec<Record>,
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("no space left in the store")]
+    Full,
+    /// The record does not exist.
+    #[error("no such record")]
+    Missing,
+    /// Anything else.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}

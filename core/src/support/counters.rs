@@ -1,0 +1,74 @@
+//! Counts of what a node did and of what it refused, by reason.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident => $label:literal,)+) => {
+        /// One thing that a node counts. Everything that is dropped or refused has its reason here.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Counter { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Counter {
+            /// Every counter, in the order in which they are shown.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The name that users see, in snake case.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams that arrived.
+    DatagramsReceived => "datagrams_received",
+    /// Datagrams that are neither QUIC nor a path probe of a known session.
+    DatagramsMalformed => "datagrams_malformed",
+    /// Datagrams for no connection of this node.
+    DatagramsUnknown => "datagrams_unknown",
+    /// Handshakes started by strangers and let in.
+    HandshakesAccepted => "handshakes_accepted",
+    /// Handshakes answered with Retry because too many are under way.
+    HandshakesRetried => "handshakes_retried",
+    /// Handshakes dropped because a node-wide limit was reached.
+    HandshakesOverLimit => "handshakes_over_limit",
+    /// Handshakes dropped because their source started too many.
+    HandshakesOverSourceLimit => "handshakes_over_source_limit",
+    /// Handshakes that failed: wrong key, bad signature, or not finished in time.
+    HandshakesFailed => "handshakes_failed",
+}
+
+/// The counts of one node since it started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    values: Vec<u64>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { values: vec![0; Counter::ALL.len()] }
+    }
+}
+
+impl Counters {
+    /// Adds to a count. It stops at the largest number that it can hold.
+    pub fn add(&mut self, counter: Counter, amount: u64) {
+        if let Some(value) = self.values.get_mut(counter as usize) {
+            *value = value.saturating_add(amount);
+        }
+    }
+
+    /// Returns a count.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Returns every count that is not zero, with its name.
+    pub fn non_zero(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Counter::ALL
+            .iter()
+            .map(|&counter| (counter.label(), self.get(counter)))
+            .filter(|&(_, value)| value > 0)
+    }
+}

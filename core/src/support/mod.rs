@@ -1,0 +1,17 @@
+//! What every module of the core is made of: the context that a module acts through, the outbox
+//! that collects what it wants, one seeded generator per module, bounded collections and counters.
+//!
+//! Nothing in here knows a protocol, and nothing in here reads a clock, a socket, a file or the
+//! operating system's randomness.
+
+pub mod bounded;
+pub mod context;
+pub mod counters;
+pub mod rng;
+pub mod token_bucket;
+
+pub use bounded::BoundedMap;
+pub use context::{Context, Outbox};
+pub use counters::{Counter, Counters};
+pub use rng::Rng;
+pub use token_bucket::TokenBucket;

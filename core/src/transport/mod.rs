@@ -1,0 +1,5 @@
+//! QUIC endpoint and connections.
+
+mod datagram;
+
+pub use datagram::{Datagram, Ecn, Transmit};
