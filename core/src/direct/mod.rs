@@ -1,0 +1,3 @@
+//! Direct messages (placeholder).
+mod error;
+pub use error::{DirectError, PAYLOAD_MAX, RefuseReason};

@@ -1,0 +1,39 @@
+//! How links behave.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How links behave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkConfig {
+    /// How often an idle link is kept alive. The default holds NAT mappings open.
+    pub keep_alive: Duration,
+    /// After how long without a sign of life a link is down.
+    pub idle_timeout: Duration,
+    /// The shortest pause before a kept peer is dialled again; it doubles each time.
+    pub redial_pause_min: Duration,
+    /// The longest pause before a kept peer is dialled again.
+    pub redial_pause_max: Duration,
+    /// How long a dial may take before it has failed.
+    pub dial_timeout: Duration,
+    /// How many handshakes of strangers may be under way before newcomers must prove their
+    /// address with a Retry first.
+    pub retry_threshold: usize,
+    /// Whether to find out the largest datagram that a path carries.
+    pub discover_mtu: bool,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(45),
+            redial_pause_min: Duration::from_millis(500),
+            redial_pause_max: Duration::from_secs(60),
+            dial_timeout: Duration::from_secs(10),
+            retry_threshold: 64,
+            discover_mtu: true,
+        }
+    }
+}

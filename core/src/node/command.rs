@@ -1,0 +1,250 @@
+//! Commands, their typed requests and their typed replies.
+//!
+//! A [`Command`] is a request with an id. It is either refused at once with a [`CommandError`],
+//! which changes nothing, or answered by exactly one [`Event::Reply`](super::Event::Reply) that
+//! carries its id. Each request is a type of its own that knows the type of its reply, see
+//! [`TypedRequest`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{AgentId, MachineId};
+use crate::link::ConnectError;
+use crate::support::Counters;
+
+use crate::direct::DirectError;
+
+/// The caller's number for a command; it comes back with the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CommandId(pub u64);
+
+/// A request with its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The caller's number, unique among the commands that are not answered yet.
+    pub id: CommandId,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// Everything that an application can ask of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// See [`Connect`].
+    Connect(Connect),
+    /// See [`Disconnect`].
+    Disconnect(Disconnect),
+    /// See [`SendDirect`].
+    SendDirect(SendDirect),
+    /// See [`ChangeNetwork`].
+    ChangeNetwork(ChangeNetwork),
+    /// See [`ListPeers`].
+    ListPeers(ListPeers),
+    /// See [`GetCounters`].
+    GetCounters(GetCounters),
+}
+
+/// The answer to a [`Request`], variant by variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The answer to [`Connect`].
+    Connect(Result<Connected, ConnectError>),
+    /// The answer to [`Disconnect`].
+    Disconnect(Disconnected),
+    /// The answer to [`SendDirect`].
+    SendDirect(Result<DirectAcknowledged, DirectError>),
+    /// The answer to [`ChangeNetwork`].
+    ChangeNetwork(NetworkChanged),
+    /// The answer to [`ListPeers`].
+    ListPeers(Vec<PeerInfo>),
+    /// The answer to [`GetCounters`].
+    GetCounters(Counters),
+}
+
+/// A request that knows the type of its reply.
+pub trait TypedRequest: Into<Request> {
+    /// What the node answers.
+    type Reply;
+
+    /// Takes the answer out of the reply; `None` if the reply is to a request of another type.
+    fn reply(reply: Reply) -> Option<Self::Reply>;
+}
+
+macro_rules! typed_requests {
+    ($($request:ident => $reply:ty,)+) => {
+        $(
+            impl From<$request> for Request {
+                fn from(request: $request) -> Self {
+                    Self::$request(request)
+                }
+            }
+
+            impl TypedRequest for $request {
+                type Reply = $reply;
+
+                fn reply(reply: Reply) -> Option<Self::Reply> {
+                    if let Reply::$request(answer) = reply { Some(answer) } else { None }
+                }
+            }
+        )+
+    };
+}
+
+typed_requests! {
+    Connect => Result<Connected, ConnectError>,
+    Disconnect => Disconnected,
+    SendDirect => Result<DirectAcknowledged, DirectError>,
+    ChangeNetwork => NetworkChanged,
+    ListPeers => Vec<PeerInfo>,
+    GetCounters => Counters,
+}
+
+/// Whom to connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// Whoever answers at this address; with a machine id, only that machine.
+    Address {
+        /// Where to dial.
+        address: SocketAddr,
+        /// The only machine to accept there, if it is known.
+        machine: Option<MachineId>,
+    },
+    /// A machine whose addresses are in the address book.
+    Machine(MachineId),
+    /// An agent whose machine is in the address book.
+    Agent(AgentId),
+}
+
+/// Asks for a link to a peer. Answered when the link is up or when `timeout` is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// The peer.
+    pub target: Target,
+    /// Whether to dial again, with growing pauses, whenever the link is down, until
+    /// [`Disconnect`].
+    pub keep: bool,
+    /// How long to try before the answer is [`ConnectError::Timeout`].
+    pub timeout: Duration,
+}
+
+/// The answer to [`Connect`]: the link is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connected {
+    /// The machine that proved its key.
+    pub machine: MachineId,
+    /// The agents that proved that they live there.
+    pub agents: Vec<AgentId>,
+    /// Where the machine is reached.
+    pub address: SocketAddr,
+    /// Whether the link was up already.
+    pub already: bool,
+}
+
+/// Asks to close the link to a machine and not to keep it any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disconnect {
+    /// The machine.
+    pub machine: MachineId,
+}
+
+/// The answer to [`Disconnect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disconnected {
+    /// Whether there was a link.
+    pub existed: bool,
+}
+
+/// Sends a message to an agent. Answered when the agent's node acknowledged or refused it, or
+/// when it failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendDirect {
+    /// The agent.
+    pub recipient: AgentId,
+    /// The message, at most [`PAYLOAD_MAX`](crate::direct::PAYLOAD_MAX) bytes.
+    pub payload: Bytes,
+    /// How long to try before the answer is [`DirectError::Timeout`].
+    pub timeout: Duration,
+}
+
+/// The recipient's node has taken the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectAcknowledged {
+    /// From the command to the acknowledgement.
+    pub elapsed: Duration,
+}
+
+/// Tells the node which sockets it has, after they changed.
+///
+/// The links whose socket is gone move to a new one; the others stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeNetwork {
+    /// The local address of each socket, the preferred first.
+    pub sockets: Vec<SocketAddr>,
+}
+
+/// The answer to [`ChangeNetwork`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkChanged {
+    /// How many links began to move.
+    pub moving: usize,
+}
+
+/// Asks for the peers that have a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPeers;
+
+/// A peer with a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// The machine.
+    pub machine: MachineId,
+    /// The agents that proved that they live there.
+    pub agents: Vec<AgentId>,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// The smoothed round-trip time.
+    pub round_trip: Duration,
+    /// How long ago the link came up.
+    pub connected_for: Duration,
+}
+
+/// Asks for the node's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetCounters;
+
+/// The caller's mistake. The command changed nothing and gets no reply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum CommandError {
+    /// The node halted, see [`Event::Halted`](super::Event::Halted).
+    #[error("the node has halted")]
+    Halted,
+    /// The payload is larger than a message can be.
+    #[error("the payload has {size} bytes, more than {size_max}")]
+    TooLarge {
+        /// The size of the payload.
+        size: usize,
+        /// The largest size.
+        size_max: usize,
+    },
+    /// Too many messages wait for this recipient, or for all together: wait for replies.
+    #[error("too many messages wait for an answer: send more when some are answered")]
+    QueueFull,
+    /// Too many connection attempts are under way.
+    #[error("too many connection attempts are under way")]
+    TooManyConnects,
+    /// No socket of the node has the address family of the target.
+    #[error("no socket can reach {address}")]
+    NoSocket {
+        /// The target.
+        address: SocketAddr,
+    },
+    /// The target cannot be dialled: its port is zero or its address is not a host's.
+    #[error("{address} is not an address that can be dialled")]
+    InvalidAddress {
+        /// The target.
+        address: SocketAddr,
+    },
+}
