@@ -23,7 +23,7 @@ pub const PEER_STREAMS_MAX: u32 = 4;
 pub const STREAM_WINDOW: u32 = 1 << 20;
 
 /// How many handshakes of strangers wait to be decided on. Each is decided at once.
-pub const INCOMING_MAX: usize = 16;
+pub(super) const INCOMING_MAX: usize = 16;
 
 /// The settings of a transport.
 #[derive(Clone, Debug)]
