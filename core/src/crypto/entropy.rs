@@ -6,8 +6,8 @@
 //! a thread-local slot, the static hooks draw from the slot, and the generator returns to its
 //! owner when the scope ends, also by a panic. Entering and leaving moves one pointer each.
 //!
-//! Outside a scope the hooks fail; they never fall back to the operating system. Note that
-//! `quinn_proto` panics if TLS cannot start a connection, so connecting outside a scope does too.
+//! Outside a scope the hooks fail; they never fall back to the operating system. The QUIC
+//! library panics when TLS cannot start a connection, so connecting outside a scope does too.
 
 use std::cell::RefCell;
 

@@ -6,8 +6,8 @@
 //! * [`aead`]: AES-256-GCM and ChaCha20-Poly1305.
 //! * [`tls`]: the configuration of TLS 1.3 for QUIC; [`entropy`]: where TLS gets its randomness.
 //!
-//! **Two back-ends.** [`reference`] is pure Rust and always compiled. The feature `native-crypto`
-//! adds `native` and selects it. Both implement [`Backend`], and a test proves that they give the
+//! **Two back-ends.** [`mod@reference`] is pure Rust and always compiled. The feature
+//! `native-crypto` adds `native` and selects it. Both implement [`Backend`], and a test proves that they give the
 //! same bytes from the same seeds, so the choice changes speed only.
 //!
 //! **Invariants.** This is the only module that names a cryptographic crate. Nothing in it draws

@@ -28,13 +28,13 @@ impl WallClock {
     }
 
     /// Returns the time since the Unix epoch.
-    pub fn unix_time(&self) -> Duration {
+    pub fn now(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
 
 impl TimeProvider for WallClock {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(self.unix_time()))
+        Some(UnixTime::since_unix_epoch(self.now()))
     }
 }

@@ -44,7 +44,7 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
 
 /// Returns the key that a peer proved to own, given the identity that a connection reports.
 ///
-/// For `quinn_proto` with `rustls` that is a `Vec<CertificateDer<'static>>`, here of one raw key.
+/// QUIC reports a `Vec<CertificateDer<'static>>`, here of one raw key.
 pub fn peer_key(identity: Box<dyn Any>) -> Option<VerifyingKey> {
     match identity.downcast::<Vec<CertificateDer<'static>>>().ok()?.as_slice() {
         [spki] => parse_spki(spki),

@@ -40,15 +40,12 @@ pub(super) fn expected(name: &str) -> Option<Expected> {
 }
 
 fn base32(bytes: &[u8; 32]) -> String {
-    (0..LETTERS)
-        .map(|letter| {
-            let bits = (letter * 5..letter * 5 + 5).map(|bit| match bytes.get(bit / 8) {
-                Some(byte) => usize::from(byte >> (7 - bit % 8) & 1),
-                None => 0,
-            });
-            char::from(ALPHABET[bits.fold(0, |value, bit| value << 1 | bit)])
-        })
-        .collect()
+    let bit = |place: usize| bytes.get(place / 8).map_or(0, |byte| byte >> (7 - place % 8) & 1);
+    let letter = |index: usize| {
+        let value = (0..5).fold(0, |value, offset| value << 1 | bit(index * 5 + offset));
+        char::from(ALPHABET[usize::from(value)])
+    };
+    (0..LETTERS).map(letter).collect()
 }
 
 fn parse_base32(text: &str) -> Option<[u8; 32]> {
@@ -56,11 +53,11 @@ fn parse_base32(text: &str) -> Option<[u8; 32]> {
         return None;
     }
     let mut bytes = [0_u8; 32];
-    for (letter, byte) in text.bytes().enumerate() {
-        let value = ALPHABET.iter().position(|&known| known == byte)?;
-        for bit in 0..5 {
-            if value >> (4 - bit) & 1 == 1 {
-                let place = letter * 5 + bit;
+    for (index, letter) in text.bytes().enumerate() {
+        let value = ALPHABET.iter().position(|&known| known == letter)?;
+        for offset in 0..5 {
+            if value >> (4 - offset) & 1 == 1 {
+                let place = index * 5 + offset;
                 // The four bits beyond the last byte must be zero: one id has one name.
                 *bytes.get_mut(place / 8)? |= 0x80 >> (place % 8);
             }
@@ -91,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_encoding_is_base32() {
-        // The first ten bytes are those of "foobarfoob"; RFC 4648 §10 gives "foobar" and "foob".
+        // RFC 4648 §10.
         let mut id = [0; 32];
         id[..5].copy_from_slice(b"fooba");
         assert!(server_name(Some(&id)).starts_with("mzxw6ytb"));
