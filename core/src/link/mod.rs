@@ -244,6 +244,7 @@ impl State {
             key: identity.machine_key.signing_key(),
             secret: &secret,
             clock: &identity.clock,
+            key_exchange: config.key_exchange,
         };
         let transport = Transport::new(&settings, &tls, rng.fork("transport"));
         let binding = own_binding(&identity, unix_time, &mut rng);

@@ -92,8 +92,7 @@ impl Node {
     ) -> Result<Self, StartError> {
         config.check()?;
         let root = Rng::from_seed(seed);
-        let wall_clock = WallClock::default();
-        wall_clock.set(unix_time);
+        let wall_clock = WallClock::new(unix_time);
         let machine = config.machine_key.id();
         let agent = config.agent_key.id();
         let identity = LinkIdentity {
