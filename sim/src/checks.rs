@@ -17,11 +17,13 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use x0x_core::crypto::hash::siphash;
 use x0x_core::direct::DirectError;
 use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::node::{CommandId, Event, Reply, Request};
 
+mod conversation;
+
+use self::conversation::{Conversation, message_key};
 use crate::NodeId;
 
 /// How much later than its timeout a command may be answered.
@@ -115,22 +117,6 @@ struct Outstanding {
     timeout: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Message {
-    run: u32,
-    sent_at: Duration,
-    delivered: bool,
-    refused: bool,
-}
-
-/// All messages from one node to another.
-#[derive(Debug, Default)]
-struct Conversation {
-    messages: Vec<Message>,
-    by_key: BTreeMap<u64, Vec<usize>>,
-    last_delivered: Option<usize>,
-}
-
 /// The checks of one world.
 #[derive(Debug)]
 pub(crate) struct Checks {
@@ -217,10 +203,7 @@ impl Checks {
             self.tally.sends += 1;
             if let Some(recipient) = recipient {
                 let talk = self.conversations.entry((node, *recipient)).or_default();
-                *index = talk.messages.len();
-                talk.by_key.entry(*key).or_default().push(*index);
-                let message = Message { run, sent_at: now, delivered: false, refused: false };
-                talk.messages.push(message);
+                *index = talk.sent(*key, run, now);
             }
         }
         self.outstanding.insert(id, Outstanding { node, kind, issued_at: now, timeout });
@@ -329,7 +312,7 @@ impl Checks {
         error: Option<DirectError>,
     ) -> Result<(), String> {
         let talk = ends.and_then(|ends| self.conversations.get_mut(&ends));
-        let message = talk.and_then(|talk| talk.messages.get_mut(index));
+        let message = talk.and_then(|talk| talk.message(index));
         let delivered = message.as_ref().is_some_and(|message| message.delivered);
         match error {
             None => {
@@ -375,30 +358,6 @@ impl Checks {
         self.tally.delivered_after.push(now.saturating_sub(message.sent_at));
         Ok(())
     }
-}
-
-impl Conversation {
-    /// Finds the message with this key that is due next and marks it.
-    fn deliver(&mut self, key: u64) -> Result<Message, &'static str> {
-        let indices = self.by_key.get(&key).ok_or("that was never sent")?;
-        let last = self.last_delivered;
-        let in_order = |&index: &usize| {
-            last.is_none_or(|last| {
-                last < index || self.messages[last].run != self.messages[index].run
-            })
-        };
-        let undelivered = || indices.iter().copied().filter(|&i| !self.messages[i].delivered);
-        undelivered().next().ok_or("delivered twice")?;
-        let index = undelivered().find(in_order).ok_or("out of order")?;
-        self.last_delivered = Some(index);
-        let message = &mut self.messages[index];
-        message.delivered = true;
-        if message.refused { Err("that was refused or not sent") } else { Ok(*message) }
-    }
-}
-
-fn message_key(payload: &[u8]) -> u64 {
-    siphash(b"x0x-sim messages", payload)
 }
 
 #[cfg(test)]
