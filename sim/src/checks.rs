@@ -27,7 +27,7 @@ use self::conversation::{Conversation, message_key};
 use crate::NodeId;
 
 /// How much later than its timeout a command may be answered.
-const REPLY_SLACK: Duration = Duration::from_secs(2);
+pub(crate) const REPLY_SLACK: Duration = Duration::from_secs(2);
 
 /// A rule was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]

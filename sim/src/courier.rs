@@ -179,7 +179,8 @@ impl Courier {
                 self.emit(event);
             }
         } else if kind == ACKNOWLEDGE
-            && let Some(first) = self.waiting.pop_front_if(|first| first.number == count)
+            && self.waiting.front().is_some_and(|first| first.number == count)
+            && let Some(first) = self.waiting.pop_front()
         {
             let elapsed = now - first.began;
             let reply = Reply::SendDirect(Ok(DirectAcknowledged { elapsed }));
