@@ -127,7 +127,12 @@ fn imports_go_down_only() {
             }
             let other = rank(&name);
             let fine = other.is_some_and(|other| other < own);
-            assert!(fine, "{}: crate::{name} is not below {}", source.path.display(), source.module);
+            assert!(
+                fine,
+                "{}: crate::{name} is not below {}",
+                source.path.display(),
+                source.module
+            );
         }
     }
 }

@@ -100,6 +100,8 @@ enum Kind {
     ChangeNetwork,
     ListPeers,
     GetCounters,
+    SetBlocked,
+    ShutDown,
 }
 
 /// What is noted of a request before the node takes it.
@@ -184,6 +186,8 @@ impl Checks {
             Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
             Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
             Request::GetCounters(_) => (Kind::GetCounters, Duration::ZERO),
+            Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
+            Request::ShutDown(_) => (Kind::ShutDown, Duration::ZERO),
         };
         Noted { kind, timeout }
     }
@@ -299,7 +303,9 @@ impl Checks {
             (Kind::Disconnect, Reply::Disconnect(_))
             | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
             | (Kind::ListPeers, Reply::ListPeers(_))
-            | (Kind::GetCounters, Reply::GetCounters(_)) => Ok(()),
+            | (Kind::GetCounters, Reply::GetCounters(_))
+            | (Kind::SetBlocked, Reply::SetBlocked(_))
+            | (Kind::ShutDown, Reply::ShutDown(())) => Ok(()),
             (kind, reply) => Err(format!("the reply to {kind:?} is {reply:?}")),
         }
     }
@@ -352,9 +358,9 @@ impl Checks {
         }
         self.tally.delivered += 1;
         let talk = self.conversations.entry((from, node)).or_default();
-        let message = talk.deliver(message_key(payload)).map_err(|what| {
-            format!("a message of {} bytes from {from} {what}", payload.len())
-        })?;
+        let message = talk
+            .deliver(message_key(payload))
+            .map_err(|what| format!("a message of {} bytes from {from} {what}", payload.len()))?;
         self.tally.delivered_after.push(now.saturating_sub(message.sent_at));
         Ok(())
     }

@@ -11,8 +11,9 @@ use bytes::{Bytes, BytesMut};
 use x0x_core::direct::DirectError;
 use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::node::{
-    Batch, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged, Event, Input,
-    NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table, Target, WriteId,
+    Batch, BlockedSet, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged,
+    Event, Input, NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table,
+    Target, WriteId,
 };
 use x0x_core::support::Counters;
 use x0x_core::transport::Transmit;
@@ -128,6 +129,8 @@ impl Courier {
             }
             Request::ListPeers(_) => Reply::ListPeers(Vec::new()),
             Request::GetCounters(_) => Reply::GetCounters(Counters::default()),
+            Request::SetBlocked(_) => Reply::SetBlocked(BlockedSet),
+            Request::ShutDown(_) => Reply::ShutDown(()),
             Request::Disconnect(_) => return,
         };
         self.emit(Event::Reply { command: id, reply });

@@ -80,7 +80,8 @@ impl State {
                 reader.push(chunk);
             });
             self.take_frames(context, key, index, class);
-            let after = self.connections.get(&key).map_or(before, |c| c.lanes[index].buffered());
+            let lane = self.connections.get(&key).and_then(|c| c.lanes.get(index));
+            let Some(after) = lane.map(InLane::buffered) else { return };
             self.account(context, before, after);
             if end == ReadEnd::Closed {
                 // A class lives as long as the session.
