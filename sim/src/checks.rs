@@ -97,9 +97,11 @@ enum Kind {
     Connect,
     Disconnect,
     SendDirect { recipient: Option<NodeId>, key: u64, index: usize },
+    SetBlocked,
     ChangeNetwork,
     ListPeers,
     GetCounters,
+    ShutDown,
 }
 
 /// What is noted of a request before the node takes it.
@@ -181,9 +183,11 @@ impl Checks {
                 let key = message_key(&send.payload);
                 (Kind::SendDirect { recipient, key, index: 0 }, send.timeout)
             }
+            Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
             Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
             Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
             Request::GetCounters(_) => (Kind::GetCounters, Duration::ZERO),
+            Request::ShutDown(_) => (Kind::ShutDown, Duration::ZERO),
         };
         Noted { kind, timeout }
     }
@@ -297,6 +301,8 @@ impl Checks {
                 self.send_ended(now.saturating_sub(issued_at), ends, index, error)
             }
             (Kind::Disconnect, Reply::Disconnect(_))
+            | (Kind::SetBlocked, Reply::SetBlocked(_))
+            | (Kind::ShutDown, Reply::ShutDown(()))
             | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
             | (Kind::ListPeers, Reply::ListPeers(_))
             | (Kind::GetCounters, Reply::GetCounters(_)) => Ok(()),

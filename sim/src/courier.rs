@@ -128,7 +128,7 @@ impl Courier {
             }
             Request::ListPeers(_) => Reply::ListPeers(Vec::new()),
             Request::GetCounters(_) => Reply::GetCounters(Counters::default()),
-            Request::Disconnect(_) => return,
+            Request::Disconnect(_) | Request::SetBlocked(_) | Request::ShutDown(_) => return,
         };
         self.emit(Event::Reply { command: id, reply });
     }
