@@ -97,10 +97,10 @@ enum Kind {
     Connect,
     Disconnect,
     SendDirect { recipient: Option<NodeId>, key: u64, index: usize },
+    SetBlocked,
     ChangeNetwork,
     ListPeers,
     GetCounters,
-    SetBlocked,
     ShutDown,
 }
 
@@ -183,10 +183,10 @@ impl Checks {
                 let key = message_key(&send.payload);
                 (Kind::SendDirect { recipient, key, index: 0 }, send.timeout)
             }
+            Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
             Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
             Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
             Request::GetCounters(_) => (Kind::GetCounters, Duration::ZERO),
-            Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
             Request::ShutDown(_) => (Kind::ShutDown, Duration::ZERO),
         };
         Noted { kind, timeout }
@@ -301,11 +301,11 @@ impl Checks {
                 self.send_ended(now.saturating_sub(issued_at), ends, index, error)
             }
             (Kind::Disconnect, Reply::Disconnect(_))
+            | (Kind::SetBlocked, Reply::SetBlocked(_))
+            | (Kind::ShutDown, Reply::ShutDown(()))
             | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
             | (Kind::ListPeers, Reply::ListPeers(_))
-            | (Kind::GetCounters, Reply::GetCounters(_))
-            | (Kind::SetBlocked, Reply::SetBlocked(_))
-            | (Kind::ShutDown, Reply::ShutDown(())) => Ok(()),
+            | (Kind::GetCounters, Reply::GetCounters(_)) => Ok(()),
             (kind, reply) => Err(format!("the reply to {kind:?} is {reply:?}")),
         }
     }
@@ -358,9 +358,9 @@ impl Checks {
         }
         self.tally.delivered += 1;
         let talk = self.conversations.entry((from, node)).or_default();
-        let message = talk
-            .deliver(message_key(payload))
-            .map_err(|what| format!("a message of {} bytes from {from} {what}", payload.len()))?;
+        let message = talk.deliver(message_key(payload)).map_err(|what| {
+            format!("a message of {} bytes from {from} {what}", payload.len())
+        })?;
         self.tally.delivered_after.push(now.saturating_sub(message.sent_at));
         Ok(())
     }

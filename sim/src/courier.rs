@@ -11,9 +11,8 @@ use bytes::{Bytes, BytesMut};
 use x0x_core::direct::DirectError;
 use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::node::{
-    Batch, BlockedSet, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged,
-    Event, Input, NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table,
-    Target, WriteId,
+    Batch, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged, Event, Input,
+    NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table, Target, WriteId,
 };
 use x0x_core::support::Counters;
 use x0x_core::transport::Transmit;
@@ -129,9 +128,7 @@ impl Courier {
             }
             Request::ListPeers(_) => Reply::ListPeers(Vec::new()),
             Request::GetCounters(_) => Reply::GetCounters(Counters::default()),
-            Request::SetBlocked(_) => Reply::SetBlocked(BlockedSet),
-            Request::ShutDown(_) => Reply::ShutDown(()),
-            Request::Disconnect(_) => return,
+            Request::Disconnect(_) | Request::SetBlocked(_) | Request::ShutDown(_) => return,
         };
         self.emit(Event::Reply { command: id, reply });
     }

@@ -1,1 +1,137 @@
+//! Tests of the checks with events made by hand: each rule is broken once.
 
+use bytes::Bytes;
+use x0x_core::node::{DirectAcknowledged, ListPeers, SendDirect};
+
+use super::*;
+
+const A: NodeId = NodeId(0);
+const B: NodeId = NodeId(1);
+
+struct Bench {
+    checks: Checks,
+    ids: Vec<(MachineId, AgentId)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut checks = Checks::new(77);
+        let ids: Vec<_> = (0..2_u8).map(|n| (MachineId([n; 32]), AgentId([n; 32]))).collect();
+        for (node, (machine, agent)) in [A, B].into_iter().zip(&ids) {
+            checks.add_node(node, *machine, *agent);
+        }
+        Self { checks, ids }
+    }
+
+    fn send(&mut self, id: u64, run: u32, text: &'static str) {
+        let request = SendDirect {
+            recipient: self.ids[1].1,
+            payload: Bytes::from_static(text.as_bytes()),
+            timeout: Duration::from_secs(1),
+        };
+        let noted = self.checks.note(&request.into());
+        self.checks.accepted(Duration::ZERO, A, run, CommandId(id), noted);
+    }
+
+    fn deliver(&mut self, text: &'static str) {
+        let event = Event::DirectReceived {
+            sender: self.ids[0].1,
+            machine: self.ids[0].0,
+            recipient: self.ids[1].1,
+            payload: Bytes::from_static(text.as_bytes()),
+            received_at: Duration::ZERO,
+        };
+        self.checks.event(Duration::from_secs(1), B, &event, false);
+    }
+
+    fn end(&mut self, id: u64, result: Result<(), DirectError>) {
+        let elapsed = Duration::from_secs(1);
+        let reply = Reply::SendDirect(result.map(|()| DirectAcknowledged { elapsed }));
+        let event = Event::Reply { command: CommandId(id), reply };
+        self.checks.event(elapsed, A, &event, false);
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.checks.failure().map(|failure| failure.what.as_str())
+    }
+}
+
+#[test]
+fn what_is_allowed_passes() {
+    let mut bench = Bench::new();
+    for (id, text) in [(1, "same"), (2, "same"), (3, "late"), (4, "gone")] {
+        bench.send(id, 1, text);
+    }
+    bench.deliver("same");
+    bench.end(1, Ok(()));
+    bench.deliver("same");
+    bench.end(2, Ok(()));
+    bench.end(3, Err(DirectError::Timeout { sent: true }));
+    bench.deliver("late");
+    bench.end(4, Err(DirectError::Timeout { sent: false }));
+    bench.checks.overdue(Duration::from_secs(100));
+    assert_eq!(bench.failure(), None);
+    assert_eq!(bench.checks.tally.delivered, 3);
+}
+
+#[test]
+fn each_rule_about_messages_is_noticed() {
+    type Story = fn(&mut Bench);
+    let stories: [(&str, Story); 8] = [
+        ("never sent", |bench| bench.deliver("x")),
+        ("delivered twice", |bench| {
+            bench.deliver("a");
+            bench.deliver("a");
+        }),
+        ("out of order", |bench| {
+            bench.deliver("b");
+            bench.deliver("a");
+        }),
+        ("acknowledged, not delivered", |bench| bench.end(1, Ok(()))),
+        ("refused or not sent", |bench| {
+            bench.end(1, Err(DirectError::Timeout { sent: false }));
+            bench.deliver("a");
+        }),
+        ("delivered, and ended", |bench| {
+            bench.deliver("a");
+            bench.end(1, Err(DirectError::UnknownRecipient));
+        }),
+        ("second reply", |bench| {
+            bench.end(1, Err(DirectError::RecipientRestarted));
+            bench.end(1, Err(DirectError::RecipientRestarted));
+        }),
+        ("no reply", |bench| bench.checks.overdue(Duration::from_secs(10))),
+    ];
+    for (expected, story) in stories {
+        let mut bench = Bench::new();
+        bench.send(1, 1, "a");
+        bench.send(2, 1, "b");
+        story(&mut bench);
+        let failure = bench.failure().unwrap_or("nothing");
+        assert!(failure.contains(expected), "{expected}: {failure}");
+        assert_eq!(bench.checks.failure().unwrap().seed, 77);
+    }
+}
+
+#[test]
+fn a_crash_ends_commands_and_starts_a_new_order() {
+    let mut bench = Bench::new();
+    bench.send(1, 1, "old");
+    bench.checks.stopped(A);
+    bench.send(2, 3, "new");
+    bench.deliver("new");
+    bench.deliver("old");
+    bench.end(2, Ok(()));
+    bench.checks.overdue(Duration::from_secs(100));
+    assert_eq!(bench.failure(), None);
+    assert_eq!(bench.checks.tally.sends_forgotten, 1);
+}
+
+#[test]
+fn a_reply_of_another_type_is_noticed() {
+    let mut bench = Bench::new();
+    let noted = bench.checks.note(&ListPeers.into());
+    bench.checks.accepted(Duration::ZERO, A, 1, CommandId(1), noted);
+    bench.end(1, Ok(()));
+    assert!(bench.failure().unwrap().contains("the reply to ListPeers"));
+}
