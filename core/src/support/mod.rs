@@ -8,10 +8,15 @@ pub mod bounded;
 pub mod context;
 pub mod counters;
 pub mod rng;
+pub mod timers;
 pub mod token_bucket;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use bounded::BoundedMap;
 pub use context::{Context, Outbox};
 pub use counters::{Counter, Counters};
 pub use rng::Rng;
+pub use timers::Timers;
 pub use token_bucket::TokenBucket;

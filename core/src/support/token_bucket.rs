@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_one_token_per_interval() {
-        let start = Instant::now();
+        let start = crate::support::testing::start();
         let mut bucket = TokenBucket::new(2, Duration::from_secs(1), start);
         let at = |millis| start + Duration::from_millis(millis);
         let taken: Vec<bool> =
