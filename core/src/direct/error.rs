@@ -24,8 +24,8 @@ pub enum DirectError {
         /// Whether the recipient may have the message.
         sent: bool,
     },
-    /// The recipient's node lost its state after the message was sent and before it was
-    /// acknowledged, or another node answers for the recipient: nobody can tell whether the
+    /// The recipient's node may have lost its state after the message was sent and before it was
+    /// acknowledged, or another machine answers for the recipient: nobody can tell whether the
     /// message was delivered.
     #[error("the recipient's node restarted before it acknowledged the message")]
     RecipientRestarted,
@@ -77,45 +77,50 @@ pub enum CheckError {
 }
 
 /// The rule that a peer broke. Its session is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Violation {
-    /// A frame is cut short, has bytes too many, or writes a value in a way that is not allowed.
-    #[error("a frame is malformed")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Violation {
+    /// A frame is cut short, has bytes too many, or writes a value that is not allowed.
     Malformed,
     /// The kind of a frame is unknown.
-    #[error("a frame has an unknown kind")]
     UnknownKind,
-    /// The verdict or the reason in a frame is unknown.
-    #[error("a frame has an unknown verdict")]
+    /// The verdict in a frame is unknown.
     UnknownVerdict,
     /// A channel number is at or above [`CHANNELS_MAX`](super::CHANNELS_MAX).
-    #[error("too many channels")]
     TooManyChannels,
     /// A payload is larger than [`PAYLOAD_MAX`](super::PAYLOAD_MAX).
-    #[error("a payload is too large")]
     PayloadTooLarge,
     /// An `Open` names an agent that the machine did not prove.
-    #[error("a channel was opened for an agent that is not proven")]
     UnknownSender,
     /// An `Open` for a channel whose last `Open` is not answered.
-    #[error("a channel was opened again before the answer")]
     OpenUnanswered,
-    /// An `Open` for a conversation that another channel of the session has.
-    #[error("a conversation was opened on two channels")]
+    /// An `Open` for a conversation that the session has on a channel.
     OpenTwice,
     /// A message on a channel that was never opened.
-    #[error("a message came on a channel that is not open")]
     NotOpen,
-    /// A sequence that is zero or not above all that were taken.
-    #[error("a sequence does not increase")]
+    /// A sequence that is zero or not above all others of the session.
     SequenceNotIncreasing,
-    /// An `Opened` or `Refused` for a channel that waits for none.
-    #[error("an answer came to a question that was not asked")]
+    /// An `Opened` or a verdict for a channel that was not opened.
     NeverAsked,
-    /// A verdict on a message that was never sent.
-    #[error("a verdict came on a message that was never sent")]
+    /// A verdict on a message that was never sent, or a record that began in the future.
     NeverSent,
-    /// An `Opened` with another epoch than the `Opened` before on the same channel.
-    #[error("the epoch of an open channel changed")]
-    EpochChanged,
+}
+
+impl Violation {
+    /// Names the rule in a few words.
+    pub(super) const fn rule(self) -> &'static str {
+        match self {
+            Self::Malformed => "a frame is malformed",
+            Self::UnknownKind => "a frame has an unknown kind",
+            Self::UnknownVerdict => "a frame has an unknown verdict",
+            Self::TooManyChannels => "too many channels",
+            Self::PayloadTooLarge => "a payload is too large",
+            Self::UnknownSender => "a channel was opened for an agent that is not proven",
+            Self::OpenUnanswered => "a channel was opened again before the answer",
+            Self::OpenTwice => "a conversation was opened twice",
+            Self::NotOpen => "a message came on a channel that is not open",
+            Self::SequenceNotIncreasing => "a sequence does not increase",
+            Self::NeverAsked => "an answer came on a channel that was not opened",
+            Self::NeverSent => "a verdict came on a message that was never sent",
+        }
+    }
 }

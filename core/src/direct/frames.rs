@@ -1,8 +1,8 @@
-//! The frames: how each is written, and a decoder that accepts exactly what the encoder makes.
+//! The frames: how each is written, and a decoder that never panics.
 //!
-//! The first byte of a frame is its kind and the second its channel. Numbers named *varint* are
-//! unsigned LEB128 in the shortest form; other numbers are little-endian. Frames that are made
-//! for each message fit a [`Header`] and need no allocation.
+//! The first byte of a frame is its kind; its channel follows. Numbers are variable-length as in
+//! QUIC, except the conversation, which is 8 bytes, big-endian. Frames that are made for each
+//! message fit a [`Header`] and need no allocation.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
@@ -10,15 +10,15 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{CHANNELS_MAX, PAYLOAD_MAX, RUNS_MAX, RefuseReason, Violation};
 use crate::identity::AgentId;
+use crate::wire::varint;
 
 const OPEN: u8 = 1;
 const OPENED: u8 = 2;
-const REFUSED: u8 = 3;
-const MESSAGE: u8 = 4;
-const VERDICT: u8 = 5;
+const MESSAGE: u8 = 3;
+const VERDICT: u8 = 4;
 
-/// The most bytes of a [`Header`]: kind, channel, a varint and a verdict.
-const HEADER_MAX: usize = 13;
+/// The most bytes of a [`Header`]: kind, channel (below 64, thus one byte), a number and a verdict.
+const HEADER_MAX: usize = 3 + varint::SIZE_MAX;
 
 /// The bytes of a frame that go before its payload, kept inline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,13 +48,6 @@ impl Header {
         header
     }
 
-    /// The refusal of a whole channel.
-    pub(super) fn refused(channel: u8, reason: RefuseReason) -> Self {
-        let mut header = Self::of(REFUSED, channel);
-        header.push(Verdict::Refused(reason).code());
-        header
-    }
-
     fn of(kind: u8, channel: u8) -> Self {
         let mut header = Self::default();
         header.push(kind);
@@ -69,8 +62,20 @@ impl Header {
         }
     }
 
+    /// Writes what [`varint::write`] writes, inline.
     fn push_varint(&mut self, value: u64) {
-        for_each_varint_byte(value, |byte| self.push(byte));
+        let form = match value {
+            0..=0x3f => 0_u8,
+            0x40..=0x3fff => 1,
+            0x4000..=0x3fff_ffff => 2,
+            _ => 3,
+        };
+        let unused = varint::SIZE_MAX.saturating_sub(1_usize << form);
+        let [first, rest @ ..] = (value << unused.saturating_mul(8)).to_be_bytes();
+        self.push(first | (form << 6));
+        for &byte in rest.iter().take(rest.len().saturating_sub(unused)) {
+            self.push(byte);
+        }
     }
 }
 
@@ -81,6 +86,8 @@ pub(super) enum Verdict {
     Accepted,
     /// Not delivered.
     Refused(RefuseReason),
+    /// It was taken or refused, and which of the two is forgotten.
+    Forgotten,
 }
 
 impl Verdict {
@@ -90,6 +97,7 @@ impl Verdict {
             Self::Refused(RefuseReason::Blocked) => 1,
             Self::Refused(RefuseReason::NotHere) => 2,
             Self::Refused(RefuseReason::Full) => 3,
+            Self::Forgotten => 4,
         }
     }
 
@@ -99,6 +107,7 @@ impl Verdict {
             1 => Ok(Self::Refused(RefuseReason::Blocked)),
             2 => Ok(Self::Refused(RefuseReason::NotHere)),
             3 => Ok(Self::Refused(RefuseReason::Full)),
+            4 => Ok(Self::Forgotten),
             _ => Err(Violation::UnknownVerdict),
         }
     }
@@ -126,8 +135,8 @@ pub(super) struct Open {
     pub(super) to: AgentId,
     /// The lowest sequence that is not answered yet.
     pub(super) first: u64,
-    /// The epoch under which messages follow at once; `None` if they wait for the answer.
-    pub(super) epoch: Option<u64>,
+    /// How many times the conversation was opened, this time included.
+    pub(super) attempt: u64,
 }
 
 impl Open {
@@ -136,11 +145,11 @@ impl Open {
         let mut frame = BytesMut::with_capacity(64);
         frame.put_u8(OPEN);
         frame.put_u8(self.channel);
-        frame.put_u64_le(self.conversation);
+        frame.put_u64(self.conversation);
         frame.put_u8(self.from);
         frame.put_slice(&self.to.0);
-        for_each_varint_byte(self.first, |byte| frame.put_u8(byte));
-        frame.put_u64_le(self.epoch.unwrap_or(0));
+        varint::write(&mut frame, self.first);
+        varint::write(&mut frame, self.attempt);
         frame.freeze()
     }
 }
@@ -150,25 +159,22 @@ impl Open {
 pub(super) struct Opened {
     /// The channel.
     pub(super) channel: u8,
-    /// The epoch of the recipient's record, not zero.
-    pub(super) epoch: u64,
+    /// The attempt with which the recipient's record began.
+    pub(super) born: u64,
     /// The verdicts, ascending.
     pub(super) runs: Vec<Run>,
 }
 
 impl Opened {
     /// Writes the frame.
-    pub(super) fn encode(channel: u8, epoch: u64, runs: &[Run]) -> Bytes {
+    pub(super) fn encode(channel: u8, born: u64, runs: &[Run]) -> Bytes {
         let mut frame = BytesMut::with_capacity(64);
         frame.put_u8(OPENED);
         frame.put_u8(channel);
-        frame.put_u64_le(epoch);
-        let mut before = 0;
+        varint::write(&mut frame, born);
         for run in runs {
-            let step = run.through.saturating_sub(before);
-            for_each_varint_byte(step, |byte| frame.put_u8(byte));
+            varint::write(&mut frame, run.through);
             frame.put_u8(run.verdict.code());
-            before = run.through;
         }
         frame.freeze()
     }
@@ -181,8 +187,6 @@ pub(super) enum Frame {
     Open(Open),
     /// See [`Opened`].
     Opened(Opened),
-    /// Answers an [`Open`]: nothing on the channel is taken until it is opened again.
-    Refused { channel: u8, reason: RefuseReason },
     /// A message.
     Message { channel: u8, sequence: u64, payload: Bytes },
     /// A verdict on messages of an open channel.
@@ -211,21 +215,12 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Frame, Violation> {
             let open = reader.open()?;
             reader.end(Frame::Open(open))
         }
-        OPENED => {
-            let opened = reader.opened()?;
-            reader.end(Frame::Opened(opened))
-        }
-        REFUSED => {
-            let channel = reader.channel()?;
-            match reader.verdict()? {
-                Verdict::Refused(reason) => reader.end(Frame::Refused { channel, reason }),
-                Verdict::Accepted => Err(Violation::UnknownVerdict),
-            }
-        }
+        OPENED => reader.opened().map(Frame::Opened),
         _ => Err(Violation::UnknownKind),
     }
 }
 
+/// Reads values from the front of what is left of a frame.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -243,27 +238,10 @@ impl Reader<'_> {
         Ok(*array)
     }
 
-    fn u64(&mut self) -> Result<u64, Violation> {
-        self.array().map(u64::from_le_bytes)
-    }
-
     fn varint(&mut self) -> Result<u64, Violation> {
-        let mut value = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            let shifted = bits.unbounded_shl(shift);
-            let is_last = byte & 0x80 == 0;
-            let is_padding = is_last && byte == 0 && shift > 0;
-            if shifted.unbounded_shr(shift) != bits || is_padding {
-                return Err(Violation::Malformed);
-            }
-            value |= shifted;
-            if is_last {
-                return Ok(value);
-            }
-        }
-        Err(Violation::Malformed)
+        let (value, size) = varint::read(self.rest).ok_or(Violation::Malformed)?;
+        self.rest = self.rest.get(size..).unwrap_or_default();
+        Ok(value)
     }
 
     fn channel(&mut self) -> Result<u8, Violation> {
@@ -280,29 +258,29 @@ impl Reader<'_> {
     }
 
     fn open(&mut self) -> Result<Open, Violation> {
-        Ok(Open {
+        let open = Open {
             channel: self.channel()?,
-            conversation: self.u64()?,
+            conversation: self.array().map(u64::from_be_bytes)?,
             from: self.u8()?,
             to: AgentId(self.array()?),
             first: self.varint()?,
-            epoch: Some(self.u64()?).filter(|&epoch| epoch != 0),
-        })
+            attempt: self.varint()?,
+        };
+        if open.first == 0 || open.attempt == 0 { Err(Violation::Malformed) } else { Ok(open) }
     }
 
     fn opened(&mut self) -> Result<Opened, Violation> {
-        let (channel, epoch) = (self.channel()?, self.u64()?);
-        let mut runs = Vec::new();
-        let mut through = 0_u64;
+        let (channel, born) = (self.channel()?, self.varint()?);
+        let mut runs: Vec<Run> = Vec::new();
         while !self.rest.is_empty() {
-            let step = self.varint()?;
-            through = through.checked_add(step).ok_or(Violation::Malformed)?;
-            if step == 0 || runs.len() == RUNS_MAX {
+            let run = Run { through: self.varint()?, verdict: self.verdict()? };
+            let before = runs.last().map_or(0, |run| run.through);
+            if run.through <= before || runs.len() == RUNS_MAX {
                 return Err(Violation::Malformed);
             }
-            runs.push(Run { through, verdict: self.verdict()? });
+            runs.push(run);
         }
-        if epoch == 0 { Err(Violation::Malformed) } else { Ok(Opened { channel, epoch, runs }) }
+        if born == 0 { Err(Violation::Malformed) } else { Ok(Opened { channel, born, runs }) }
     }
 
     fn end(&self, frame: Frame) -> Result<Frame, Violation> {
@@ -310,13 +288,112 @@ impl Reader<'_> {
     }
 }
 
-fn for_each_varint_byte(mut value: u64, mut put: impl FnMut(u8)) {
-    loop {
-        let bits = value.to_le_bytes()[0] & 0x7f;
-        value >>= 7;
-        if value == 0 {
-            return put(bits);
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn flat(header: Header, payload: &[u8]) -> Bytes {
+        [header.as_slice(), payload].concat().into()
+    }
+
+    fn open() -> Open {
+        Open { channel: 63, conversation: 7, from: 2, to: AgentId([9; 32]), first: 70, attempt: 3 }
+    }
+
+    fn runs() -> Vec<Run> {
+        let verdicts = [
+            Verdict::Forgotten,
+            Verdict::Accepted,
+            Verdict::Refused(RefuseReason::Blocked),
+            Verdict::Refused(RefuseReason::NotHere),
+            Verdict::Refused(RefuseReason::Full),
+        ];
+        (1..).zip(verdicts).map(|(step, verdict)| Run { through: step * 100, verdict }).collect()
+    }
+
+    #[test]
+    fn every_frame_is_read_back_and_every_cut_frame_without_a_payload_is_refused() {
+        let run = Run { through: 1 << 40, verdict: Verdict::Accepted };
+        let message = Bytes::from_static(b"hello");
+        let cases = [
+            (open().encode(), Frame::Open(open())),
+            (
+                Opened::encode(1, 2, &runs()),
+                Frame::Opened(Opened { channel: 1, born: 2, runs: runs() }),
+            ),
+            (flat(Header::verdict(5, run), b""), Frame::Verdict { channel: 5, run }),
+            (
+                flat(Header::message(5, 300), &message),
+                Frame::Message { channel: 5, sequence: 300, payload: message },
+            ),
+        ];
+        for (bytes, frame) in cases {
+            assert_eq!(decode(bytes.clone()).as_ref(), Ok(&frame));
+            for size in 0..bytes.len() {
+                let cut = decode(bytes.slice(..size));
+                // A cut between two runs, or within a payload, leaves a shorter frame.
+                assert_ne!(cut.as_ref(), Ok(&frame), "cut to {size}");
+                if matches!(frame, Frame::Open(_) | Frame::Verdict { .. }) {
+                    assert_eq!(cut, Err(Violation::Malformed), "cut to {size}");
+                }
+            }
         }
-        put(bits | 0x80);
+    }
+
+    #[test]
+    fn a_header_writes_numbers_as_the_wire_module_does() {
+        for shift in 0..62 {
+            for value in [1_u64 << shift, (1 << shift) - 1] {
+                let mut expected = BytesMut::from(&[MESSAGE, 1][..]);
+                varint::write(&mut expected, value);
+                assert_eq!(Header::message(1, value).as_slice(), &expected[..], "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_no_encoder_makes_are_refused() {
+        let with = |change: fn(&mut Open)| {
+            let mut open = open();
+            change(&mut open);
+            open.encode()
+        };
+        let too_many: Vec<Run> =
+            (1..=65).map(|through| Run { through, verdict: Verdict::Accepted }).collect();
+        let long = [open().encode().as_ref(), b"x"].concat();
+        let cases: Vec<(&str, Bytes, Violation)> = vec![
+            ("empty", Bytes::new(), Violation::Malformed),
+            ("kind 0", Bytes::from_static(&[0, 0]), Violation::UnknownKind),
+            ("kind 5", Bytes::from_static(&[5, 0]), Violation::UnknownKind),
+            ("channel 64", Bytes::from_static(&[3, 64, 1]), Violation::TooManyChannels),
+            ("verdict 5", Bytes::from_static(&[4, 0, 1, 5]), Violation::UnknownVerdict),
+            ("first 0", with(|open| open.first = 0), Violation::Malformed),
+            ("attempt 0", with(|open| open.attempt = 0), Violation::Malformed),
+            ("long open", long.into(), Violation::Malformed),
+            ("born 0", Opened::encode(0, 0, &[]), Violation::Malformed),
+            ("65 runs", Opened::encode(0, 1, &too_many), Violation::Malformed),
+            ("same run twice", Bytes::from_static(&[2, 0, 1, 5, 0, 5, 1]), Violation::Malformed),
+            (
+                "large payload",
+                flat(Header::message(0, 1), &vec![0; PAYLOAD_MAX + 1]),
+                Violation::PayloadTooLarge,
+            ),
+        ];
+        for (name, frame, violation) in cases {
+            assert_eq!(decode(frame), Err(violation), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(
+            kind in 0..6_u8,
+            rest in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let frame = [&[kind][..], &rest].concat();
+            let _ = decode(frame.into());
+        }
     }
 }
