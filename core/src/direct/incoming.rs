@@ -2,169 +2,149 @@
 //!
 //! A [`Record`] is what this node knows of one conversation. It lives in the channel of the
 //! session that opened it, where a message reaches it without a search. When the session ends, the
-//! record waits with the others of its machine until that machine is back.
+//! record waits with the others until the machine is back, or until there are too many of them.
+//!
+//! # Invariant
+//!
+//! A record that says it was born with attempt `b` of a conversation has seen every message of
+//! that conversation that this node took in attempt `b` or later.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::error::Violation;
 use super::frames::{Header, Open, Opened, Run, Verdict};
-use super::{
-    BLOCKED_MAX, CHANNELS_MAX, Output, Peer, RECORDS_MAX, REMEMBERED_MACHINES_MAX, RUNS_MAX,
-    RefuseReason, Violation,
-};
+use super::{BLOCKED_MAX, Output, RECORDS_MAX, RUNS_MAX, RefuseReason, Session};
 use crate::identity::{AgentId, MachineId};
 use crate::support::{BoundedMap, Context, Counter};
 
 /// What the recipient's half knows beyond the sessions.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// The records of machines that have no session, newest first.
-    remembered: BoundedMap<MachineId, Vec<Record>>,
+    /// The agents of this node.
+    local_agents: Vec<AgentId>,
+    /// The records of conversations that no session has open.
+    remembered: BoundedMap<Parties, Record>,
     /// The agents whose messages are refused.
     blocked: BTreeSet<AgentId>,
-    /// How many channels hold a record.
-    open: usize,
+    /// How many channels hold a record that is remembered when its session ends.
+    live: usize,
 }
 
 /// The recipient's half of a session.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     /// The channels, by number.
-    channels: Vec<Channel>,
-    /// Records of the machine that no channel has opened in this session.
-    remembered: Vec<Record>,
+    channels: Vec<Option<Channel>>,
     /// The channels that have something to tell, in the order in which it came up.
     owing: VecDeque<u8>,
 }
 
-#[derive(Debug, Default)]
+/// Who talks to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Parties {
+    machine: MachineId,
+    sender: AgentId,
+    recipient: AgentId,
+}
+
+/// An open channel.
+#[derive(Debug)]
 struct Channel {
-    state: ChannelState,
-    /// Whether the last `Open` waits for its answer.
-    answer_owed: bool,
+    parties: Parties,
+    record: Record,
+    /// Why everything on the channel is refused, if it is.
+    refusal: Option<RefuseReason>,
+    /// Whether the record outlives the session.
+    is_kept: bool,
+    /// The highest sequence that came in this session.
+    latest: u64,
+    /// The last sequence whose verdict was told in this session.
+    told: u64,
+    /// Whether the `Open` waits for its answer.
+    is_answer_owed: bool,
     /// Whether the channel is in [`Lane::owing`].
     is_owing: bool,
-}
-
-#[derive(Debug, Default)]
-enum ChannelState {
-    #[default]
-    Unopened,
-    /// What comes is dropped: the sender is told so.
-    Refused(RefuseReason),
-    Open(OpenChannel),
-}
-
-#[derive(Debug)]
-struct OpenChannel {
-    record: Record,
-    /// Whether messages are taken. If not, they were sent under another epoch and are dropped; the
-    /// sender learns the epoch from the answer and opens again.
-    is_taking: bool,
-    /// Whether the sender is blocked.
-    is_blocked: bool,
-    /// The last sequence whose verdict was told on this channel.
-    told: u64,
 }
 
 /// What this node knows of a conversation.
 #[derive(Debug)]
 struct Record {
-    conversation: Conversation,
-    /// Names the record: not zero, and never the same for two records.
-    epoch: u64,
+    conversation: u64,
+    /// The attempt with which the record began.
+    born: u64,
     /// The highest sequence that came.
     highest: u64,
-    /// The verdicts up to `highest` on all messages that the sender has no answer to. Neighbours
-    /// differ.
+    /// The verdicts up to `highest` on all messages that the sender may have no answer to.
+    /// Neighbours differ.
     runs: Vec<Run>,
 }
 
-/// Names a conversation among those of one machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Conversation {
-    sender: AgentId,
-    recipient: AgentId,
-    number: u64,
-}
-
 impl Incoming {
-    pub(super) fn new() -> Self {
+    /// Makes the half of a node with these agents.
+    pub(super) fn new(local_agents: Vec<AgentId>) -> Self {
         Self {
-            remembered: BoundedMap::new(REMEMBERED_MACHINES_MAX),
+            local_agents,
+            remembered: BoundedMap::new(RECORDS_MAX),
             blocked: BTreeSet::new(),
-            open: 0,
+            live: 0,
         }
-    }
-
-    /// Makes the half of a new session, with what is remembered of its machine.
-    pub(super) fn peer_up(&mut self, machine: MachineId) -> Lane {
-        let remembered = self.remembered.remove(&machine).unwrap_or_default();
-        Lane { remembered, ..Lane::default() }
     }
 
     /// Remembers the records of a session that ended.
-    pub(super) fn peer_down(
-        &mut self,
-        context: &mut Context<'_, Output>,
-        machine: MachineId,
-        lane: Lane,
-    ) {
-        let opened = lane.channels.into_iter().filter_map(|channel| channel.state.into_record());
-        let mut records: Vec<Record> = opened.collect();
-        self.open -= records.len();
-        records.extend(lane.remembered);
-        for _ in records.drain(records.len().min(CHANNELS_MAX)..) {
-            context.count(Counter::DirectRecordsForgotten);
-        }
-        if records.is_empty() {
-            return;
-        }
-        if let Some((_, forgotten)) = self.remembered.insert(machine, records) {
-            context.counters.add(Counter::DirectRecordsForgotten, count(forgotten.len()));
+    pub(super) fn peer_down(&mut self, context: &mut Context<'_, Output>, lane: Lane) {
+        let kept = lane.channels.into_iter().flatten().filter(|channel| channel.is_kept);
+        for channel in kept {
+            self.live -= 1;
+            if self.remembered.insert(channel.parties, channel.record).is_some() {
+                context.count(Counter::DirectRecordsForgotten);
+            }
         }
     }
 
-    /// Answers the question of a sender that starts or resumes a conversation.
+    /// Starts or resumes a conversation.
     pub(super) fn open(
         &mut self,
-        context: &mut Context<'_, Output>,
-        (lane, agents, local): (&mut Lane, &[AgentId], &[AgentId]),
-        open: &Open,
+        session: &Session,
+        agents: &[AgentId],
+        lane: &mut Lane,
+        open: Open,
     ) -> Result<(), Violation> {
-        let sender = *agents.get(usize::from(open.from)).ok_or(Violation::UnknownSender)?;
-        let conversation =
-            Conversation { sender, recipient: open.to, number: open.conversation };
+        let &sender = agents.get(usize::from(open.from)).ok_or(Violation::UnknownSender)?;
+        let parties = Parties { machine: session.machine, sender, recipient: open.to };
         let number = usize::from(open.channel);
+        for (index, channel) in lane.channels.iter().enumerate() {
+            let Some(channel) = channel else { continue };
+            if index == number && channel.is_answer_owed {
+                return Err(Violation::OpenUnanswered);
+            }
+            let is_same = channel.record.conversation == open.conversation;
+            if channel.parties == parties && (index != number || is_same) {
+                return Err(Violation::OpenTwice);
+            }
+        }
         if lane.channels.len() <= number {
-            lane.channels.resize_with(number + 1, Channel::default);
+            lane.channels.resize_with(number + 1, || None);
         }
-        if lane.channels[number].answer_owed {
-            return Err(Violation::OpenUnanswered);
+        // The sender gives a channel to another conversation once it has forgotten the first.
+        if let Some(replaced) = lane.channels[number].take() {
+            self.live -= usize::from(replaced.is_kept);
         }
-        // A sender gives a channel to another conversation only when it has forgotten the first.
-        let replaced = std::mem::take(&mut lane.channels[number].state).into_record();
-        self.open -= usize::from(replaced.is_some());
-        if lane.channels.iter().any(|channel| channel.state.is_of(conversation)) {
-            return Err(Violation::OpenTwice);
-        }
-        lane.channels[number].state = if !local.contains(&open.to) {
-            ChannelState::Refused(RefuseReason::NotHere)
-        } else if self.open == RECORDS_MAX {
-            ChannelState::Refused(RefuseReason::Full)
-        } else {
-            self.open += 1;
-            let mut record = replaced
-                .filter(|record| record.conversation == conversation)
-                .or_else(|| lane.recall(conversation))
-                .unwrap_or_else(|| Record::new(context, conversation));
-            record.runs.retain(|run| run.through >= open.first);
-            let is_taking = open.epoch.is_none_or(|epoch| epoch == record.epoch);
-            let is_blocked = self.blocked.contains(&sender);
-            ChannelState::Open(OpenChannel { record, is_taking, is_blocked, told: 0 })
-        };
-        lane.channels[number].answer_owed = true;
+        let (record, refusal) = self.record(parties, open);
+        let is_kept = refusal.is_none();
+        self.live += usize::from(is_kept);
+        let is_blocked = self.blocked.contains(&sender);
+        lane.channels[number] = Some(Channel {
+            parties,
+            record,
+            refusal: refusal.or(is_blocked.then_some(RefuseReason::Blocked)),
+            is_kept,
+            latest: 0,
+            told: 0,
+            is_answer_owed: true,
+            is_owing: false,
+        });
         lane.owe(open.channel);
         Ok(())
     }
@@ -179,23 +159,62 @@ impl Incoming {
     ) {
         if !blocked {
             self.blocked.remove(&agent);
-        } else if self.blocked.len() < BLOCKED_MAX {
+        } else if self.can_block(&agent) {
             self.blocked.insert(agent);
-        } else if !self.blocked.contains(&agent) {
+        } else {
             return context.count(Counter::DirectBlocksOverLimit);
         }
-        for channel in lanes.flat_map(|lane| &mut lane.channels) {
-            if let ChannelState::Open(open) = &mut channel.state
-                && open.record.conversation.sender == agent
-            {
-                open.is_blocked = blocked;
+        let channels = lanes.flat_map(|lane| lane.channels.iter_mut().flatten());
+        for channel in channels.filter(|channel| channel.is_kept) {
+            if channel.parties.sender == agent {
+                channel.refusal = blocked.then_some(RefuseReason::Blocked);
             }
         }
+    }
+
+    /// Tells whether there is room to block an agent.
+    pub(super) fn can_block(&self, agent: &AgentId) -> bool {
+        self.blocked.len() < BLOCKED_MAX || self.blocked.contains(agent)
     }
 
     /// Tells whether an agent is blocked.
     pub(super) fn is_blocked(&self, agent: &AgentId) -> bool {
         self.blocked.contains(agent)
+    }
+
+    /// Tells whether an agent is one of this node.
+    pub(super) fn is_local(&self, agent: &AgentId) -> bool {
+        self.local_agents.contains(agent)
+    }
+
+    /// The agent that sends.
+    pub(super) fn sender(&self) -> AgentId {
+        self.local_agents[0]
+    }
+
+    /// Finds or begins the record of a conversation, or tells why nothing of it can be taken.
+    fn record(&mut self, parties: Parties, open: Open) -> (Record, Option<RefuseReason>) {
+        let refusal = if !self.is_local(&parties.recipient) {
+            Some(RefuseReason::NotHere)
+        } else if self.live == RECORDS_MAX {
+            Some(RefuseReason::Full)
+        } else {
+            None
+        };
+        let begin = || Record {
+            conversation: open.conversation,
+            born: open.attempt,
+            highest: 0,
+            runs: Vec::new(),
+        };
+        // A record of another conversation is of a sender that forgot it: it goes.
+        let mut record = self
+            .remembered
+            .remove(&parties)
+            .filter(|record| record.conversation == open.conversation && refusal.is_none())
+            .unwrap_or_else(begin);
+        record.runs.retain(|run| run.through >= open.first);
+        (record, refusal)
     }
 }
 
@@ -204,145 +223,106 @@ impl Lane {
     pub(super) fn message(
         &mut self,
         context: &mut Context<'_, Output>,
-        peer: &mut Peer,
+        session: &mut Session,
         (number, sequence): (u8, u64),
         payload: Bytes,
     ) -> Result<(), Violation> {
-        let channel = self.channels.get_mut(usize::from(number)).ok_or(Violation::NotOpen)?;
-        let open = match &mut channel.state {
-            ChannelState::Unopened => return Err(Violation::NotOpen),
-            ChannelState::Open(open) if open.is_taking => open,
-            ChannelState::Open(_) | ChannelState::Refused(_) => {
-                context.count(Counter::DirectMessagesDropped);
-                return Ok(());
-            }
-        };
-        if sequence <= open.record.highest {
+        let channel = self.channels.get_mut(usize::from(number)).and_then(Option::as_mut);
+        let channel = channel.ok_or(Violation::NotOpen)?;
+        if sequence <= channel.latest {
             return Err(Violation::SequenceNotIncreasing);
         }
-        let verdict = if open.is_blocked {
-            Verdict::Refused(RefuseReason::Blocked)
+        channel.latest = sequence;
+        if sequence <= channel.record.highest {
+            context.count(Counter::DirectMessagesDuplicate);
+            channel.told = 0;
         } else {
-            Verdict::Accepted
-        };
-        if !open.record.has_room(verdict) {
-            // What is not told yet would be lost with the record: it goes out beyond the room.
-            channel.tell(context, &mut Peer { room: usize::MAX, ..*peer }, number);
-        }
-        let ChannelState::Open(open) = &mut channel.state else { unreachable!("it was open") };
-        open.record.add(context, sequence, verdict);
-        let Conversation { sender, recipient, .. } = open.record.conversation;
-        if verdict == Verdict::Accepted {
-            context.count(Counter::DirectMessagesReceived);
-            let machine = peer.machine;
-            context.emit(Output::Received { sender, machine, recipient, payload });
-        } else {
-            context.count(Counter::DirectMessagesRefused);
+            let verdict = channel.refusal.map_or(Verdict::Accepted, Verdict::Refused);
+            if !channel.record.has_room(verdict) {
+                // What is not told yet would be forgotten: it goes out beyond the room.
+                let mut unlimited = Session { room: usize::MAX, ..*session };
+                channel.tell(context, &mut unlimited, number);
+                context.count(Counter::DirectRecordsForgotten);
+            }
+            channel.record.add(sequence, verdict);
+            if verdict == Verdict::Accepted {
+                context.count(Counter::DirectMessagesReceived);
+                let Parties { machine, sender, recipient } = channel.parties;
+                let machine = Some(machine);
+                context.emit(Output::Received { sender, machine, recipient, payload });
+            } else {
+                context.count(Counter::DirectMessagesRefused);
+            }
         }
         self.owe(number);
         Ok(())
     }
 
     /// Tells what there is to tell, as far as the room goes.
-    pub(super) fn tell(&mut self, context: &mut Context<'_, Output>, peer: &mut Peer) {
+    pub(super) fn tell(&mut self, context: &mut Context<'_, Output>, session: &mut Session) {
         while let Some(&number) = self.owing.front() {
-            let channel = &mut self.channels[usize::from(number)];
-            if !channel.tell(context, peer, number) {
-                return;
+            if let Some(channel) = &mut self.channels[usize::from(number)] {
+                if !channel.tell(context, session, number) {
+                    return;
+                }
+                channel.is_owing = false;
             }
-            channel.is_owing = false;
             self.owing.pop_front();
         }
     }
 
-    /// Tells whether there is something to tell.
-    pub(super) fn is_owing(&self) -> bool {
-        !self.owing.is_empty()
-    }
-
     fn owe(&mut self, number: u8) {
-        let channel = &mut self.channels[usize::from(number)];
-        if !std::mem::replace(&mut channel.is_owing, true) {
+        let channel = self.channels.get_mut(usize::from(number)).and_then(Option::as_mut);
+        if let Some(channel) = channel
+            && !std::mem::replace(&mut channel.is_owing, true)
+        {
             self.owing.push_back(number);
         }
-    }
-
-    fn recall(&mut self, conversation: Conversation) -> Option<Record> {
-        let mut records = self.remembered.iter();
-        let index = records.position(|record| record.conversation == conversation)?;
-        Some(self.remembered.remove(index))
     }
 }
 
 impl Channel {
     /// Tells the sender the answer and the verdicts that it has not been told; returns whether
     /// the room was enough for all.
-    fn tell(&mut self, context: &mut Context<'_, Output>, peer: &mut Peer, number: u8) -> bool {
-        if self.answer_owed && peer.room == 0 {
-            return false;
+    fn tell(
+        &mut self,
+        context: &mut Context<'_, Output>,
+        session: &mut Session,
+        number: u8,
+    ) -> bool {
+        let Record { born, highest, ref runs, .. } = self.record;
+        if self.is_answer_owed {
+            if session.room == 0 {
+                return false;
+            }
+            session.emit(context, Header::default(), Opened::encode(number, born, runs));
+            self.is_answer_owed = false;
+            self.told = highest;
         }
-        let answer_owed = std::mem::take(&mut self.answer_owed);
-        match &mut self.state {
-            ChannelState::Unopened => {}
-            ChannelState::Refused(reason) => {
-                if answer_owed {
-                    peer.emit(context, Header::refused(number, *reason), Bytes::new());
-                }
+        let told = runs.partition_point(|run| run.through <= self.told);
+        for &run in &runs[told..] {
+            if session.room == 0 {
+                return false;
             }
-            ChannelState::Open(open) => {
-                let Record { epoch, highest, ref runs, .. } = open.record;
-                if answer_owed {
-                    let opened = Opened::encode(number, epoch, runs);
-                    peer.emit(context, Header::default(), opened);
-                    open.told = highest;
-                }
-                let told = runs.partition_point(|run| run.through <= open.told);
-                for &run in &runs[told..] {
-                    if peer.room == 0 {
-                        return false;
-                    }
-                    peer.emit(context, Header::verdict(number, run), Bytes::new());
-                    open.told = run.through;
-                }
-            }
+            session.emit(context, Header::verdict(number, run), Bytes::new());
+            self.told = run.through;
         }
         true
     }
 }
 
-impl ChannelState {
-    fn into_record(self) -> Option<Record> {
-        match self {
-            Self::Open(open) => Some(open.record),
-            Self::Unopened | Self::Refused(_) => None,
-        }
-    }
-
-    fn is_of(&self, conversation: Conversation) -> bool {
-        match self {
-            Self::Open(open) => open.record.conversation == conversation,
-            Self::Unopened | Self::Refused(_) => false,
-        }
-    }
-}
-
 impl Record {
-    fn new(context: &mut Context<'_, Output>, conversation: Conversation) -> Self {
-        Self { conversation, epoch: draw_epoch(context), highest: 0, runs: Vec::new() }
-    }
-
     /// Tells whether a verdict can be added and nothing forgotten.
     fn has_room(&self, verdict: Verdict) -> bool {
         self.runs.len() < RUNS_MAX || self.runs.last().is_some_and(|run| run.verdict == verdict)
     }
 
-    /// Adds the verdict on the next message. A record without room for it starts again under a new
-    /// epoch: it knows no verdict any longer, and says so.
-    fn add(&mut self, context: &mut Context<'_, Output>, sequence: u64, verdict: Verdict) {
+    /// Adds the verdict on the next message. A record without room for it forgets its two oldest
+    /// verdicts, but not that there were some.
+    fn add(&mut self, sequence: u64, verdict: Verdict) {
         if !self.has_room(verdict) {
-            context.count(Counter::DirectRecordsForgotten);
-            self.epoch = draw_epoch(context);
-            self.runs.clear();
+            self.runs.remove(0);
+            self.runs[0].verdict = Verdict::Forgotten;
         }
         self.highest = sequence;
         match self.runs.last_mut() {
@@ -350,13 +330,4 @@ impl Record {
             Some(_) | None => self.runs.push(Run { through: sequence, verdict }),
         }
     }
-}
-
-fn draw_epoch(context: &mut Context<'_, Output>) -> u64 {
-    // Zero stands for "no epoch" in an `Open`.
-    context.rng.next_u64().max(1)
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
