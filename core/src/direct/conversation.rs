@@ -253,16 +253,19 @@ impl Conversation {
     /// Ends what is not in flight: there is nowhere to send it.
     pub(super) fn end_unsent(&mut self, context: &mut Context<'_, Output>, load: &mut Load) {
         self.is_wanted = false;
-        while self.queue.len() > self.sent
-            && let Some(message) = self.queue.pop_back()
-        {
-            self.end(context, load, &message, Err(DirectError::UnknownRecipient));
+        let unsent = self.queue.split_off(self.sent);
+        for message in &unsent {
+            self.release(load, message);
+            let result = Err(DirectError::UnknownRecipient);
+            context.emit(Output::Ended { id: message.id, result });
         }
+        load.busy -= usize::from(self.queue.is_empty() && !unsent.is_empty());
     }
 
     /// Ends what has timed out.
     pub(super) fn expire(&mut self, context: &mut Context<'_, Output>, load: &mut Load, now: u64) {
         let mut sent = self.sent;
+        let was_busy = !self.queue.is_empty();
         self.earliest = NEVER;
         for (index, message) in std::mem::take(&mut self.queue).into_iter().enumerate() {
             if message.deadline > now {
@@ -277,7 +280,7 @@ impl Conversation {
             context.emit(Output::Ended { id: message.id, result });
         }
         self.sent = sent;
-        load.busy -= usize::from(self.queue.is_empty());
+        load.busy -= usize::from(was_busy && self.queue.is_empty());
     }
 
     /// Tells whether a message can go out.

@@ -128,9 +128,9 @@ impl Incoming {
             lane.channels.resize_with(number + 1, || None);
         }
         // The sender gives a channel to another conversation once it has forgotten the first.
-        if let Some(replaced) = lane.channels[number].take() {
-            self.live -= usize::from(replaced.is_kept);
-        }
+        let replaced = lane.channels[number].take();
+        self.live -= usize::from(replaced.as_ref().is_some_and(|channel| channel.is_kept));
+        let is_owing = replaced.is_some_and(|channel| channel.is_owing);
         let (record, refusal) = self.record(parties, open);
         let is_kept = refusal.is_none();
         self.live += usize::from(is_kept);
@@ -143,7 +143,7 @@ impl Incoming {
             latest: 0,
             told: 0,
             is_answer_owed: true,
-            is_owing: false,
+            is_owing,
         });
         lane.owe(open.channel);
         Ok(())
@@ -269,6 +269,11 @@ impl Lane {
             }
             self.owing.pop_front();
         }
+    }
+
+    /// Tells whether there is something to tell.
+    pub(super) fn is_owing(&self) -> bool {
+        !self.owing.is_empty()
     }
 
     fn owe(&mut self, number: u8) {

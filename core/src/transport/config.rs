@@ -77,10 +77,8 @@ pub(super) fn configure(
 
     let quic_server = QuicServerConfig::try_from(tls::server_config(key, clock))
         .expect("the cipher suites hold the one of Initial packets");
-    let mut server = ServerConfig::new(
-        Arc::new(quic_server),
-        Arc::new(TokenKey(derived("address token key"))),
-    );
+    let mut server =
+        ServerConfig::new(Arc::new(quic_server), Arc::new(TokenKey(derived("address token key"))));
     server
         .transport_config(Arc::new(transport_config(settings, None)))
         .time_source(Arc::new(TokenClock(clock.clone())))
@@ -112,10 +110,7 @@ fn first_destination_ids(rng: Rng) -> Arc<dyn Fn() -> ConnectionId + Send + Sync
     })
 }
 
-fn transport_config(
-    settings: &TransportSettings,
-    keep_alive: Option<Duration>,
-) -> TransportConfig {
+fn transport_config(settings: &TransportSettings, keep_alive: Option<Duration>) -> TransportConfig {
     let mut config = TransportConfig::default();
     let window = VarInt::from_u32(STREAM_WINDOW);
     let windows = u64::from(STREAM_WINDOW) * u64::from(PEER_STREAMS_MAX);

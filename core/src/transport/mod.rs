@@ -396,7 +396,11 @@ impl State {
     }
 
     /// Derives a secret that only the two ends of an established connection know (RFC 8446 §7.5).
-    pub fn export_secret<const N: usize>(&self, key: ConnectionKey, label: &str) -> Option<[u8; N]> {
+    pub fn export_secret<const N: usize>(
+        &self,
+        key: ConnectionKey,
+        label: &str,
+    ) -> Option<[u8; N]> {
         let entry = self.connections.get(&key)?;
         let mut secret = [0; N];
         let session = entry.connection.crypto_session();
