@@ -26,6 +26,13 @@ pub fn blake3_keyed(key: &[u8; 32], data: &[u8]) -> [u8; HASH_LEN] {
     ::blake3::keyed_hash(key, data).into()
 }
 
+/// Compares a computed authentication code with a claimed one, in constant time.
+pub fn equal(computed: &[u8; HASH_LEN], claimed: &[u8]) -> bool {
+    claimed.try_into().is_ok_and(|claimed: [u8; HASH_LEN]| {
+        ::blake3::Hash::from_bytes(*computed) == ::blake3::Hash::from_bytes(claimed)
+    })
+}
+
 /// Returns the SipHash-1-3 value of the data.
 pub fn siphash(key: &[u8; 16], data: &[u8]) -> u64 {
     SipHasher13::new_with_key(key).hash(data)

@@ -4,6 +4,7 @@
 //! * [`signature`]: ML-DSA-65 (FIPS 204), the signature of every identity.
 //! * [`kem`]: ML-KEM-768 (FIPS 203), the key exchange of links and groups.
 //! * [`aead`]: AES-256-GCM and ChaCha20-Poly1305.
+//! * [`tls`]: TLS 1.3 over these, for QUIC; [`entropy`] lends it the node's randomness.
 //!
 //! **Two back-ends.** [`reference`] is pure Rust and always compiled. The feature `native-crypto`
 //! adds `native` and selects it. Both implement [`Backend`], and a test proves
@@ -16,6 +17,7 @@
 
 pub mod aead;
 pub mod backend;
+pub mod entropy;
 pub mod hash;
 pub mod kem;
 #[cfg(feature = "native-crypto")]
@@ -23,6 +25,7 @@ pub mod native;
 mod octets;
 pub mod reference;
 pub mod signature;
+pub mod tls;
 
 pub use backend::Backend;
 #[cfg(feature = "native-crypto")]

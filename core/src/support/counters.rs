@@ -51,6 +51,28 @@ counters! {
     DirectFramesUnknown => "direct_frames_unknown",
     /// Sessions in which a peer broke a rule of direct messages.
     DirectViolations => "direct_violations",
+    /// Path probes whose authentication code is wrong.
+    ProbesForged => "probes_forged",
+    /// Moves of a link to another path.
+    PathsChanged => "paths_changed",
+    /// Answers to strangers and probes that were dropped because too many waited.
+    AnswersDropped => "answers_dropped",
+    /// Attempts to reach a peer.
+    Dials => "dials",
+    /// Links that came up.
+    LinksUp => "links_up",
+    /// Links that went down.
+    LinksDown => "links_down",
+    /// Peers refused because there are too many links.
+    LinksOverLimit => "links_over_limit",
+    /// Peers refused because an agent binding was not valid.
+    BindingsRefused => "bindings_refused",
+    /// Links closed because a binding was not renewed in time.
+    BindingsExpired => "bindings_expired",
+    /// Connections closed because the peer broke a rule of the protocol.
+    ProtocolViolations => "protocol_violations",
+    /// Connections closed because incomplete messages took too much memory.
+    ReassemblyOverLimit => "reassembly_over_limit",
 }
 
 /// The counts of one node since it started.

@@ -23,7 +23,7 @@ pub const PEER_STREAMS_MAX: u32 = 4;
 pub const STREAM_WINDOW: u32 = 1 << 20;
 
 /// How many handshakes of strangers wait to be decided on. Each is decided at once.
-pub const INCOMING_MAX: usize = 16;
+pub(super) const INCOMING_MAX: usize = 16;
 
 /// The settings of a transport.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub(super) fn configure(
         ServerConfig::new(Arc::new(quic_server), Arc::new(TokenKey(derived("address token key"))));
     server
         .transport_config(Arc::new(transport_config(settings, None)))
-        .time_source(Arc::new(TokenClock(clock.clone())))
+        .time_source(Arc::new(TokenClock(WallClock::clone(clock))))
         .max_incoming(INCOMING_MAX)
         // To QUIC a peer's address is a label that never changes.
         .migration(false);

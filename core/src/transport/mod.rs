@@ -42,7 +42,7 @@ use quinn_proto::{
 
 pub use config::{PEER_STREAMS_MAX, STREAM_WINDOW, TlsIdentity, TransportSettings};
 pub use datagram::{Datagram, Ecn, Transmit};
-pub use streams::StreamId;
+pub use streams::{ReadEnd, StreamId};
 
 use crate::crypto::entropy::Entropy;
 use crate::crypto::signature::VerifyingKey;
@@ -296,7 +296,7 @@ impl State {
 
     /// Turns a stranger away; the answer is in `buf`.
     pub fn refuse(&mut self, stranger: Stranger, buf: &mut Vec<u8>) {
-        self.endpoint.refuse(stranger.0, buf);
+        let _answer = self.endpoint.refuse(stranger.0, buf);
     }
 
     /// Forgets a stranger without an answer.
