@@ -138,7 +138,7 @@ impl Incoming {
         lane.channels[number] = Some(Channel {
             parties,
             record,
-            refusal: refusal.or(is_blocked.then_some(RefuseReason::Blocked)),
+            refusal: refusal.or_else(|| is_blocked.then_some(RefuseReason::Blocked)),
             is_kept,
             latest: 0,
             told: 0,
@@ -223,7 +223,7 @@ impl Lane {
     pub(super) fn message(
         &mut self,
         context: &mut Context<'_, Output>,
-        session: &mut Session,
+        session: &Session,
         (number, sequence): (u8, u64),
         payload: Bytes,
     ) -> Result<(), Violation> {

@@ -399,7 +399,7 @@ impl State {
         let handled = match frames::decode(frame) {
             Ok(Frame::Message { channel, sequence, payload }) => {
                 let place = (channel, sequence);
-                peer.lane.message(context, &mut peer.session, place, payload)
+                peer.lane.message(context, &peer.session, place, payload)
             }
             Ok(Frame::Verdict { channel, run }) => {
                 self.outgoing.verdict(context, &peer.out_lane, channel, run)
