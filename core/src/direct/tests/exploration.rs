@@ -44,7 +44,8 @@ impl Run {
                 world.enter(side);
             }
             83..87 => {
-                if world.at(side).session != Some(world.session_last) && world.session_last > 0 {
+                let newest = world.session_last;
+                if world.at(side).entered < newest {
                     world.enter(side);
                 }
             }

@@ -86,6 +86,8 @@ pub(super) struct Place {
     pub(super) node: Node,
     /// The session that the side is in.
     pub(super) session: Option<u64>,
+    /// The last session that the side entered.
+    pub(super) entered: u64,
     /// The frames on the way to this side, with their session.
     pub(super) inbox: VecDeque<(u64, Bytes)>,
     pub(super) delivered: Vec<u64>,
@@ -108,6 +110,7 @@ impl World {
         let place = |side: Side| Place {
             node: Node::new(side.agent(), side as u8, now),
             session: None,
+            entered: 0,
             inbox: VecDeque::new(),
             delivered: Vec::new(),
             ended: Vec::new(),
@@ -141,7 +144,7 @@ impl World {
         let (session, room) = (self.session_last, self.room);
         let other = side.other();
         let place = self.at(side);
-        place.session = Some(session);
+        (place.session, place.entered) = (Some(session), session);
         place.inbox.retain(|&(of, _)| of >= session);
         let (machine, agents) = (other.machine(), vec![other.agent()]);
         self.handle(side, Input::PeerUp { machine, agents, room });
