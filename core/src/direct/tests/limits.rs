@@ -186,15 +186,15 @@ fn open(node: &mut Node, machine: usize, channel: usize, attempt: u64) {
 }
 
 fn born(outputs: &[Output]) -> Vec<u64> {
-    let frames = outputs.iter().filter_map(|output| match output {
-        Output::Frame { payload, .. } if !payload.is_empty() => decode(payload.clone()).ok(),
-        _ => None,
-    });
-    let born = frames.filter_map(|frame| match frame {
-        Frame::Opened(Opened { born, .. }) => Some(born),
-        _ => None,
-    });
-    born.collect()
+    let mut born = Vec::new();
+    for output in outputs {
+        if let Output::Frame { payload, .. } = output
+            && let Ok(Frame::Opened(Opened { born: of, .. })) = decode(payload.clone())
+        {
+            born.push(of);
+        }
+    }
+    born
 }
 
 #[test]

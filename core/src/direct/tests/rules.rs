@@ -46,10 +46,14 @@ fn judge(node: &mut Node, frames: &[Bytes]) -> Option<&'static str> {
     frames.iter().find_map(|frame| {
         let mut outputs = node.handle(Input::Frame { machine, frame: frame.clone() });
         outputs.extend(node.settle());
-        outputs.into_iter().find_map(|output| match output {
-            Output::Misbehaved { machine: of, rule } if of == machine => Some(rule),
-            _ => None,
-        })
+        let broken = outputs.into_iter().filter_map(|output| {
+            if let Output::Misbehaved { machine: of, rule } = output {
+                assert_eq!(of, machine);
+                return Some(rule);
+            }
+            None
+        });
+        broken.last()
     })
 }
 
