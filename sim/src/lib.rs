@@ -1,1 +1,40 @@
-//! sim
+//! A deterministic discrete-event world of whole x0x nodes.
+//!
+//! A [`World`] owns nodes, a network between them and a disk for each. Time is virtual: it jumps
+//! from one event to the next. Everything random comes from one seed, so a world that is built and
+//! driven the same way does the same again, datagram for datagram; [`World::trace_hash`] tells
+//! whether it did.
+//!
+//! * [`world`]: the event loop. A [`Step`] is the only way to act on a world that runs.
+//! * [`network`]: links with delay, loss and queues, partitions, and a hook for an attacker.
+//! * [`disk`]: atomic batches that become durable after a while.
+//! * [`trace`]: the running hash over everything that moved.
+//! * [`checks`]: what must hold in every world, whatever its faults.
+//! * [`scenario`]: worlds with a topology, a workload and faults, from a few numbers.
+//! * [`machine`]: what a world drives, so that its own tests need no whole node.
+//!
+//! It is not a model of the protocol: the nodes are the real ones, only time, sockets, disks and
+//! randomness are replaced.
+
+pub mod checks;
+pub mod disk;
+pub mod machine;
+pub mod network;
+pub mod scenario;
+pub mod step;
+pub mod trace;
+pub mod world;
+
+mod queue;
+mod random;
+
+#[cfg(test)]
+mod courier;
+
+pub use checks::{Failure, Tally};
+pub use disk::{Disk, DiskProfile};
+pub use machine::Machine;
+pub use network::{LinkProfile, Network, NetworkCounters, Packet, Verdict};
+pub use scenario::{Report, Scenario, Topology};
+pub use step::{NodeId, Step};
+pub use world::{World, WorldConfig};

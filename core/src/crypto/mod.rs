@@ -4,11 +4,11 @@
 //! * [`signature`]: ML-DSA-65 (FIPS 204), the signature of every identity.
 //! * [`kem`]: ML-KEM-768 (FIPS 203), the key exchange of links and groups.
 //! * [`aead`]: AES-256-GCM and ChaCha20-Poly1305.
-//! * [`tls`]: TLS 1.3 over these, for QUIC; [`entropy`] lends it the node's randomness.
+//! * [`tls`]: the configuration of TLS 1.3 for QUIC; [`entropy`]: where TLS gets its randomness.
 //!
-//! **Two back-ends.** [`reference`] is pure Rust and always compiled. The feature `native-crypto`
-//! adds `native` and selects it. Both implement [`Backend`], and a test proves
-//! that they give the same bytes from the same seeds, so the choice changes speed only.
+//! **Two back-ends.** [`mod@reference`] is pure Rust and always compiled. The feature
+//! `native-crypto` adds `native` and selects it. Both implement [`Backend`], and a test proves that they give the
+//! same bytes from the same seeds, so the choice changes speed only.
 //!
 //! **Invariants.** This is the only module that names a cryptographic crate. Nothing in it draws
 //! randomness from the operating system: every function that needs randomness takes it as bytes.

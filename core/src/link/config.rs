@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::tls::WallClock;
+use crate::crypto::tls::{KeyExchange, WallClock};
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
 
 /// How links behave.
@@ -27,6 +27,8 @@ pub struct LinkConfig {
     pub discover_mtu: bool,
     /// The datagram size that every path is taken to carry, in bytes of UDP payload.
     pub initial_mtu: u16,
+    /// The key exchange, the same throughout a network.
+    pub key_exchange: KeyExchange,
 }
 
 impl Default for LinkConfig {
@@ -40,6 +42,7 @@ impl Default for LinkConfig {
             retry_threshold: 64,
             discover_mtu: true,
             initial_mtu: 1200,
+            key_exchange: KeyExchange::MlKem768,
         }
     }
 }

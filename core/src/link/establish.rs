@@ -8,11 +8,11 @@ use super::frames::{self, Bindings, CloseCode, Control, Hello, PROTOCOL_VERSION}
 use super::path::{self, ProbeKeys};
 use super::pursuit::Goal;
 use super::{
-    Class, ConnectError, Context, DownReason, LANE_BYTES_MAX, LINKS_MAX, Output, RefuseReason,
-    Session, State, Timer,
+    Class, ConnectError, Context, DownReason, LINKS_MAX, Output, RefuseReason, Session, State,
+    Timer,
 };
 use crate::crypto::signature::VerifyingKey;
-use crate::identity::{AgentId, BINDING_CLOCK_SKEW, MachineId, ProvenAgent};
+use crate::identity::{AgentId, CLOCK_SKEW_MAX, MachineId, ProvenAgent};
 use crate::support::Counter;
 use crate::transport::{ConnectionKey, LostReason, Side};
 use crate::wire;
@@ -151,8 +151,7 @@ impl State {
         let mut proven: Vec<ProvenAgent> = Vec::new();
         for bytes in bindings.iter() {
             let sequence_min = |agent: &AgentId| self.book.sequence(&machine, agent);
-            let checked =
-                self.verifier.verify(bytes, &machine, context.unix_time, sequence_min);
+            let checked = self.verifier.verify(bytes, &machine, context.unix_time, sequence_min);
             match checked {
                 Ok(agent) => proven.push(agent),
                 Err(error) => {
@@ -163,8 +162,8 @@ impl State {
             }
         }
         let expires = proven.iter().map(|agent| agent.not_after).min()?;
-        let left = (Duration::from_secs(expires) + BINDING_CLOCK_SKEW)
-            .saturating_sub(context.unix_time);
+        let left =
+            (Duration::from_secs(expires) + CLOCK_SKEW_MAX).saturating_sub(context.unix_time);
         self.timers.set(Timer::Expiry(key), context.now + left);
         let residents: Vec<Resident> = proven
             .iter()
@@ -212,7 +211,6 @@ impl State {
         self.sessions.insert(machine, session);
         context.count(Counter::LinksUp);
         context.emit(Output::PeerUp { machine, agents: proven.agents, address });
-        context.emit(Output::Writable { machine, class: Class::Direct, room: LANE_BYTES_MAX });
         self.pursuits_reached(context, &machine, address);
         if let Some(held) = self.held.remove(&machine)
             && held != key
@@ -223,12 +221,7 @@ impl State {
     }
 
     /// Closes a connection and tells the peer why.
-    pub(super) fn close(
-        &mut self,
-        context: &mut Context<'_>,
-        key: ConnectionKey,
-        code: CloseCode,
-    ) {
+    pub(super) fn close(&mut self, context: &mut Context<'_>, key: ConnectionKey, code: CloseCode) {
         self.transport.close(context.now, key, code.number(), code.text());
         let (down, failed) = match code {
             CloseCode::Bye | CloseCode::Duplicate => {

@@ -44,9 +44,7 @@ impl Versioned for Control {
 }
 
 /// A class of messages. Each has a stream of its own in each direction.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// The link's own frames and membership.
     Control,

@@ -20,14 +20,26 @@ pub const LANE_BYTES_MAX: usize = 256 * 1024;
 const COPY_MAX: usize = 8 * 1024;
 
 /// The sending end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OutLane {
     stream: Option<StreamId>,
     staged: BytesMut,
     chunks: VecDeque<Bytes>,
     chunk_bytes: usize,
-    /// Whether the sender was told that there is no room.
-    is_full: bool,
+    /// What is left of the room that the sender was told of.
+    granted: usize,
+}
+
+impl Default for OutLane {
+    fn default() -> Self {
+        Self {
+            stream: None,
+            staged: BytesMut::new(),
+            chunks: VecDeque::new(),
+            chunk_bytes: 0,
+            granted: LANE_BYTES_MAX,
+        }
+    }
 }
 
 impl OutLane {
@@ -48,10 +60,11 @@ impl OutLane {
             self.chunk_bytes += payload.len();
             self.chunks.push_back(payload.clone());
         }
-        self.is_full |= self.room() == 0;
+        self.granted = self.granted.saturating_sub(header.len() + payload.len());
     }
 
-    /// Hands to the stream what it takes. Returns the room, if the sender waits for it.
+    /// Hands to the stream what it takes. Returns the new room, if the sender used up half of what
+    /// it was told of.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
@@ -72,9 +85,10 @@ impl OutLane {
                 self.chunks.pop_front();
             }
         }
-        if self.is_full && self.room() >= LANE_BYTES_MAX / 2 {
-            self.is_full = false;
-            return Some(self.room());
+        let half = LANE_BYTES_MAX / 2;
+        if self.granted < half && self.room() >= half {
+            self.granted = self.room();
+            return Some(self.granted);
         }
         None
     }

@@ -60,7 +60,9 @@ pub use path::Path;
 pub use pursuit::{PURSUITS_MAX, RequestId, Target, WAITERS_MAX};
 pub use receive::REASSEMBLY_BYTES_MAX;
 
-use crate::identity::{AgentBinding, AgentId, BindingVerifier, MachineId};
+use crate::identity::{
+    AgentBinding, AgentId, BINDING_VALIDITY, BindingVerifier, MachineId, Validity,
+};
 use crate::support::{Counter, Rng, Timers};
 use crate::transport::{
     ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
@@ -80,9 +82,6 @@ pub const ANSWERS_MAX: usize = 1024;
 
 /// How long a stranger may take from its first datagram to its hello.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
-
-/// How long an own binding is valid, in seconds; it is renewed at half that time.
-const BINDING_SECONDS: u64 = 30 * 24 * 3600;
 
 /// The context of this module.
 pub type Context<'a> = crate::support::Context<'a, Output>;
@@ -245,11 +244,12 @@ impl State {
             key: identity.machine_key.signing_key(),
             secret: &secret,
             clock: &identity.clock,
+            key_exchange: config.key_exchange,
         };
         let transport = Transport::new(&settings, &tls, rng.fork("transport"));
         let binding = own_binding(&identity, unix_time, &mut rng);
         let mut timers = Timers::default();
-        timers.set(Timer::Renew, now + Duration::from_secs(BINDING_SECONDS / 2));
+        timers.set(Timer::Renew, now + BINDING_VALIDITY / 2);
         Self {
             config,
             identity,
@@ -265,7 +265,7 @@ impl State {
             held: BTreeMap::new(),
             pursuits: BTreeMap::new(),
             book: AddressBook::new(),
-            verifier: BindingVerifier::new(),
+            verifier: BindingVerifier::default(),
             sources: Sources::new(),
             answers: VecDeque::new(),
             reassembly_bytes: 0,
@@ -414,8 +414,7 @@ impl State {
 
     fn renew_binding(&mut self, context: &mut Context<'_>) {
         self.binding = own_binding(&self.identity, context.unix_time, context.rng);
-        let half = Duration::from_secs(BINDING_SECONDS / 2);
-        self.timers.set(Timer::Renew, context.now + half);
+        self.timers.set(Timer::Renew, context.now + BINDING_VALIDITY / 2);
         let rebind = frames::Control::Rebind(frames::bindings([self.binding.bytes().clone()]));
         let record = crate::wire::encode(&rebind);
         for session in self.sessions.values() {
@@ -441,13 +440,12 @@ impl Timer {
 }
 
 fn own_binding(identity: &LinkIdentity, unix_time: Duration, rng: &mut Rng) -> AgentBinding {
-    let now = unix_time.as_secs();
     // Milliseconds order the bindings of one key without a store.
     let sequence = u64::try_from(unix_time.as_millis()).unwrap_or(u64::MAX);
     AgentBinding::issue(
         &identity.agent_key,
         identity.machine_key.id(),
-        crate::identity::Validity { not_before: now, not_after: now + BINDING_SECONDS },
+        Validity::starting_at(unix_time),
         sequence,
         identity.certificate.clone(),
         &rng.bytes(),

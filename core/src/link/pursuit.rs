@@ -301,8 +301,8 @@ impl State {
             return;
         }
         let doublings = pursuit.failures.saturating_sub(1).min(16);
-        let full = (self.config.redial_pause_min * (1 << doublings))
-            .min(self.config.redial_pause_max);
+        let full =
+            (self.config.redial_pause_min * (1 << doublings)).min(self.config.redial_pause_max);
         // Between three and five quarters of it.
         let quarter = u64::try_from(full.as_micros() / 4).unwrap_or(u64::MAX / 8).max(1);
         let pause = Duration::from_micros(3 * quarter + context.rng.below(2 * quarter));
@@ -340,7 +340,8 @@ impl State {
             Target::Machine(machine) => machine,
             Target::Agent(agent) => self.book.home(&agent).ok_or(ConnectError::UnknownPeer)?,
         };
-        let known = self.sessions.contains_key(&machine) || !self.book.addresses(&machine).is_empty();
+        let known =
+            self.sessions.contains_key(&machine) || !self.book.addresses(&machine).is_empty();
         if known { Ok(Goal::Machine(machine)) } else { Err(ConnectError::UnknownPeer) }
     }
 }

@@ -188,11 +188,7 @@ impl State {
     }
 
     /// The application above found that a peer broke a rule.
-    pub fn misbehaved(
-        &mut self,
-        context: &mut Context<'_>,
-        machine: &crate::identity::MachineId,
-    ) {
+    pub fn misbehaved(&mut self, context: &mut Context<'_>, machine: &crate::identity::MachineId) {
         if let Some(key) = self.sessions.get(machine).map(|session| session.connection) {
             self.violated(context, key);
         }

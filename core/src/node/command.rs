@@ -259,6 +259,9 @@ pub enum CommandError {
     /// Too many messages wait for this recipient, or for all together: wait for replies.
     #[error("too many messages wait for an answer: send more when some are answered")]
     QueueFull,
+    /// Too many agents are blocked.
+    #[error("too many agents are blocked: unblock some first")]
+    TooManyBlocked,
     /// Too many connection attempts are under way.
     #[error("too many connection attempts are under way")]
     TooManyConnects,

@@ -46,7 +46,7 @@ pub use input::{Deadline, Input, Output, Step};
 pub use store::*;
 
 use crate::crypto::tls::WallClock;
-use crate::identity::AgentId;
+use crate::identity::{AgentId, MachineId};
 use crate::link::LinkIdentity;
 use crate::support::{Counters, Rng};
 use crate::transport::Datagram;
@@ -59,6 +59,7 @@ pub struct Node {
     started_at: Instant,
     started_unix: Duration,
     now: Instant,
+    machine: MachineId,
     /// The wall time as TLS sees it.
     wall_clock: WallClock,
     counters: Counters,
@@ -91,8 +92,8 @@ impl Node {
     ) -> Result<Self, StartError> {
         config.check()?;
         let root = Rng::from_seed(seed);
-        let wall_clock = WallClock::default();
-        wall_clock.set(unix_time);
+        let wall_clock = WallClock::new(unix_time);
+        let machine = config.machine_key.id();
         let agent = config.agent_key.id();
         let identity = LinkIdentity {
             machine_key: config.machine_key,
@@ -112,6 +113,7 @@ impl Node {
             started_at: now,
             started_unix: unix_time,
             now,
+            machine,
             wall_clock,
             counters: Counters::default(),
             link: Part::new(link, root.fork("link")),
@@ -273,7 +275,7 @@ impl Node {
             record.key[..].try_into().map_err(|_| corrupt("the key is not an id".into()))?;
         match record.table {
             Table::Peers => {
-                let machine = crate::identity::MachineId(id);
+                let machine = MachineId(id);
                 self.link
                     .state
                     .restore(machine, &record.value)

@@ -24,7 +24,7 @@ impl Node {
                 });
                 self.reply(id, Reply::Disconnect(Disconnected { existed }));
             }
-            Request::SetBlocked(request) => self.block(clock, id, request),
+            Request::SetBlocked(request) => return self.block(clock, id, request),
             Request::ChangeNetwork(request) => {
                 let moving = self.link.act(clock, &mut self.counters, |link, context| {
                     link.change_sockets(context, request.sockets)
@@ -110,8 +110,16 @@ impl Node {
     }
 
     /// Blocks at once and answers when the store has it.
-    fn block(&mut self, clock: Clock, id: CommandId, request: SetBlocked) {
+    fn block(
+        &mut self,
+        clock: Clock,
+        id: CommandId,
+        request: SetBlocked,
+    ) -> Result<(), CommandError> {
         let SetBlocked { agent, blocked } = request;
+        if blocked && !self.direct.state.can_block(&agent) {
+            return Err(CommandError::TooManyBlocked);
+        }
         self.set_blocked(clock, agent, blocked);
         let key = Bytes::copy_from_slice(&agent.0);
         let reply = Event::Reply { command: id, reply: Reply::SetBlocked(BlockedSet) };
@@ -121,5 +129,6 @@ impl Node {
             (vec![], vec![(Table::Blocked, key)])
         };
         self.store(puts, deletes, vec![Output::Event(reply)]);
+        Ok(())
     }
 }

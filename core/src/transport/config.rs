@@ -13,7 +13,7 @@ use super::connection_ids::{CONNECTION_ID_LEN, ConnectionIds};
 use super::keys::{ResetKey, TokenKey};
 use crate::crypto::hash::blake3_keyed;
 use crate::crypto::signature::SigningKey;
-use crate::crypto::tls::{self, WallClock};
+use crate::crypto::tls::{KeyExchange, TlsConfigs, WallClock};
 use crate::support::Rng;
 
 /// How many streams a peer may have open: one for each class of messages.
@@ -47,6 +47,8 @@ pub struct TlsIdentity<'a> {
     pub secret: &'a [u8; 32],
     /// The wall time, for tickets and tokens.
     pub clock: &'a WallClock,
+    /// The key exchange, the same throughout a network.
+    pub key_exchange: KeyExchange,
 }
 
 /// Bounds the wait for the first answer on a path of unknown length: QUIC's own default of 333 ms
@@ -65,7 +67,7 @@ pub(super) fn configure(
     ids: &ConnectionIds,
     rng: &mut Rng,
 ) -> Configured {
-    let TlsIdentity { key, secret, clock } = identity;
+    let TlsIdentity { key, secret, clock, .. } = identity;
     let derived = |purpose: &str| blake3_keyed(secret, purpose.as_bytes());
     let mut endpoint_config = EndpointConfig::new(Arc::new(ResetKey(derived("reset key"))));
     let (ids, ids_rng) = (ids.clone(), rng.fork("connection ids"));
@@ -75,7 +77,8 @@ pub(super) fn configure(
         .grease_quic_bit(false)
         .rng_seed(Some(rng.bytes()));
 
-    let quic_server = QuicServerConfig::try_from(tls::server_config(key, clock))
+    let tls = TlsConfigs::new(key, identity.key_exchange, clock);
+    let quic_server = QuicServerConfig::try_from(tls.server)
         .expect("the cipher suites hold the one of Initial packets");
     let mut server =
         ServerConfig::new(Arc::new(quic_server), Arc::new(TokenKey(derived("address token key"))));
@@ -86,7 +89,7 @@ pub(super) fn configure(
         // To QUIC a peer's address is a label that never changes.
         .migration(false);
 
-    let quic_client = QuicClientConfig::try_from(tls::client_config(key, clock))
+    let quic_client = QuicClientConfig::try_from(tls.client)
         .expect("the cipher suites hold the one of Initial packets");
     let mut client = ClientConfig::new(Arc::new(quic_client));
     client

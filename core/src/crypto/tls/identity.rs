@@ -1,140 +1,111 @@
-//! Raw ML-DSA-65 keys in TLS: how they are shown, proven and checked.
+//! Raw ML-DSA-65 public keys in TLS: how a node shows its own and checks its peer's.
+//!
+//! What certificates are elsewhere is here the `SubjectPublicKeyInfo` of the key (RFC 9881): 22
+//! fixed bytes and then the key. Exactly these bytes are accepted, in no other encoding. A peer
+//! proves that it owns the key by a signature with the scheme `mldsa65` (0x0905,
+//! draft-ietf-tls-mldsa) over the handshake.
 
 use std::any::Any;
 use std::sync::Arc;
 
-use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, ServerName,
     SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime, alg_id,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, Signer};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    SignatureAlgorithm, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm,
+    SignatureScheme,
 };
 
-use crate::crypto::entropy;
+use super::name::{Expected, expected};
+use crate::crypto::entropy::draw;
 use crate::crypto::hash::sha256;
 use crate::crypto::signature::{Signature, SigningKey, VerifyingKey};
 
-/// The DER that precedes the key in a SubjectPublicKeyInfo (RFC 9881): sequence of 1970 bytes,
-/// algorithm id-ml-dsa-65, bit string of 1953 bytes without unused bits.
+/// What stands before the key in its `SubjectPublicKeyInfo`.
 const SPKI_PREFIX: [u8; 22] = [
-    0x30, 0x82, 0x07, 0xb2, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03,
-    0x12, 0x03, 0x82, 0x07, 0xa1, 0x00,
+    0x30, 0x82, 0x07, 0xb2, // SEQUENCE of 1970 bytes
+    0x30, 0x0b, // SEQUENCE of 11 bytes: the algorithm, without parameters
+    0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x12, // id-ml-dsa-65
+    0x03, 0x82, 0x07, 0xa1, 0x00, // BIT STRING of 1953 bytes, no unused bits
 ];
 
-fn spki(key: &VerifyingKey) -> Vec<u8> {
-    [&SPKI_PREFIX[..], key.as_bytes()].concat()
-}
+/// The signatures that are accepted: ML-DSA-65 and no other.
+pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[&MlDsa65],
+    mapping: &[(SignatureScheme::ML_DSA_65, &[&MlDsa65])],
+};
 
-fn parse_spki(der: &[u8]) -> Option<VerifyingKey> {
-    let key = der.strip_prefix(&SPKI_PREFIX)?;
-    VerifyingKey::from_bytes(key).ok()
-}
-
-/// The end of each server name that names a machine.
-const NAME_SUFFIX: &str = ".x0x";
-
-/// The server name for a peer whose machine is not known yet.
-const UNKNOWN_NAME: &str = "unknown.x0x";
-
-/// Returns the server name under which a peer is dialled: for a known machine its id in hex, cut
-/// into two labels. It stays within this client.
-pub fn server_name(machine: Option<&[u8; 32]>) -> String {
-    let Some(id) = machine else { return UNKNOWN_NAME.to_owned() };
-    let (head, tail) = id.split_at(16);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("m{}.m{}{NAME_SUFFIX}", hex(head), hex(tail))
-}
-
-/// Returns the machine id in a server name, if it names one.
-pub(super) fn named_machine(name: &ServerName<'_>) -> Option<[u8; 32]> {
-    let ServerName::DnsName(name) = name else { return None };
-    let (head, tail) = name.as_ref().strip_suffix(NAME_SUFFIX)?.split_once('.')?;
-    let hex = [head.strip_prefix('m')?, tail.strip_prefix('m')?].concat();
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    let mut id = [0; 32];
-    for (index, byte) in id.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hex.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(id)
-}
-
-/// Returns the key that a peer proved, from what the QUIC session calls its identity.
+/// Returns the key that a peer proved to own, given the identity that a connection reports.
+///
+/// QUIC reports a `Vec<CertificateDer<'static>>`, here of one raw key.
 pub fn peer_key(identity: Box<dyn Any>) -> Option<VerifyingKey> {
-    let shown = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    match &shown[..] {
-        [only] => parse_spki(only),
+    match identity.downcast::<Vec<CertificateDer<'static>>>().ok()?.as_slice() {
+        [spki] => parse_spki(spki),
         _ => None,
     }
 }
 
-/// This node's own key, for both roles.
-#[derive(Debug)]
-pub(super) struct OwnKey(Arc<CertifiedKey>);
+fn encode_spki(key: &VerifyingKey) -> Vec<u8> {
+    [SPKI_PREFIX.as_slice(), key.as_bytes()].concat()
+}
 
-impl OwnKey {
-    pub(super) fn new(key: &SigningKey) -> Self {
-        let shown = vec![CertificateDer::from(spki(key.verifying_key()))];
-        Self(Arc::new(CertifiedKey::new(shown, Arc::new(TlsKey(key.clone())))))
+fn parse_spki(spki: &[u8]) -> Option<VerifyingKey> {
+    let key = spki.strip_prefix(&SPKI_PREFIX)?;
+    VerifyingKey::from_bytes(key).ok()
+}
+
+/// The key that a node shows to its peers.
+#[derive(Clone)]
+pub(super) struct Shown(Arc<CertifiedKey>);
+
+/// Prepares the node's key for showing.
+pub(super) fn shown(key: &SigningKey) -> Shown {
+    let spki = CertificateDer::from(encode_spki(key.verifying_key()));
+    Shown(Arc::new(CertifiedKey::new(vec![spki], Arc::new(TlsSigningKey(key.clone())))))
+}
+
+impl Shown {
+    pub(super) fn client(self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.0))
+    }
+
+    pub(super) fn server(self) -> Arc<dyn ResolvesServerCert> {
+        Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.0))
     }
 }
 
-impl ResolvesServerCert for OwnKey {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn only_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-impl ResolvesClientCert for OwnKey {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn only_raw_public_keys(&self) -> bool {
-        true
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-/// A signing key in the form that TLS asks for.
 #[derive(Clone, Debug)]
-struct TlsKey(SigningKey);
+struct TlsSigningKey(SigningKey);
 
-impl rustls::sign::SigningKey for TlsKey {
+impl rustls::sign::SigningKey for TlsSigningKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let known = offered.contains(&SignatureScheme::ML_DSA_65);
-        known.then(|| Box::new(self.clone()) as Box<dyn Signer>)
+        if offered.contains(&SignatureScheme::ML_DSA_65) {
+            Some(Box::new(self.clone()))
+        } else {
+            None
+        }
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
-        Some(SubjectPublicKeyInfoDer::from(spki(self.0.verifying_key())))
+        Some(encode_spki(self.0.verifying_key()).into())
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
-        // ML-DSA has no code of the older kind, which nothing of TLS 1.3 reads.
-        SignatureAlgorithm::Unknown(255)
+        // TLS 1.2 had a number for each algorithm; ML-DSA came too late to get one.
+        SignatureAlgorithm::Unknown(0)
     }
 }
 
-impl Signer for TlsKey {
+impl Signer for TlsSigningKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let randomness = entropy::draw_array()?;
-        Ok(self.0.sign(message, &randomness).as_bytes().to_vec())
+        Ok(self.0.sign(message, &*draw()?).as_bytes().to_vec())
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -142,132 +113,8 @@ impl Signer for TlsKey {
     }
 }
 
-/// Checks what a peer shows and proves.
-///
-/// A server must have the key of the machine that the name names; any client with a well-formed
-/// key is let through, since whom it belongs to is decided above TLS.
 #[derive(Debug)]
-pub(super) struct PeerVerifier;
-
-const BAD_KEY: Error = Error::InvalidCertificate(CertificateError::BadEncoding);
-
-impl PeerVerifier {
-    fn shown_key(
-        shown: &CertificateDer<'_>,
-        more: &[CertificateDer<'_>],
-    ) -> Result<VerifyingKey, Error> {
-        if !more.is_empty() {
-            return Err(BAD_KEY);
-        }
-        parse_spki(shown).ok_or(BAD_KEY)
-    }
-
-    fn proven(
-        message: &[u8],
-        shown: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if signed.scheme != SignatureScheme::ML_DSA_65 {
-            return Err(PeerIncompatible::NoSignatureSchemesInCommon.into());
-        }
-        let key = parse_spki(shown).ok_or(BAD_KEY)?;
-        Signature::from_bytes(signed.signature())
-            .and_then(|signature| key.verify(message, &signature))
-            .map(|()| HandshakeSignatureValid::assertion())
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadSignature))
-    }
-}
-
-impl ServerCertVerifier for PeerVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let key = Self::shown_key(end_entity, intermediates)?;
-        match named_machine(server_name) {
-            Some(id) if sha256(key.as_bytes()) != id => {
-                Err(Error::InvalidCertificate(CertificateError::NotValidForName))
-            }
-            Some(_) | None => Ok(ServerCertVerified::assertion()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::proven(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ML_DSA_65]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-impl ClientCertVerifier for PeerVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Self::shown_key(end_entity, intermediates)?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Self::proven(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ML_DSA_65]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-/// ML-DSA-65 in the provider's table of algorithms.
-#[derive(Debug)]
-pub(super) struct MlDsa65;
+struct MlDsa65;
 
 impl SignatureVerificationAlgorithm for MlDsa65 {
     fn verify_signature(
@@ -290,31 +137,170 @@ impl SignatureVerificationAlgorithm for MlDsa65 {
     }
 }
 
+/// Checks what a peer shows: one raw key and nothing with it.
+fn verify_shown(
+    spki: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+) -> Result<VerifyingKey, Error> {
+    match (parse_spki(spki), others) {
+        (Some(key), []) => Ok(key),
+        _ => Err(CertificateError::BadEncoding.into()),
+    }
+}
+
+fn verify_signature(
+    message: &[u8],
+    spki: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let spki = SubjectPublicKeyInfoDer::from(spki.as_ref());
+    verify_tls13_signature_with_raw_key(message, &spki, signed, &ALGORITHMS)
+}
+
+fn refuse_tls12() -> Result<HandshakeSignatureValid, Error> {
+    Err(Error::General("TLS 1.2 is never offered".into()))
+}
+
+/// Checks the server's key against the name that the client called.
+#[derive(Debug)]
+pub(super) struct ServerVerifier;
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        spki: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let key = verify_shown(spki, others)?;
+        match expected(&server_name.to_str()) {
+            Some(Expected::Machine(id)) if sha256(key.as_bytes()) == id => {}
+            Some(Expected::Anyone) => {}
+            Some(Expected::Machine(_)) | None => {
+                return Err(CertificateError::ApplicationVerificationFailure.into());
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _spki: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        refuse_tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        spki: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_signature(message, spki, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ALGORITHMS.supported_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// Accepts every client that has a key.
+#[derive(Debug)]
+pub(super) struct ClientVerifier;
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        spki: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        verify_shown(spki, others)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _spki: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        refuse_tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        spki: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_signature(message, spki, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ALGORITHMS.supported_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::signature::VERIFYING_KEY_LEN;
 
     #[test]
-    fn a_server_name_gives_its_machine_back() {
-        let id = std::array::from_fn(|index| index as u8 * 7);
-        let parse = |name: String| named_machine(&ServerName::try_from(name).unwrap());
-        assert_eq!(parse(server_name(Some(&id))), Some(id));
-        assert_eq!(parse(server_name(None)), None);
-        assert_eq!(parse(format!("m{}.m{}.x0x", "0".repeat(31), "0".repeat(32))), None);
+    fn only_the_exact_encoding_of_a_key_is_accepted() {
+        let key = SigningKey::from_seed(&[1; 32]).verifying_key().clone();
+        let good = encode_spki(&key);
+        assert_eq!(good.len(), SPKI_PREFIX.len() + VERIFYING_KEY_LEN);
+        assert_eq!(parse_spki(&good), Some(key.clone()));
+        assert_eq!(verify_shown(&good.clone().into(), &[]), Ok(key));
+
+        for index in 0..SPKI_PREFIX.len() {
+            let mut bad = good.clone();
+            bad[index] ^= 1;
+            assert_eq!(parse_spki(&bad), None, "byte {index} changed");
+        }
+        for len in [0, 21, 22, good.len() - 1] {
+            assert_eq!(parse_spki(&good[..len]), None, "cut to {len} bytes");
+        }
+        assert_eq!(parse_spki(&[good.as_slice(), &[0]].concat()), None, "one byte more");
+        let two = verify_shown(&good.clone().into(), &[good.into()]);
+        assert_eq!(two, Err(CertificateError::BadEncoding.into()), "two keys");
     }
 
     #[test]
-    fn a_key_has_one_form_only() {
-        let key = SigningKey::from_seed(&[3; 32]).verifying_key().clone();
-        let der = spki(&key);
-        assert_eq!(der.len(), SPKI_PREFIX.len() + key.as_bytes().len());
-        assert_eq!(parse_spki(&der), Some(key));
-        assert_eq!(parse_spki(&der[..der.len() - 1]), None);
-        assert_eq!(parse_spki(&[&der[..], &[0]].concat()), None);
-        for index in 0..SPKI_PREFIX.len() {
-            let mut other = der.clone();
-            other[index] ^= 1;
-            assert_eq!(parse_spki(&other), None, "byte {index}");
+    fn the_prefix_agrees_with_the_registered_algorithm() {
+        assert_eq!(&SPKI_PREFIX[6..17], alg_id::ML_DSA_65.as_ref());
+    }
+
+    #[test]
+    fn a_peer_without_exactly_one_key_has_no_identity() {
+        let key = SigningKey::from_seed(&[1; 32]).verifying_key().clone();
+        let spki = CertificateDer::from(encode_spki(&key));
+        let cases: [(&str, Box<dyn Any>, Option<VerifyingKey>); 4] = [
+            ("one key", Box::new(vec![spki.clone()]), Some(key)),
+            ("no key", Box::new(Vec::<CertificateDer<'static>>::new()), None),
+            ("two keys", Box::new(vec![spki.clone(), spki]), None),
+            ("another type", Box::new(7_u32), None),
+        ];
+        for (case, identity, expected) in cases {
+            assert_eq!(peer_key(identity), expected, "{case}");
         }
     }
 }

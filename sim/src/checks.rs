@@ -1,0 +1,364 @@
+//! What must hold in every world, whatever its faults.
+//!
+//! * Each command that was accepted has exactly one reply of its type, in time, unless its node
+//!   crashed first.
+//! * A direct message is delivered at most once, over all runs of both nodes, at the right node,
+//!   and only if it was sent.
+//! * The messages of one run of a sender reach a recipient in the order in which they were sent.
+//! * A message that was acknowledged was delivered. One whose end says that the recipient has not
+//!   got it never was and never is.
+//! * A node that is told that its deadline came does something or moves the deadline.
+//! * No node halts while its disk works.
+//!
+//! The first failure is kept, with the seed and the time: a world stops there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use x0x_core::direct::DirectError;
+use x0x_core::identity::{AgentId, MachineId};
+use x0x_core::node::{CommandId, Event, Reply, Request};
+
+mod conversation;
+
+use self::conversation::{Conversation, message_key};
+use crate::NodeId;
+
+/// How much later than its timeout a command may be answered.
+pub(crate) const REPLY_SLACK: Duration = Duration::from_secs(2);
+
+/// A rule was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed of the world.
+    pub seed: u64,
+    /// The virtual time.
+    pub at: Duration,
+    /// The node, if it is one node's fault.
+    pub node: Option<NodeId>,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "seed {} at {:.6} s", self.seed, self.at.as_secs_f64())?;
+        if let Some(node) = self.node {
+            write!(formatter, ", node {node}")?;
+        }
+        write!(formatter, ": {}", self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What happened in a world.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Commands that a node accepted.
+    pub accepted: u64,
+    /// Commands that a node refused, or that found no running node.
+    pub refused: u64,
+    /// Commands that were answered.
+    pub answered: u64,
+    /// Connection attempts that failed.
+    pub connects_failed: u64,
+    /// Messages that a node accepted.
+    pub sends: u64,
+    /// Messages that ended acknowledged.
+    pub sends_acknowledged: u64,
+    /// Messages that ended and surely were not delivered.
+    pub sends_refused: u64,
+    /// Messages that ended with nobody able to tell.
+    pub sends_uncertain: u64,
+    /// Messages whose sender crashed before they ended.
+    pub sends_forgotten: u64,
+    /// Messages that were delivered.
+    pub delivered: u64,
+    /// Links that came up, counted at each end.
+    pub links_up: u64,
+    /// Links that went down, counted at each end.
+    pub links_down: u64,
+    /// Links that moved.
+    pub paths_changed: u64,
+    /// Nodes that crashed.
+    pub crashes: u64,
+    /// From each command to its acknowledgement.
+    pub acknowledged_after: Vec<Duration>,
+    /// From each command to its delivery.
+    pub delivered_after: Vec<Duration>,
+}
+
+/// The kind of a request, with what the checks need of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Connect,
+    Disconnect,
+    SendDirect { recipient: Option<NodeId>, key: u64, index: usize },
+    ChangeNetwork,
+    ListPeers,
+    GetCounters,
+}
+
+/// What is noted of a request before the node takes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted {
+    kind: Kind,
+    timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    node: NodeId,
+    kind: Kind,
+    issued_at: Duration,
+    timeout: Duration,
+}
+
+/// The checks of one world.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    seed: u64,
+    failure: Option<Failure>,
+    agents: BTreeMap<AgentId, NodeId>,
+    machines: BTreeMap<MachineId, NodeId>,
+    outstanding: BTreeMap<CommandId, Outstanding>,
+    conversations: BTreeMap<(NodeId, NodeId), Conversation>,
+    links: BTreeSet<(NodeId, NodeId)>,
+    pub(crate) tally: Tally,
+}
+
+impl Checks {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            failure: None,
+            agents: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            conversations: BTreeMap::new(),
+            links: BTreeSet::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Tells the ids of a node.
+    pub(crate) fn add_node(&mut self, node: NodeId, machine: MachineId, agent: AgentId) {
+        self.machines.insert(machine, node);
+        self.agents.insert(agent, node);
+    }
+
+    /// Returns the first failure.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Notes a failure, if it is the first.
+    pub(crate) fn fail(&mut self, at: Duration, node: Option<NodeId>, what: String) {
+        let seed = self.seed;
+        self.failure.get_or_insert_with(|| Failure { seed, at, node, what });
+    }
+
+    /// Tells whether the first node says that its link to the second is up.
+    pub(crate) fn is_linked(&self, node: NodeId, peer: NodeId) -> bool {
+        self.links.contains(&(node, peer))
+    }
+
+    /// Returns how many commands wait for their reply.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// Notes what a request asks; hand it to [`Checks::accepted`] if the node takes it.
+    pub(crate) fn note(&self, request: &Request) -> Noted {
+        let (kind, timeout) = match request {
+            Request::Connect(connect) => (Kind::Connect, connect.timeout),
+            Request::Disconnect(_) => (Kind::Disconnect, Duration::ZERO),
+            Request::SendDirect(send) => {
+                let recipient = self.agents.get(&send.recipient).copied();
+                let key = message_key(&send.payload);
+                (Kind::SendDirect { recipient, key, index: 0 }, send.timeout)
+            }
+            Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
+            Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
+            Request::GetCounters(_) => (Kind::GetCounters, Duration::ZERO),
+        };
+        Noted { kind, timeout }
+    }
+
+    /// A node accepted a command in its `run`-th run.
+    pub(crate) fn accepted(
+        &mut self,
+        now: Duration,
+        node: NodeId,
+        run: u32,
+        id: CommandId,
+        noted: Noted,
+    ) {
+        let Noted { mut kind, timeout } = noted;
+        self.tally.accepted += 1;
+        if let Kind::SendDirect { recipient, key, index } = &mut kind {
+            self.tally.sends += 1;
+            if let Some(recipient) = recipient {
+                let talk = self.conversations.entry((node, *recipient)).or_default();
+                *index = talk.sent(*key, run, now);
+            }
+        }
+        self.outstanding.insert(id, Outstanding { node, kind, issued_at: now, timeout });
+    }
+
+    /// A node lost its memory: its commands get no reply and its links are gone.
+    pub(crate) fn stopped(&mut self, node: NodeId) {
+        let tally = &mut self.tally;
+        self.outstanding.retain(|_, outstanding| {
+            let stays = outstanding.node != node;
+            if !stays && matches!(outstanding.kind, Kind::SendDirect { .. }) {
+                tally.sends_forgotten += 1;
+            }
+            stays
+        });
+        self.links.retain(|(end, _)| *end != node);
+    }
+
+    /// A node told its application something. `disk_fails` if the world made its disk fail.
+    pub(crate) fn event(&mut self, now: Duration, node: NodeId, event: &Event, disk_fails: bool) {
+        let result = match event {
+            Event::Reply { command, reply } => self.replied(now, node, *command, reply),
+            Event::PeerUp { machine, .. } => {
+                self.tally.links_up += 1;
+                self.peer(machine).map(|peer| {
+                    self.links.insert((node, peer));
+                })
+            }
+            Event::PeerDown { machine, .. } => {
+                self.tally.links_down += 1;
+                self.peer(machine).map(|peer| {
+                    self.links.remove(&(node, peer));
+                })
+            }
+            Event::PathChanged { .. } => {
+                self.tally.paths_changed += 1;
+                Ok(())
+            }
+            Event::DirectReceived { sender, machine, recipient, payload, .. } => {
+                self.delivered(now, node, *sender, machine, *recipient, payload)
+            }
+            Event::Halted(fatal) => {
+                self.stopped(node);
+                if disk_fails { Ok(()) } else { Err(format!("halted: {fatal}")) }
+            }
+        };
+        if let Err(what) = result {
+            self.fail(now, Some(node), what);
+        }
+    }
+
+    /// Fails if a command should have been answered by now.
+    pub(crate) fn overdue(&mut self, now: Duration) {
+        let overdue = self.outstanding.iter().find(|(_, outstanding)| {
+            outstanding.issued_at.saturating_add(outstanding.timeout).saturating_add(REPLY_SLACK)
+                < now
+        });
+        if let Some((id, outstanding)) = overdue {
+            let (id, node) = (id.0, outstanding.node);
+            let what = format!("no reply to command {id}: {outstanding:?}");
+            self.fail(now, Some(node), what);
+        }
+    }
+
+    fn peer(&self, machine: &MachineId) -> Result<NodeId, String> {
+        let peer = self.machines.get(machine).copied();
+        peer.ok_or_else(|| format!("a peer that does not exist: {machine:?}"))
+    }
+
+    fn replied(
+        &mut self,
+        now: Duration,
+        node: NodeId,
+        id: CommandId,
+        reply: &Reply,
+    ) -> Result<(), String> {
+        let found = self.outstanding.get(&id).filter(|outstanding| outstanding.node == node);
+        let Some(&Outstanding { kind, issued_at, .. }) = found else {
+            return Err(format!("a second reply, or one to no command: {} {reply:?}", id.0));
+        };
+        self.outstanding.remove(&id);
+        self.tally.answered += 1;
+        match (kind, reply) {
+            (Kind::Connect, Reply::Connect(result)) => {
+                self.tally.connects_failed += u64::from(result.is_err());
+                Ok(())
+            }
+            (Kind::SendDirect { recipient, index, .. }, Reply::SendDirect(result)) => {
+                let error = result.as_ref().err().copied();
+                let ends = recipient.map(|recipient| (node, recipient));
+                self.send_ended(now.saturating_sub(issued_at), ends, index, error)
+            }
+            (Kind::Disconnect, Reply::Disconnect(_))
+            | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
+            | (Kind::ListPeers, Reply::ListPeers(_))
+            | (Kind::GetCounters, Reply::GetCounters(_)) => Ok(()),
+            (kind, reply) => Err(format!("the reply to {kind:?} is {reply:?}")),
+        }
+    }
+
+    fn send_ended(
+        &mut self,
+        elapsed: Duration,
+        ends: Option<(NodeId, NodeId)>,
+        index: usize,
+        error: Option<DirectError>,
+    ) -> Result<(), String> {
+        let talk = ends.and_then(|ends| self.conversations.get_mut(&ends));
+        let message = talk.and_then(|talk| talk.message(index));
+        let delivered = message.as_ref().is_some_and(|message| message.delivered);
+        match error {
+            None => {
+                self.tally.sends_acknowledged += 1;
+                self.tally.acknowledged_after.push(elapsed);
+                if delivered { Ok(()) } else { Err("acknowledged, not delivered".into()) }
+            }
+            Some(DirectError::Timeout { sent: true } | DirectError::RecipientRestarted) => {
+                self.tally.sends_uncertain += 1;
+                Ok(())
+            }
+            Some(error) => {
+                self.tally.sends_refused += 1;
+                if let Some(message) = message {
+                    message.refused = true;
+                }
+                if delivered { Err(format!("delivered, and ended: {error}")) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn delivered(
+        &mut self,
+        now: Duration,
+        node: NodeId,
+        sender: AgentId,
+        machine: &MachineId,
+        recipient: AgentId,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        if self.agents.get(&recipient) != Some(&node) {
+            return Err("a message for another node's agent".into());
+        }
+        let from = self.agents.get(&sender).copied().ok_or("a sender that does not exist")?;
+        if self.machines.get(machine) != Some(&from) {
+            return Err(format!("a message of {from} from another machine"));
+        }
+        self.tally.delivered += 1;
+        let talk = self.conversations.entry((from, node)).or_default();
+        let message = talk.deliver(message_key(payload)).map_err(|what| {
+            format!("a message of {} bytes from {from} {what}", payload.len())
+        })?;
+        self.tally.delivered_after.push(now.saturating_sub(message.sent_at));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! The one way to act on a world that runs, as values that can be stored and replayed.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use x0x_core::node::Request;
+use x0x_core::transport::Ecn;
+
+use crate::{DiskProfile, LinkProfile};
+
+/// A node of a world, counted from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// Returns the position of the node among the nodes of its world.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "n{}", self.0)
+    }
+}
+
+/// One act on a world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// The application of a node asks for something. The world chooses the command's id.
+    Command {
+        /// The node.
+        node: NodeId,
+        /// What is asked.
+        request: Request,
+    },
+    /// A node stops at once. It loses its memory and every write that is not durable.
+    Crash {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node starts from its disk, with its old keys. One that runs crashes first.
+    Restart {
+        /// The node.
+        node: NodeId,
+    },
+    /// The links change, in both directions.
+    SetLink {
+        /// The two ends; without them, every link that was not set by its ends.
+        ends: Option<(NodeId, NodeId)>,
+        /// How the links behave from here on.
+        profile: LinkProfile,
+    },
+    /// A disk changes.
+    SetDisk {
+        /// The node.
+        node: NodeId,
+        /// How its disk behaves from here on.
+        profile: DiskProfile,
+    },
+    /// Nodes of different groups cannot reach each other any more. The nodes that are in none of
+    /// the groups are a group, too. It replaces the partition before it.
+    Partition {
+        /// The groups.
+        groups: Vec<Vec<NodeId>>,
+    },
+    /// The partition ends.
+    Heal,
+    /// The first socket of a node gets another address.
+    MoveSocket {
+        /// The node.
+        node: NodeId,
+        /// The new address. It must be free.
+        address: SocketAddr,
+        /// Whether the node is told with a `ChangeNetwork` command. If it is not, only the others
+        /// see the new address, as behind a NAT that lost its mapping.
+        announce: bool,
+    },
+    /// A datagram arrives out of nowhere.
+    Inject {
+        /// Where it claims to come from.
+        source: SocketAddr,
+        /// Where it goes.
+        target: SocketAddr,
+        /// Its congestion notification.
+        ecn: Option<Ecn>,
+        /// Its bytes.
+        payload: Bytes,
+    },
+}

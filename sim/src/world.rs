@@ -1,0 +1,458 @@
+//! The event loop: virtual time, the nodes, and everything between them.
+//!
+//! **Time.** It starts at zero and jumps from event to event. Nodes see it as an offset to one
+//! instant, and as wall time from [`UNIX_BASE`] on. Events of one time happen in the order in
+//! which they were planned.
+//!
+//! **Driving.** After each input a node is drained until it is idle. Each node has one timer; when
+//! its deadline moves, the old entry of the queue stays and is ignored when it comes.
+//!
+//! **Replay.** [`WorldConfig`] and the recorded steps with their times are the whole world.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use x0x_core::identity::{AgentKey, MachineKey};
+use x0x_core::link::LinkConfig;
+use x0x_core::node::{
+    ChangeNetwork, Command, CommandError, CommandId, Config, Event, Input, LoadId, Node, Reply,
+    Request, StoreError,
+};
+use x0x_core::support::Rng;
+
+use crate::checks::Checks;
+use crate::network::Interceptor;
+use crate::queue::{Pending, Queue, Slab};
+use crate::trace::Trace;
+use crate::{
+    DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, Step, Tally, random,
+};
+
+mod drive;
+mod host;
+
+use host::Host;
+
+/// The wall time at the start of every world, since the Unix epoch.
+pub const UNIX_BASE: Duration = Duration::from_secs(1_750_000_000);
+
+/// How far the clock of the nodes is from the instant at which the world was made, so that a node
+/// may look back.
+const CLOCK_OFFSET: Duration = Duration::from_secs(3600);
+
+/// The port of the first node of each host.
+const PORT_BASE: u16 = 4000;
+
+/// How often [`World::run_until_true`] looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a world is made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorldConfig {
+    /// The seed of everything random.
+    pub seed: u64,
+    /// How many nodes there are. All start at time zero.
+    pub nodes: u32,
+    /// How many nodes share the address of a host, each with a port of its own.
+    pub nodes_per_host: u16,
+    /// The links between all nodes.
+    pub link: LinkProfile,
+    /// The disks of all nodes.
+    pub disk: DiskProfile,
+    /// How the nodes' own links behave.
+    pub link_config: LinkConfig,
+    /// Whether to keep every event of every node, see [`World::events`].
+    pub record_events: bool,
+    /// Whether to keep every step, see [`World::steps`].
+    pub record_steps: bool,
+}
+
+impl WorldConfig {
+    /// Makes a configuration with good links and everything recorded.
+    pub fn new(seed: u64, nodes: u32) -> Self {
+        Self {
+            seed,
+            nodes,
+            nodes_per_host: 1,
+            link: LinkProfile::default(),
+            disk: DiskProfile::default(),
+            link_config: LinkConfig::default(),
+            record_events: true,
+            record_steps: true,
+        }
+    }
+}
+
+/// An event with its time and its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// The virtual time.
+    pub at: Duration,
+    /// The node.
+    pub node: NodeId,
+    /// What it told its application.
+    pub event: Event,
+}
+
+/// A read that is under way.
+#[derive(Debug)]
+struct Read {
+    node: NodeId,
+    run: u32,
+    id: LoadId,
+    result: Result<bytes::Bytes, StoreError>,
+}
+
+/// A world.
+pub struct World<M = Node> {
+    config: WorldConfig,
+    rng: Rng,
+    crash_rng: Rng,
+    anchor: Instant,
+    now: Duration,
+    processed: u64,
+    commands: u64,
+    hosts: Vec<Host<M>>,
+    network: Network,
+    trace: Trace,
+    checks: Checks,
+    queue: Queue,
+    packets: Slab<Packet>,
+    reads: Slab<Read>,
+    planned: Slab<Step>,
+    interceptor: Option<Interceptor>,
+    injected: Vec<(Duration, Packet)>,
+    buffer: Vec<u8>,
+    events: Vec<Logged>,
+    steps: Vec<(Duration, Step)>,
+}
+
+impl<M> fmt::Debug for World<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("World")
+            .field("seed", &self.config.seed)
+            .field("now", &self.now)
+            .field("nodes", &self.hosts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl World<Node> {
+    /// Makes a world of whole nodes.
+    pub fn new(config: WorldConfig) -> Self {
+        Self::with_machines(config)
+    }
+}
+
+impl<M: Machine> World<M> {
+    /// Makes a world of other machines than whole nodes.
+    pub fn with_machines(config: WorldConfig) -> Self {
+        let rng = random::from_number(config.seed);
+        let mut world = Self {
+            crash_rng: rng.fork("crash"),
+            anchor: Instant::now() + CLOCK_OFFSET,
+            now: Duration::ZERO,
+            processed: 0,
+            commands: 0,
+            hosts: Vec::new(),
+            network: Network::new(rng.fork("network"), config.nodes as usize, config.link),
+            trace: Trace::default(),
+            checks: Checks::new(config.seed),
+            queue: Queue::default(),
+            packets: Slab::default(),
+            reads: Slab::default(),
+            planned: Slab::default(),
+            interceptor: None,
+            injected: Vec::new(),
+            buffer: Vec::new(),
+            events: Vec::new(),
+            steps: Vec::new(),
+            rng,
+            config,
+        };
+        for node in 0..world.config.nodes {
+            world.add_node(NodeId(node));
+        }
+        world
+    }
+
+    /// Puts an attacker on every path, or takes it away.
+    pub fn set_interceptor(&mut self, interceptor: Option<Interceptor>) {
+        self.interceptor = interceptor;
+    }
+
+    /// Does a step at the present time. Returns the id of the command, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// If a node refused the command; a node that does not run counts as halted.
+    pub fn apply(&mut self, step: Step) -> Result<Option<CommandId>, CommandError> {
+        if self.config.record_steps {
+            self.steps.push((self.now, step.clone()));
+        }
+        match step {
+            Step::Command { node, request } => return self.issue(node, request).map(Some),
+            Step::Crash { node } => self.crash(node),
+            Step::Restart { node } => {
+                self.crash(node);
+                self.start(node);
+            }
+            Step::SetLink { ends, profile } => self.network.set_link(ends, profile),
+            Step::SetDisk { node, profile } => self.hosts[node.index()].set_disk(profile),
+            Step::Partition { groups } => self.network.partition(&groups),
+            Step::Heal => self.network.heal(),
+            Step::MoveSocket { node, address, announce } => {
+                return self.move_socket(node, address, announce);
+            }
+            Step::Inject { source, target, ecn, payload } => {
+                let payload = bytes::BytesMut::from(&payload[..]);
+                self.deliver_at(self.now, Packet { source, target, ecn, payload });
+            }
+        }
+        Ok(None)
+    }
+
+    /// Plans a step. One for the past happens next. Refused commands are counted.
+    pub fn schedule(&mut self, at: Duration, step: Step) {
+        let slot = self.planned.insert(step);
+        self.queue.push(at.max(self.now), Pending::Step(slot));
+    }
+
+    /// Has a node's application ask for something.
+    ///
+    /// # Errors
+    ///
+    /// If the node refused it; a node that does not run counts as halted.
+    pub fn command(
+        &mut self,
+        node: NodeId,
+        request: impl Into<Request>,
+    ) -> Result<CommandId, CommandError> {
+        let step = Step::Command { node, request: request.into() };
+        self.apply(step).map(|id| id.expect("a command that is accepted has an id"))
+    }
+
+    /// Lets the world run until a time.
+    ///
+    /// # Errors
+    ///
+    /// If a check failed: the world stopped there.
+    pub fn run_until(&mut self, until: Duration) -> Result<(), Failure> {
+        loop {
+            if let Some(failure) = self.checks.failure() {
+                return Err(failure.clone());
+            }
+            let Some((at, pending)) = self.queue.pop(until) else { break };
+            self.now = at;
+            self.processed += 1;
+            self.process(pending);
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    /// Lets the world run for a while.
+    ///
+    /// # Errors
+    ///
+    /// If a check failed.
+    pub fn run_for(&mut self, duration: Duration) -> Result<(), Failure> {
+        self.run_until(self.now + duration)
+    }
+
+    /// Lets the world run until something is true, and for `limit` at most. Tells whether it is.
+    ///
+    /// # Errors
+    ///
+    /// If a check failed.
+    pub fn run_until_true(
+        &mut self,
+        limit: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Result<bool, Failure> {
+        let end = self.now + limit;
+        while !condition(self) {
+            if self.now >= end {
+                return Ok(false);
+            }
+            self.run_until((self.now + LOOK_INTERVAL).min(end))?;
+        }
+        Ok(true)
+    }
+
+    /// Checks that no command is overdue.
+    ///
+    /// # Errors
+    ///
+    /// If a check failed, this one or one before.
+    pub fn check(&mut self) -> Result<(), Failure> {
+        self.checks.overdue(self.now);
+        self.checks.failure().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// Ends the world with a failure that the caller found.
+    pub fn fail(&mut self, what: impl Into<String>) -> Failure {
+        self.checks.fail(self.now, None, what.into());
+        self.checks.failure().expect("there is one").clone()
+    }
+
+    fn add_node(&mut self, node: NodeId) {
+        let per_host = u32::from(self.config.nodes_per_host.max(1));
+        let [_, b, c, d] = (node.0 / per_host + 1).to_be_bytes();
+        let port = PORT_BASE + u16::try_from(node.0 % per_host).unwrap_or(0);
+        let address = SocketAddr::from((Ipv4Addr::new(10, b, c, d), port));
+        let mut keys = self.rng.fork(&format!("keys {node}"));
+        let config = Config {
+            machine_key: MachineKey::from_seed(&keys.bytes()),
+            agent_key: AgentKey::from_seed(&keys.bytes()),
+            certificate: None,
+            sockets: vec![address],
+            link: self.config.link_config.clone(),
+        };
+        self.checks.add_node(node, config.machine_key.id(), config.agent_key.id());
+        let free = self.network.bind(address, node);
+        assert!(free, "every node has an address of its own");
+        self.hosts.push(Host::new(config, address, self.config.disk));
+        self.start(node);
+    }
+
+    fn issue(&mut self, node: NodeId, request: Request) -> Result<CommandId, CommandError> {
+        self.commands += 1;
+        let id = CommandId(self.commands);
+        let noted = self.checks.note(&request);
+        let now = self.instant();
+        let host = &mut self.hosts[node.index()];
+        let result = host.machine.as_mut().map_or(Err(CommandError::Halted), |machine| {
+            machine.handle(now, Input::Command(Command { id, request }))
+        });
+        if let Err(error) = result {
+            self.checks.tally.refused += 1;
+            self.drain(node);
+            return Err(error);
+        }
+        let run = host.run;
+        self.checks.accepted(self.now, node, run, id, noted);
+        self.drain(node);
+        Ok(id)
+    }
+
+    fn move_socket(
+        &mut self,
+        node: NodeId,
+        address: SocketAddr,
+        announce: bool,
+    ) -> Result<Option<CommandId>, CommandError> {
+        if !self.network.bind(address, node) {
+            return Err(CommandError::InvalidAddress { address });
+        }
+        let host = &mut self.hosts[node.index()];
+        if host.public != address {
+            self.network.unbind(host.public);
+        }
+        host.public = address;
+        if !announce {
+            return Ok(None);
+        }
+        host.local = address;
+        host.config.sockets = vec![address];
+        if host.machine.is_none() {
+            return Ok(None);
+        }
+        self.issue(node, ChangeNetwork { sockets: vec![address] }.into()).map(Some)
+    }
+}
+
+impl<M> World<M> {
+    /// Returns the configuration.
+    pub fn config(&self) -> &WorldConfig {
+        &self.config
+    }
+
+    /// Returns the nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<M> {
+        (0..self.config.nodes).map(NodeId)
+    }
+
+    /// Returns the virtual time.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Returns how many events were processed.
+    pub fn processed(&self) -> u64 {
+        self.processed
+    }
+
+    /// Returns a node, if it runs.
+    pub fn machine(&self, node: NodeId) -> Option<&M> {
+        self.hosts[node.index()].machine.as_ref()
+    }
+
+    /// Returns the configuration of a node, with its keys.
+    pub fn node_config(&self, node: NodeId) -> &Config {
+        &self.hosts[node.index()].config
+    }
+
+    /// Returns the address at which others reach a node.
+    pub fn address(&self, node: NodeId) -> SocketAddr {
+        self.hosts[node.index()].public
+    }
+
+    /// Tells whether both nodes say that their link is up.
+    pub fn is_linked(&self, a: NodeId, b: NodeId) -> bool {
+        self.checks.is_linked(a, b) && self.checks.is_linked(b, a)
+    }
+
+    /// Returns how many commands wait for their reply.
+    pub fn outstanding(&self) -> usize {
+        self.checks.outstanding()
+    }
+
+    /// Returns the network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Returns what happened so far, in numbers.
+    pub fn tally(&self) -> &Tally {
+        &self.checks.tally
+    }
+
+    /// Returns every event so far, if they are recorded.
+    pub fn events(&self) -> &[Logged] {
+        &self.events
+    }
+
+    /// Returns the reply to a command, if events are recorded and it was answered.
+    pub fn reply(&self, id: CommandId) -> Option<&Reply> {
+        self.events.iter().rev().find_map(|logged| match &logged.event {
+            Event::Reply { command, reply } if *command == id => Some(reply),
+            Event::Reply { .. }
+            | Event::PeerUp { .. }
+            | Event::PeerDown { .. }
+            | Event::PathChanged { .. }
+            | Event::DirectReceived { .. }
+            | Event::Halted(_) => None,
+        })
+    }
+
+    /// Returns every step so far with its time, if they are recorded.
+    pub fn steps(&self) -> &[(Duration, Step)] {
+        &self.steps
+    }
+
+    /// Returns the hash over everything that moved so far.
+    pub fn trace_hash(&self) -> [u8; 32] {
+        self.trace.hash()
+    }
+
+    fn instant(&self) -> Instant {
+        self.anchor + self.now
+    }
+}
+
+#[cfg(test)]
+mod tests;

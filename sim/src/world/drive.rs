@@ -1,0 +1,263 @@
+//! How the nodes are driven: what each event does, and what becomes of each output.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use x0x_core::node::{Batch, Deadline, Event, Input, Load, Output};
+use x0x_core::transport::{Datagram, Transmit};
+
+use super::{Logged, Read, UNIX_BASE, World};
+use crate::network::{Arrivals, Verdict};
+use crate::queue::Pending;
+use crate::trace::Move;
+use crate::{Machine, NodeId, Packet};
+
+/// After how many outputs in a row a node is taken to be in a loop.
+const OUTPUTS_MAX: u32 = 1_000_000;
+
+/// After how many timeouts at one time a node is taken to be in a loop.
+const TIMEOUTS_MAX: u32 = 1000;
+
+impl<M: Machine> World<M> {
+    /// Lets an event happen.
+    pub(super) fn process(&mut self, pending: Pending) {
+        match pending {
+            Pending::Arrival(slot) => {
+                if let Some(packet) = self.packets.take(slot) {
+                    self.arrive(packet);
+                }
+            }
+            Pending::Timer { node, generation } => self.timer(node, generation),
+            Pending::Stored { node, run } => self.stored(node, run),
+            Pending::Loaded(slot) => {
+                let read = self.reads.take(slot);
+                if let Some(Read { node, run, id, result }) = read
+                    && self.hosts[node.index()].run == run
+                {
+                    self.input(node, Input::Loaded(id, result));
+                }
+            }
+            Pending::Step(slot) => {
+                if let Some(step) = self.planned.take(slot) {
+                    // What is refused is counted.
+                    let _ = self.apply(step);
+                }
+            }
+        }
+    }
+
+    /// Starts a node that does not run.
+    pub(super) fn start(&mut self, node: NodeId) {
+        self.trace.restart(self.now, node);
+        let (now, unix_time) = (self.instant(), UNIX_BASE + self.now);
+        let host = &mut self.hosts[node.index()];
+        host.run += 1;
+        let seed = self.rng.fork(&format!("node {node} run {}", host.run)).bytes();
+        match M::start(host.config.clone(), seed, host.disk.restored(), now, unix_time) {
+            Ok(machine) => {
+                host.machine = Some(machine);
+                self.drain(node);
+            }
+            Err(error) => self.checks.fail(self.now, Some(node), format!("no start: {error}")),
+        }
+    }
+
+    /// Stops a node, if it runs.
+    pub(super) fn crash(&mut self, node: NodeId) {
+        let host = &mut self.hosts[node.index()];
+        if host.machine.take().is_none() {
+            return;
+        }
+        self.trace.crash(self.now, node);
+        // Completions of this run that are under way must not reach the next.
+        host.run += 1;
+        host.disk.crash(&mut self.crash_rng);
+        host.deadline = None;
+        host.timer.disarm();
+        self.checks.tally.crashes += 1;
+        self.checks.stopped(node);
+    }
+
+    /// Lets a datagram arrive at its target at a time.
+    pub(super) fn deliver_at(&mut self, at: Duration, packet: Packet) {
+        let slot = self.packets.insert(packet);
+        self.queue.push(at, Pending::Arrival(slot));
+    }
+
+    /// Takes everything that a node wants to do. Returns how much that was.
+    pub(super) fn drain(&mut self, node: NodeId) -> u32 {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut outputs = 0;
+        loop {
+            buffer.clear();
+            let Some(machine) = self.hosts[node.index()].machine.as_mut() else { break };
+            match machine.poll_output(&mut buffer) {
+                Output::Transmit(transmit) => self.transmit(node, transmit, &buffer),
+                Output::Store(batch) => self.store(node, batch),
+                Output::Load(load) => self.load(node, &load),
+                Output::Event(event) => self.event(node, event),
+                Output::Idle { deadline } => {
+                    self.arm(node, deadline);
+                    break;
+                }
+            }
+            outputs += 1;
+            if outputs == OUTPUTS_MAX {
+                self.checks.fail(self.now, Some(node), "the outputs do not end".into());
+                break;
+            }
+        }
+        self.buffer = buffer;
+        outputs
+    }
+
+    fn input(&mut self, node: NodeId, input: Input) {
+        let now = self.instant();
+        let Some(machine) = self.hosts[node.index()].machine.as_mut() else { return };
+        if let Err(error) = machine.handle(now, input) {
+            self.checks.fail(self.now, Some(node), format!("an input failed: {error}"));
+        }
+        self.drain(node);
+    }
+
+    fn arrive(&mut self, packet: Packet) {
+        self.trace.datagram(self.now, Move::Arrived, &packet);
+        let owner = self.network.owner(packet.target);
+        let Some(node) = owner.filter(|node| self.machine(*node).is_some()) else {
+            self.network.counters.unreachable += 1;
+            return;
+        };
+        self.network.counters.delivered += 1;
+        let Packet { source, ecn, payload, .. } = packet;
+        let local = self.hosts[node.index()].local;
+        self.input(node, Input::Datagram(Datagram { source, local, ecn, payload }));
+    }
+
+    fn timer(&mut self, node: NodeId, generation: u32) {
+        let (now, instant) = (self.now, self.instant());
+        let host = &mut self.hosts[node.index()];
+        if host.timer.generation != generation {
+            return;
+        }
+        host.timer.armed = None;
+        let Some(due) = host.deadline else { return };
+        if due > now {
+            self.push_timer(node, due);
+            return;
+        }
+        let Some(machine) = host.machine.as_mut() else { return };
+        let fired = host.timer.fired(now);
+        if let Err(error) = machine.handle(instant, Input::Timeout) {
+            self.checks.fail(now, Some(node), format!("an input failed: {error}"));
+        }
+        let outputs = self.drain(node);
+        let moved = self.hosts[node.index()].deadline.is_none_or(|deadline| deadline > due);
+        if (outputs == 0 && !moved) || fired == TIMEOUTS_MAX {
+            let what = format!("the deadline does not move: it is {due:?}, timeout {fired}");
+            self.checks.fail(now, Some(node), what);
+        }
+    }
+
+    fn stored(&mut self, node: NodeId, run: u32) {
+        let host = &mut self.hosts[node.index()];
+        if host.run == run
+            && let Some((id, result)) = host.disk.complete()
+        {
+            self.input(node, Input::Stored(id, result));
+        }
+    }
+
+    fn arm(&mut self, node: NodeId, deadline: Option<Deadline>) {
+        let due = deadline.map(|deadline| deadline.at.saturating_duration_since(self.anchor));
+        self.hosts[node.index()].deadline = due;
+        if let Some(due) = due {
+            self.push_timer(node, due.max(self.now));
+        }
+    }
+
+    fn push_timer(&mut self, node: NodeId, at: Duration) {
+        if let Some(generation) = self.hosts[node.index()].timer.arm(at) {
+            self.queue.push(at, Pending::Timer { node, generation });
+        }
+    }
+
+    fn transmit(&mut self, node: NodeId, transmit: Transmit, buffer: &[u8]) {
+        let Transmit { target, local, ecn, size, segment_size } = transmit;
+        let segment = segment_size.unwrap_or(size);
+        if size == 0 || size > buffer.len() || segment == 0 {
+            let what = format!("a transmit of {} buffered bytes: {transmit:?}", buffer.len());
+            self.checks.fail(self.now, Some(node), what);
+            return;
+        }
+        let host = &self.hosts[node.index()];
+        let (known, source) = (host.local == local, host.public);
+        for payload in buffer[..size].chunks(segment) {
+            self.network.counters.sent += 1;
+            self.network.counters.sent_bytes += payload.len() as u64;
+            if known {
+                let payload = BytesMut::from(payload);
+                self.send(node, Packet { source, target, ecn, payload });
+            } else {
+                self.network.counters.unreachable += 1;
+            }
+        }
+    }
+
+    fn send(&mut self, node: NodeId, mut packet: Packet) {
+        self.trace.datagram(self.now, Move::Sent, &packet);
+        let verdict = self.interceptor.as_mut().map_or(Verdict::Pass, |interceptor| {
+            interceptor(self.now, &mut packet, &mut self.injected)
+        });
+        if !self.injected.is_empty() {
+            let mut injected = std::mem::take(&mut self.injected);
+            for (delay, packet) in injected.drain(..) {
+                self.deliver_at(self.now + delay, packet);
+            }
+            self.injected = injected;
+        }
+        match verdict {
+            Verdict::Pass => self.cross(node, packet),
+            Verdict::Drop => self.network.counters.intercepted += 1,
+            Verdict::Duplicate => {
+                self.cross(node, packet.clone());
+                self.cross(node, packet);
+            }
+        }
+    }
+
+    fn cross(&mut self, node: NodeId, packet: Packet) {
+        let Arrivals { first, second } = self.network.send(self.now, node, &packet);
+        if let Some(at) = second {
+            self.deliver_at(at, packet.clone());
+        }
+        if let Some(at) = first {
+            self.deliver_at(at, packet);
+        }
+    }
+
+    fn store(&mut self, node: NodeId, batch: Batch) {
+        let id = batch.id;
+        let host = &mut self.hosts[node.index()];
+        let run = host.run;
+        if let Some(at) = host.disk.submit(self.now, batch) {
+            self.queue.push(at, Pending::Stored { node, run });
+        } else {
+            self.checks.fail(self.now, Some(node), format!("batch {} is out of order", id.0));
+        }
+    }
+
+    fn load(&mut self, node: NodeId, load: &Load) {
+        let host = &self.hosts[node.index()];
+        let (latency, result) = host.disk.load(load);
+        let slot = self.reads.insert(Read { node, run: host.run, id: load.id, result });
+        self.queue.push(self.now + latency, Pending::Loaded(slot));
+    }
+
+    fn event(&mut self, node: NodeId, event: Event) {
+        let disk_fails = self.hosts[node.index()].disk_fails;
+        self.checks.event(self.now, node, &event, disk_fails);
+        if self.config.record_events {
+            self.events.push(Logged { at: self.now, node, event });
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One node with its disk, its socket and its timer.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use x0x_core::node::Config;
+
+use crate::{Disk, DiskProfile};
+
+/// What the world keeps of a node.
+#[derive(Debug)]
+pub(super) struct Host<M> {
+    /// What the node is started with.
+    pub(super) config: Config,
+    /// The node, while it runs.
+    pub(super) machine: Option<M>,
+    /// How often it was started.
+    pub(super) run: u32,
+    /// Its disk; it outlives the runs.
+    pub(super) disk: Disk,
+    /// Whether its disk was made to fail.
+    pub(super) disk_fails: bool,
+    /// The address of its socket as the node knows it.
+    pub(super) local: SocketAddr,
+    /// The address of its socket as others see it.
+    pub(super) public: SocketAddr,
+    /// When it wants to be called.
+    pub(super) deadline: Option<Duration>,
+    /// Its timer.
+    pub(super) timer: Timer,
+}
+
+/// The one entry of a node in the event queue that counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timer {
+    /// The number of the newest entry; older ones are ignored.
+    pub(super) generation: u32,
+    /// When the newest entry comes, if it has not come yet.
+    pub(super) armed: Option<Duration>,
+    /// The time of the last timeout.
+    pub(super) fired_at: Duration,
+    /// How many timeouts there were at that time.
+    pub(super) fired_count: u32,
+}
+
+impl<M> Host<M> {
+    /// Makes a host whose node does not run yet.
+    pub(super) fn new(config: Config, address: SocketAddr, disk: DiskProfile) -> Self {
+        Self {
+            config,
+            machine: None,
+            run: 0,
+            disk: Disk::new(disk),
+            disk_fails: disk.writes_left.is_some(),
+            local: address,
+            public: address,
+            deadline: None,
+            timer: Timer::default(),
+        }
+    }
+
+    /// Changes how the disk behaves.
+    pub(super) fn set_disk(&mut self, profile: DiskProfile) {
+        self.disk_fails |= profile.writes_left.is_some();
+        self.disk.set_profile(profile);
+    }
+}
+
+impl Timer {
+    /// Returns the generation of a new entry if the deadline needs one: an entry that comes too
+    /// early is moved when it comes, one that comes too late is replaced.
+    pub(super) fn arm(&mut self, at: Duration) -> Option<u32> {
+        if self.armed.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        self.armed = Some(at);
+        Some(self.generation)
+    }
+
+    /// Forgets the entry.
+    pub(super) fn disarm(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.armed = None;
+    }
+
+    /// Counts a timeout and returns how many there were at this time.
+    pub(super) fn fired(&mut self, now: Duration) -> u32 {
+        if self.fired_at != now {
+            self.fired_at = now;
+            self.fired_count = 0;
+        }
+        self.fired_count += 1;
+        self.fired_count
+    }
+}
