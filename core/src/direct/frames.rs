@@ -310,7 +310,11 @@ mod tests {
             Verdict::Refused(RefuseReason::NotHere),
             Verdict::Refused(RefuseReason::Full),
         ];
-        (1..).zip(verdicts).map(|(step, verdict)| Run { through: step * 100, verdict }).collect()
+        [5, 6, 100, 70_000, 1 << 50]
+            .into_iter()
+            .zip(verdicts)
+            .map(|(through, verdict)| Run { through, verdict })
+            .collect()
     }
 
     #[test]
