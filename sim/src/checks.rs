@@ -358,9 +358,9 @@ impl Checks {
         }
         self.tally.delivered += 1;
         let talk = self.conversations.entry((from, node)).or_default();
-        let message = talk.deliver(message_key(payload)).map_err(|what| {
-            format!("a message of {} bytes from {from} {what}", payload.len())
-        })?;
+        let message = talk
+            .deliver(message_key(payload))
+            .map_err(|what| format!("a message of {} bytes from {from} {what}", payload.len()))?;
         self.tally.delivered_after.push(now.saturating_sub(message.sent_at));
         Ok(())
     }
