@@ -160,7 +160,7 @@ impl Checks {
     /// Notes a failure, if it is the first.
     pub(crate) fn fail(&mut self, at: Duration, node: Option<NodeId>, what: String) {
         let seed = self.seed;
-        self.failure.get_or_insert_with(|| Failure { seed, at, node, what });
+        self.failure.get_or_insert(Failure { seed, at, node, what });
     }
 
     /// Tells whether the first node says that its link to the second is up.
