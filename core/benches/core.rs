@@ -197,13 +197,13 @@ struct Sample {
 
 /// Runs the candidates in turn.
 fn samples<const N: usize>(mut candidates: [&mut dyn FnMut() -> f64; N]) -> [Sample; N] {
-    let mut values = [const { Vec::new() }; N];
+    let mut values: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
     for _ in 0..RUNS {
         for (candidate, values) in candidates.iter_mut().zip(&mut values) {
             values.push(candidate());
         }
     }
-    values.map(|mut values: Vec<f64>| {
+    values.map(|mut values| {
         values.sort_by(f64::total_cmp);
         Sample { median: values[RUNS / 2], least: values[0], greatest: values[RUNS - 1] }
     })

@@ -20,7 +20,7 @@ use x0x_core::link::LinkConfig;
 use x0x_core::support::Rng;
 use x0x_core::transport::{Datagram, PEER_STREAMS_MAX, STREAM_WINDOW, Transmit};
 
-use crate::world::{End, PAYLOAD, Pipe, UNIX_TIME, address, seed};
+use crate::world::{End, PAYLOAD, Pipe, UNIX_TIME, address, fresh_seed, seed};
 
 pub(crate) struct BareEnd {
     address: SocketAddr,
@@ -53,13 +53,13 @@ impl BareEnd {
         let mut client = ClientConfig::new(crypto);
         let keep_alive = LinkConfig::default().keep_alive;
         client.transport_config(Arc::new(transport_config(initial_mtu, Some(keep_alive))));
-        let mut config = EndpointConfig::new(Arc::new(ResetKey(seed("reset", index))));
-        config.rng_seed(Some(seed("endpoint", index)));
+        let mut config = EndpointConfig::new(Arc::new(ResetKey(fresh_seed())));
+        config.rng_seed(Some(fresh_seed()));
         Self {
             address: address(index),
             endpoint: Endpoint::new(Arc::new(config), Some(Arc::new(server)), true, None),
             client,
-            entropy: Entropy::new(Rng::from_seed(seed("tls", index))),
+            entropy: Entropy::new(Rng::from_seed(fresh_seed())),
             connections: BTreeMap::new(),
             dirty: VecDeque::new(),
             up: 0,

@@ -10,7 +10,9 @@ use x0x_core::link::{self, Class, LinkIdentity};
 use x0x_core::support::{Context, Counters, Outbox, Rng};
 use x0x_core::transport::{Datagram, Transmit};
 
-use crate::world::{End, PAYLOAD, Pipe, TIMEOUT, UNIX_TIME, address, anchor, link_config, seed};
+use crate::world::{
+    End, PAYLOAD, Pipe, TIMEOUT, UNIX_TIME, address, anchor, fresh_seed, link_config, seed,
+};
 
 pub(crate) struct LinkEnd {
     state: link::State,
@@ -36,7 +38,7 @@ impl LinkEnd {
             certificate: None,
             clock: WallClock::new(UNIX_TIME),
         };
-        let rng = Rng::from_seed(seed("link", index));
+        let rng = Rng::from_seed(fresh_seed());
         let (config, sockets) = (link_config(initial_mtu), vec![address(index)]);
         let fork = rng.fork("state");
         Self {

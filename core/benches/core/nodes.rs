@@ -11,7 +11,7 @@ use x0x_core::node::{
 };
 use x0x_core::transport::{Datagram, Transmit};
 
-use crate::world::{End, TIMEOUT, UNIX_TIME, address, anchor, link_config, seed};
+use crate::world::{End, TIMEOUT, UNIX_TIME, address, anchor, fresh_seed, link_config, seed};
 
 pub(crate) struct NodeEnd {
     node: Node,
@@ -55,7 +55,7 @@ impl NodeEnd {
         };
         let restored = Restored::default();
         Self {
-            node: Node::new(config, seed("node", index), restored, anchor(), UNIX_TIME).unwrap(),
+            node: Node::new(config, fresh_seed(), restored, anchor(), UNIX_TIME).unwrap(),
             deadline: None,
             up: 0,
             up_at: None,

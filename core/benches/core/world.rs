@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -145,8 +146,15 @@ fn index_of(address: SocketAddr) -> usize {
     usize::from(address.ip().octets()[3])
 }
 
+/// The seed of a key: the same for all ends with this index.
 pub(crate) fn seed(purpose: &str, index: usize) -> [u8; 32] {
     blake3_keyed(&[u8::try_from(index).unwrap(); 32], purpose.as_bytes())
+}
+
+/// A seed that no other end has, so that handshakes differ and their costs average out.
+pub(crate) fn fresh_seed() -> [u8; 32] {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    blake3_keyed(&[0; 32], &LAST.fetch_add(1, Ordering::Relaxed).to_be_bytes())
 }
 
 pub(crate) fn link_config(initial_mtu: u16) -> LinkConfig {
