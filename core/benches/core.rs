@@ -1,4 +1,5 @@
-//! What the core costs, in memory: no sockets, one thread that does the work of all ends.
+//! What the core costs, in memory: no sockets, one thread that does the work of all ends. Rates
+//! are per second of processor time.
 //!
 //! ```sh
 //! cargo bench -p x0x-core --features native-crypto --bench core [name …]
@@ -209,11 +210,21 @@ fn samples<const N: usize>(mut candidates: [&mut dyn FnMut() -> f64; N]) -> [Sam
     })
 }
 
-/// Returns how many per second.
+/// Returns how many per second of processor time, which other programs take nothing from.
 fn rate(count: usize, run: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+    let (start, started) = (Instant::now(), processor_time());
     run();
-    count as f64 / start.elapsed().as_secs_f64()
+    let used = match (started, processor_time()) {
+        (Some(started), Some(ended)) => ended - started,
+        _ => start.elapsed(),
+    };
+    count as f64 / used.as_secs_f64()
+}
+
+/// How long this thread has run; nothing where the system does not say.
+fn processor_time() -> Option<Duration> {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(schedstat.split(' ').next()?.parse().ok()?))
 }
 
 fn row(name: &str, of: &str, unit: &str, sample: &Sample, floor: Option<&Sample>) {
