@@ -24,7 +24,6 @@ const SEEDS: std::ops::Range<u64> = 1..31;
 #[test]
 fn random_worlds_keep_their_promises_and_heal() {
     for seed in SEEDS {
-        println!("SEED={seed}: x0x-sim worlds --seed {seed} --count 1");
         Scenario::random(seed).run().unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

@@ -18,6 +18,11 @@ const OUTPUTS_MAX: u32 = 1_000_000;
 /// After how many timeouts at one time a node is taken to be in a loop.
 const TIMEOUTS_MAX: u32 = 1000;
 
+/// How many times in a row a timer may fire at one instant without an output. QUIC re-arms its
+/// probe timer from the time of the last packet, doubling, so that it may lie in the past a few
+/// times; a timer that is never re-armed or never moves stays beyond any such number.
+const IDLE_TIMEOUTS_MAX: u32 = 8;
+
 impl<M: Machine> World<M> {
     /// Lets an event happen.
     pub(super) fn process(&mut self, pending: Pending) {
@@ -152,7 +157,7 @@ impl<M: Machine> World<M> {
         }
         let outputs = self.drain(node);
         let moved = self.hosts[node.index()].deadline.is_none_or(|deadline| deadline > due);
-        if (outputs == 0 && !moved) || fired == TIMEOUTS_MAX {
+        if (outputs == 0 && !moved && fired > IDLE_TIMEOUTS_MAX) || fired == TIMEOUTS_MAX {
             let timer = self.hosts[node.index()].timer_name;
             let what =
                 format!("the deadline does not move: {timer} is due at {due:?}, timeout {fired}");
