@@ -193,7 +193,7 @@ impl End for BareEnd {
     fn transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         while let Some(&handle) = self.dirty.front() {
             buf.clear();
-            let connection = self.connections.get_mut(&handle.0).unwrap();
+            let connection = self.connections.get_mut(&handle.0)?;
             let segments = (65_507 / usize::from(connection.current_mtu())).clamp(1, 44);
             if let Some(transmit) = connection.poll_transmit(now, segments, buf) {
                 return Some(Transmit {

@@ -2,7 +2,7 @@
 //!
 //! A *connection* is one QUIC connection; a *session* is what two machines have with one another
 //! over the one connection that both chose. This module dials and is dialled, checks keys and agent
-//! bindings, keeps one connection for each peer, moves it between paths ([`path`]), frames messages
+//! bindings, keeps one connection for each peer, moves it between paths ([`Path`]), frames messages
 //! in four classes ([`Class`]), and remembers where peers were reached ([`address_book`]). It does
 //! not know what the messages mean.
 //!
