@@ -61,7 +61,7 @@ impl Machine for Courier {
         let mut courier = Self {
             machine: config.machine_key.id(),
             agent: config.agent_key.id(),
-            run: u64::from_le_bytes(seed[..8].try_into().unwrap()),
+            run: u64::from_le_bytes(*seed.first_chunk().expect("a seed has 32 bytes")),
             local: config.sockets[0],
             peers: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -70,7 +70,7 @@ impl Machine for Courier {
             next_try: None,
             outputs: VecDeque::new(),
         };
-        let value = Bytes::from(vec![u8::try_from(run).unwrap()]);
+        let value = Bytes::from(vec![u8::try_from(run).expect("tests restart a few times")]);
         let put = Record { table: Table::Peers, key: Bytes::from_static(b"run"), value };
         let batch = Batch { id: WriteId(1), puts: vec![put], deletes: Vec::new() };
         courier.outputs.push_back((None, Output::Store(batch)));
