@@ -14,7 +14,7 @@ use x0x_core::node::{
     Batch, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged, Event, Input,
     NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table, Target, WriteId,
 };
-use x0x_core::support::Counters;
+use x0x_core::support::{Counters, Rng};
 use x0x_core::transport::Transmit;
 
 use crate::Machine;
@@ -57,11 +57,11 @@ impl Machine for Courier {
         _now: Instant,
         _unix_time: Duration,
     ) -> Result<Self, StartError> {
-        let run = restored.records.first().map_or(0, |record| u64::from(record.value[0]) + 1);
+        let starts = restored.records.first().map_or(0, |record| record.value[0]).wrapping_add(1);
         let mut courier = Self {
             machine: config.machine_key.id(),
             agent: config.agent_key.id(),
-            run: u64::from_le_bytes(seed[..8].try_into().unwrap()),
+            run: Rng::from_seed(seed).next_u64(),
             local: config.sockets[0],
             peers: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -70,8 +70,8 @@ impl Machine for Courier {
             next_try: None,
             outputs: VecDeque::new(),
         };
-        let value = Bytes::from(vec![u8::try_from(run).unwrap()]);
-        let put = Record { table: Table::Peers, key: Bytes::from_static(b"run"), value };
+        let value = Bytes::from(vec![starts]);
+        let put = Record { table: Table::Peers, key: Bytes::from_static(b"starts"), value };
         let batch = Batch { id: WriteId(1), puts: vec![put], deletes: Vec::new() };
         courier.outputs.push_back((None, Output::Store(batch)));
         Ok(courier)

@@ -61,8 +61,7 @@ fn jitter_keeps_the_order_and_reordering_breaks_it() {
 
 #[test]
 fn loss_and_duplication_follow_their_probability() {
-    let mut network =
-        network(LinkProfile { loss: 0.1, duplicate: 0.2, ..LinkProfile::default() });
+    let mut network = network(LinkProfile { loss: 0.1, duplicate: 0.2, ..LinkProfile::default() });
     for at in 0..10_000 {
         network.send(ms(at), A, &packet(A, B, 50));
     }

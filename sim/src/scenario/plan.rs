@@ -170,7 +170,8 @@ fn edges(scenario: &Scenario, rng: &mut Rng) -> Vec<(NodeId, NodeId)> {
             let most = u64::from(nodes) * u64::from(nodes.saturating_sub(1)) / 2;
             let wanted = (u64::from(nodes) * u64::from(degree) / 2).min(most);
             while (edges.len() as u64) < wanted {
-                let (a, b) = (random::index(rng, nodes as usize), random::index(rng, nodes as usize));
+                let (a, b) =
+                    (random::index(rng, nodes as usize), random::index(rng, nodes as usize));
                 let edge = (id(a.max(b)), id(a.min(b)));
                 if a != b && known.insert(edge) {
                     edges.push(edge);

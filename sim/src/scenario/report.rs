@@ -32,11 +32,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new<M>(
-        scenario: &Scenario,
-        world: &World<M>,
-        edges: &[(NodeId, NodeId)],
-    ) -> Self
+    pub(super) fn new<M>(scenario: &Scenario, world: &World<M>, edges: &[(NodeId, NodeId)]) -> Self
     where
         M: crate::Machine,
     {

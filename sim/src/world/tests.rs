@@ -1,7 +1,7 @@
 //! Worlds of couriers, step by step.
 
 use bytes::Bytes;
-use x0x_core::node::{Connect, DirectAcknowledged, ListPeers, SendDirect, Target};
+use x0x_core::node::{Connect, DirectAcknowledged, ListPeers, Reply, SendDirect, Target};
 
 use super::*;
 use crate::courier::Courier;
