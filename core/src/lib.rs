@@ -1,4 +1,99 @@
 //! The x0x protocol as a pure state machine.
+//!
+//! A [`Node`](node::Node) holds every decision of the protocol and touches nothing: no socket, no
+//! clock, no file, no thread, no randomness of the operating system. Everything that happens to it
+//! is a call, everything that it wants is a value, and the same calls give the same values. So it
+//! runs in any event loop, in a simulator with thousands of others, and again from a recording.
+//!
+//! Two nodes that meet and talk, without a network, in one thread:
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use bytes::{Bytes, BytesMut};
+//! use x0x_core::identity::{AgentKey, MachineKey};
+//! use x0x_core::link::LinkConfig;
+//! use x0x_core::node::*;
+//! use x0x_core::transport::Datagram;
+//!
+//! let (start, mut elapsed) = (Instant::now(), Duration::from_secs(3600));
+//! let mut make = |number: u8| {
+//!     let config = Config {
+//!         machine_key: MachineKey::from_seed(&[number; 32]),
+//!         agent_key: AgentKey::from_seed(&[number + 100; 32]),
+//!         certificate: None,
+//!         sockets: vec![([192, 0, 2, number], 5483).into()],
+//!         link: LinkConfig::default(),
+//!     };
+//!     let unix_time = Duration::from_secs(1_750_000_000);
+//!     Node::new(config, [number; 32], Restored::default(), start + elapsed, unix_time)
+//! };
+//! let mut nodes = [make(1)?, make(2)?];
+//! let recipient = AgentKey::from_seed(&[102; 32]).id();
+//!
+//! // The first node is told to connect to the second.
+//! let target = Target::Address { address: ([192, 0, 2, 2], 5483).into(), machine: None };
+//! let connect = Connect { target, keep: false, timeout: Duration::from_secs(10) };
+//! let command = Command { id: CommandId(1), request: connect.into() };
+//! nodes[0].handle_command(start + elapsed, command)?;
+//!
+//! // A driver: it carries datagrams, keeps the time and hands out events.
+//! let (mut received, mut acknowledged, mut buf) = (None, false, Vec::new());
+//! while received.is_none() || !acknowledged {
+//!     for index in 0..nodes.len() {
+//!         loop {
+//!             let now = start + elapsed;
+//!             match nodes[index].poll_output(&mut buf) {
+//!                 Output::Transmit(transmit) => {
+//!                     let size = transmit.segment_size.unwrap_or(transmit.size);
+//!                     for payload in buf.chunks(size) {
+//!                         let datagram = Datagram {
+//!                             source: transmit.local,
+//!                             local: transmit.target,
+//!                             ecn: transmit.ecn,
+//!                             payload: BytesMut::from(payload),
+//!                         };
+//!                         nodes[1 - index].handle_datagram(now, datagram);
+//!                     }
+//!                 }
+//!                 Output::Store(batch) => nodes[index].handle_stored(now, batch.id, Ok(())),
+//!                 Output::Event(Event::Reply { reply: Reply::Connect(connected), .. }) => {
+//!                     assert_eq!(connected?.agents, [recipient]);
+//!                     let payload = Bytes::from("hello");
+//!                     let send = SendDirect { recipient, payload, timeout: Duration::from_secs(5) };
+//!                     let command = Command { id: CommandId(2), request: send.into() };
+//!                     nodes[index].handle_command(now, command)?;
+//!                 }
+//!                 Output::Event(Event::Reply { reply: Reply::SendDirect(outcome), .. }) => {
+//!                     outcome?;
+//!                     acknowledged = true;
+//!                 }
+//!                 Output::Event(Event::DirectReceived { payload, .. }) => received = Some(payload),
+//!                 Output::Event(_) | Output::Load(_) => {}
+//!                 Output::Idle { .. } => break,
+//!             }
+//!         }
+//!     }
+//!     elapsed += Duration::from_millis(1);
+//!     nodes.iter_mut().for_each(|node| node.handle_timeout(start + elapsed));
+//! }
+//! assert_eq!(received.as_deref(), Some(&b"hello"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The modules
+//!
+//! Imports go down only: a module uses those of lower rank, and a test reads the sources to see
+//! that it is so.
+//!
+//! | rank | module | is |
+//! |---|---|---|
+//! | 0 | [`support`], [`wire`] | context, timers, bounded collections; records and frames |
+//! | 1 | [`crypto`] | signatures, key exchange, ciphers, hashes, TLS |
+//! | 2 | [`identity`] | keys, ids, certificates, bindings, revocations, words |
+//! | 3 | [`transport`] | QUIC |
+//! | 4 | [`link`] | sessions with proven peers, over paths that may change |
+//! | 6 | [`direct`] | direct messages |
+//! | 8 | [`node`] | the composition |
 
 pub mod crypto;
 pub mod direct;

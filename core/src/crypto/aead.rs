@@ -60,9 +60,10 @@ impl AeadKey {
         sealed: &[u8],
     ) -> Result<Vec<u8>, OpenError> {
         let mut buffer = sealed.to_vec();
-        match Selected::open(&self.secret, nonce, aad, &mut buffer) {
-            true => Ok(buffer),
-            false => Err(OpenError),
+        if Selected::open(&self.secret, nonce, aad, &mut buffer) {
+            Ok(buffer)
+        } else {
+            Err(OpenError)
         }
     }
 }
@@ -73,5 +74,39 @@ impl fmt::Debug for AeadKey {
             .debug_struct("AeadKey")
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_sealed_opens() {
+        for algorithm in [Algorithm::Aes256Gcm, Algorithm::ChaCha20Poly1305] {
+            let key = AeadKey::new(algorithm, &[1; 32]);
+            let other = AeadKey::new(algorithm, &[2; 32]);
+            let sealed = key.seal(&[3; 12], b"aad", b"plaintext");
+            assert_eq!(sealed.len(), b"plaintext".len() + TAG_LEN);
+            assert_eq!(key.open(&[3; 12], b"aad", &sealed), Ok(b"plaintext".to_vec()));
+
+            let changed = [&sealed[..sealed.len() - 1], &[!sealed[sealed.len() - 1]]].concat();
+            let cases = [
+                ("key", other.open(&[3; 12], b"aad", &sealed)),
+                ("nonce", key.open(&[4; 12], b"aad", &sealed)),
+                ("associated data", key.open(&[3; 12], b"", &sealed)),
+                ("tag", key.open(&[3; 12], b"aad", &changed)),
+                ("length", key.open(&[3; 12], b"aad", &sealed[..TAG_LEN - 1])),
+            ];
+            for (case, result) in cases {
+                assert_eq!(result, Err(OpenError), "{algorithm:?}: another {case}");
+            }
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let key = AeadKey::new(Algorithm::Aes256Gcm, &[1; 32]);
+        assert_eq!(format!("{key:?}"), "AeadKey { algorithm: Aes256Gcm, .. }");
     }
 }

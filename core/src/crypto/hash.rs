@@ -7,6 +7,7 @@ use std::fmt;
 
 use sha2::Digest;
 use siphasher::sip::SipHasher13;
+use subtle::ConstantTimeEq;
 
 /// The length of a SHA-256 or BLAKE3 hash in bytes.
 pub const HASH_LEN: usize = 32;
@@ -24,6 +25,11 @@ pub fn blake3(data: &[u8]) -> [u8; HASH_LEN] {
 /// Returns the keyed BLAKE3 hash of the data: a message authentication code.
 pub fn blake3_keyed(key: &[u8; 32], data: &[u8]) -> [u8; HASH_LEN] {
     ::blake3::keyed_hash(key, data).into()
+}
+
+/// Compares a computed authentication code with a claimed one, in constant time.
+pub fn equal(computed: &[u8], claimed: &[u8]) -> bool {
+    computed.ct_eq(claimed).into()
 }
 
 /// Returns the SipHash-1-3 value of the data.

@@ -79,9 +79,10 @@ impl EncapsulationKey {
     /// If the length is wrong or a coefficient is not reduced.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidKey> {
         let octets = Octets::from_slice(bytes).ok_or(InvalidKey)?;
-        match Selected::is_encapsulation_key(octets.as_bytes()) {
-            true => Ok(Self(octets)),
-            false => Err(InvalidKey),
+        if Selected::is_encapsulation_key(octets.as_bytes()) {
+            Ok(Self(octets))
+        } else {
+            Err(InvalidKey)
         }
     }
 
@@ -133,5 +134,44 @@ impl SharedSecret {
 impl fmt::Debug for SharedSecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("SharedSecret").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_learn_the_same_secret_and_nobody_else_does() {
+        let key = DecapsulationKey::from_seed(&[1; 64]);
+        let other = DecapsulationKey::from_seed(&[2; 64]);
+        let (ciphertext, secret) = key.encapsulation_key().encapsulate(&[3; 32]);
+        assert_eq!(key.decapsulate(&ciphertext).as_bytes(), secret.as_bytes());
+        assert_ne!(other.decapsulate(&ciphertext).as_bytes(), secret.as_bytes());
+    }
+
+    #[test]
+    fn keys_are_checked_and_ciphertexts_have_one_length() {
+        for len in [0, 1183, 1184 + 1] {
+            assert_eq!(EncapsulationKey::from_bytes(&vec![0; len]), Err(InvalidKey), "{len} bytes");
+        }
+        assert_eq!(EncapsulationKey::from_bytes(&[0xff; 1184]), Err(InvalidKey), "not reduced");
+        for len in [0, 1087, 1089] {
+            let result = Ciphertext::from_bytes(&vec![0; len]);
+            assert_eq!(result, Err(InvalidCiphertext { len }));
+        }
+        let key = DecapsulationKey::from_seed(&[1; 64]);
+        let public = key.encapsulation_key();
+        assert_eq!(EncapsulationKey::from_bytes(public.as_bytes()).as_ref(), Ok(public));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let key = DecapsulationKey::from_seed(&[1; 64]);
+        let (_, secret) = key.encapsulation_key().encapsulate(&[3; 32]);
+        let public = format!("{:?}", key.encapsulation_key());
+        let expected = format!("DecapsulationKey {{ encapsulation_key: {public}, .. }}");
+        assert_eq!(format!("{key:?}"), expected);
+        assert_eq!(format!("{secret:?}"), "SharedSecret { .. }");
     }
 }

@@ -62,3 +62,32 @@ impl<const N: usize> Visitor<'_> for OctetsVisitor<N> {
         Octets::from_slice(bytes).ok_or_else(|| E::invalid_length(bytes.len(), &self))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_serde_form_is_a_byte_string_of_the_exact_length() {
+        let octets = Octets::new([7; 200]);
+        let encoded = postcard::to_stdvec(&octets).unwrap();
+        assert_eq!(encoded.len(), 2 + 200);
+        assert_eq!(postcard::from_bytes::<Octets<200>>(&encoded).unwrap(), octets);
+
+        assert!(postcard::from_bytes::<Octets<200>>(&encoded[..201]).is_err(), "truncated");
+        assert!(postcard::from_bytes::<Octets<199>>(&encoded).is_err(), "too long");
+        assert!(postcard::from_bytes::<Octets<201>>(&encoded).is_err(), "too short");
+    }
+
+    #[test]
+    fn only_slices_of_the_exact_length_are_taken() {
+        for (len, taken) in [(0, false), (3, false), (4, true), (5, false)] {
+            assert_eq!(Octets::<4>::from_slice(&vec![1; len]).is_some(), taken, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn debug_shows_the_first_bytes_only() {
+        assert_eq!(format!("{:?}", Octets::new([0x0a; 1000])), "0a0a0a0a…");
+    }
+}

@@ -1,13 +1,13 @@
 //! The reference back-end: `ml-dsa`, `ml-kem`, `aes-gcm` and `chacha20poly1305`, all pure Rust.
 //!
 //! It is always compiled, runs wherever Rust does, and decides what is right: [`super::Backend`]s
-//! that are faster must agree with it byte for byte. A signing key is kept expanded (about
-//! 110 KiB), because expanding costs a quarter of signing; everything public is kept as bytes.
+//! that are faster must agree with it byte for byte. A signing key is kept expanded (64 KiB),
+//! because expanding it costs a quarter of signing; everything public is kept as bytes.
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::ChaCha20Poly1305;
-use ml_dsa::{EncodedVerifyingKey, MlDsa65};
+use ml_dsa::{EncodedVerifyingKey, ExpandedSigningKey, MlDsa65};
 use ml_kem::{Decapsulate, Key, KeyExport};
 use zeroize::Zeroizing;
 
@@ -35,21 +35,20 @@ enum AeadKeyInner {
 }
 
 impl Backend for Reference {
-    type SigningKey = Box<ml_dsa::SigningKey<MlDsa65>>;
+    type SigningKey = Box<ExpandedSigningKey<MlDsa65>>;
     type DecapsulationKey = ml_kem::DecapsulationKey768;
     type AeadKey = AeadKey;
 
     fn signing_key(seed: &[u8; SIGNING_SEED_LEN]) -> (Self::SigningKey, [u8; VERIFYING_KEY_LEN]) {
         let seed = Zeroizing::new(ml_dsa::B32::from(*seed));
-        let key = Box::new(ml_dsa::SigningKey::<MlDsa65>::from_seed(&seed));
-        let verifying_key: &ml_dsa::VerifyingKey<MlDsa65> = key.as_ref().as_ref();
-        let verifying_key = verifying_key.encode().into();
-        (key, verifying_key)
+        let pair = ml_dsa::SigningKey::<MlDsa65>::from_seed(&seed);
+        let verifying_key: &ml_dsa::VerifyingKey<MlDsa65> = pair.as_ref();
+        (Box::new(pair.expanded_key().clone()), verifying_key.encode().into())
     }
 
     fn sign(key: &Self::SigningKey, message: &[u8], randomness: &[u8; 32]) -> [u8; SIGNATURE_LEN] {
         let randomness = Zeroizing::new(ml_dsa::B32::from(*randomness));
-        key.expanded_key().sign_internal(&[EMPTY_CONTEXT, message], &randomness).encode().into()
+        key.sign_internal(&[EMPTY_CONTEXT, message], &randomness).encode().into()
     }
 
     fn verify(

@@ -95,9 +95,10 @@ impl VerifyingKey {
     ///
     /// If they did not.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
-        match Selected::verify(self.as_bytes(), message, signature.as_bytes()) {
-            true => Ok(()),
-            false => Err(BadSignature),
+        if Selected::verify(self.as_bytes(), message, signature.as_bytes()) {
+            Ok(())
+        } else {
+            Err(BadSignature)
         }
     }
 }
@@ -119,5 +120,50 @@ impl Signature {
     /// Returns the encoded form.
     pub fn as_bytes(&self) -> &[u8; SIGNATURE_LEN] {
         self.0.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_verifies_under_its_own_key_and_message_only() {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let other = SigningKey::from_seed(&[2; 32]);
+        let signature = key.sign(b"message", &[3; 32]);
+        assert_eq!(key.verifying_key().verify(b"message", &signature), Ok(()));
+        assert_eq!(key.verifying_key().verify(b"another", &signature), Err(BadSignature));
+        assert_eq!(other.verifying_key().verify(b"message", &signature), Err(BadSignature));
+    }
+
+    #[test]
+    fn randomness_changes_a_signature_and_nothing_else_does() {
+        let key = SigningKey::from_seed(&[1; 32]);
+        assert_eq!(key.sign(b"message", &[3; 32]), key.sign(b"message", &[3; 32]));
+        assert_ne!(key.sign(b"message", &[3; 32]), key.sign(b"message", &[4; 32]));
+    }
+
+    #[test]
+    fn keys_and_signatures_have_one_length() {
+        for len in [0, 1951, 1953] {
+            assert_eq!(VerifyingKey::from_bytes(&vec![0; len]), Err(InvalidKey { len }));
+        }
+        for len in [0, 3308, 3310] {
+            assert_eq!(Signature::from_bytes(&vec![0; len]), Err(BadSignature), "{len} bytes");
+        }
+        let key = SigningKey::from_seed(&[1; 32]);
+        let bytes = key.verifying_key().as_bytes();
+        assert_eq!(VerifyingKey::from_bytes(bytes).as_ref(), Ok(key.verifying_key()));
+        let signature = key.sign(b"message", &[3; 32]);
+        assert_eq!(Signature::from_bytes(signature.as_bytes()), Ok(signature));
+    }
+
+    #[test]
+    fn debug_of_a_signing_key_shows_the_public_half_only() {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let public = format!("{:?}", key.verifying_key());
+        assert_eq!(public.len(), "VerifyingKey(01234567…)".len());
+        assert_eq!(format!("{key:?}"), format!("SigningKey {{ verifying_key: {public}, .. }}"));
     }
 }

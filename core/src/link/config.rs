@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::tls::{KeyExchange, WallClock};
+use crate::identity::{AgentCertificate, AgentKey, MachineKey};
+
 /// How links behave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkConfig {
@@ -22,6 +25,10 @@ pub struct LinkConfig {
     pub retry_threshold: usize,
     /// Whether to find out the largest datagram that a path carries.
     pub discover_mtu: bool,
+    /// The datagram size that every path is taken to carry, in bytes of UDP payload.
+    pub initial_mtu: u16,
+    /// The key exchange, the same throughout a network.
+    pub key_exchange: KeyExchange,
 }
 
 impl Default for LinkConfig {
@@ -34,6 +41,21 @@ impl Default for LinkConfig {
             dial_timeout: Duration::from_secs(10),
             retry_threshold: 64,
             discover_mtu: true,
+            initial_mtu: 1200,
+            key_exchange: KeyExchange::MlKem768,
         }
     }
+}
+
+/// Who the node is, for its links.
+#[derive(Clone, Debug)]
+pub struct LinkIdentity {
+    /// The key that TLS proves.
+    pub machine_key: MachineKey,
+    /// The key of the agent that lives here.
+    pub agent_key: AgentKey,
+    /// The human's word for the agent.
+    pub certificate: Option<AgentCertificate>,
+    /// The wall time for TLS, moved by the node.
+    pub clock: WallClock,
 }

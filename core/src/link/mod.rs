@@ -1,5 +1,453 @@
-//! Links (placeholder).
+//! Links: sessions with peers that proved who they are.
+//!
+//! A *connection* is one QUIC connection; a *session* is what two machines have with one another
+//! over the one connection that both chose. This module dials and is dialled, checks keys and agent
+//! bindings, keeps one connection for each peer, moves it between paths ([`path`]), frames messages
+//! in four classes ([`Class`]), and remembers where peers were reached ([`address_book`]). It does
+//! not know what the messages mean.
+//!
+//! # How a session comes up
+//!
+//! 1. TLS proves the machine keys (see [`crypto::tls`](crate::crypto::tls)). The client learns
+//!    the server's key one round trip after it dialled, and that does not mean that the server
+//!    knows or wants the client.
+//! 2. The client sends its hello: protocol versions, incarnation, agent bindings. The server checks
+//!    it and answers with its own; for the server the session is up. Or it closes with a reason.
+//! 3. The client checks the server's hello; for the client the session is up. Nothing but the hello
+//!    is sent before, and no other class is read before.
+//!
+//! The bindings are checked on every connection, resumed or not.
+//!
+//! # One session for each peer
+//!
+//! When two machines dial each other, the connection that the machine with the lower id dialled
+//! survives. The lower machine holds the other's connection until its own attempt has ended: it is
+//! refused if the attempt succeeds, accepted if it fails. A second connection from a peer with the
+//! same incarnation that has dialled both replaces the first, which the peer has evidently lost; a
+//! connection from another incarnation always does. A replaced session goes down before the next
+//! one comes up, so whoever sits above sees one session at a time.
+//!
+//! # Limits
+//!
+//! [`LINKS_MAX`], [`PURSUITS_MAX`], [`WAITERS_MAX`], [`REASSEMBLY_BYTES_MAX`],
+//! [`admission::HALF_OPEN_MAX`], [`admission::SOURCES_MAX`], [`address_book::MACHINES_MAX`],
+//! [`LANE_BYTES_MAX`], [`ANSWERS_MAX`]. What is refused is counted by reason.
+
+pub mod address_book;
+pub mod admission;
 mod config;
+mod connection;
 mod error;
-pub use config::LinkConfig;
+mod establish;
+mod frames;
+mod lanes;
+mod moves;
+mod path;
+mod pursuit;
+mod receive;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use config::{LinkConfig, LinkIdentity};
 pub use error::{ConnectError, DownReason, RefuseReason};
+pub use frames::{AGENTS_PER_MACHINE_MAX, Class};
+pub use lanes::LANE_BYTES_MAX;
+pub use path::Path;
+pub use pursuit::{PURSUITS_MAX, RequestId, Target, WAITERS_MAX};
+pub use receive::REASSEMBLY_BYTES_MAX;
+
+use crate::identity::{
+    AgentBinding, AgentId, BINDING_VALIDITY, BindingVerifier, MachineId, Validity,
+};
+use crate::support::{Counter, Rng, Timers};
+use crate::transport::{
+    ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
+};
+use address_book::AddressBook;
+use admission::Sources;
+use connection::{Connection, Phase};
+use frames::CloseCode;
+use path::ProbeId;
+use pursuit::{Goal, Pursuit};
+
+/// How many peers a node has sessions with.
+pub const LINKS_MAX: usize = 1024;
+
+/// How many answers to strangers and probes wait to be sent. The newest beyond it are dropped.
+pub const ANSWERS_MAX: usize = 1024;
+
+/// How long a stranger may take from its first datagram to its hello.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The context of this module.
+pub type Context<'a> = crate::support::Context<'a, Output>;
+
+/// What a link wants or tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A session came up. Messages may be sent.
+    PeerUp {
+        /// The machine.
+        machine: MachineId,
+        /// The agents that live there, in the order of their indexes.
+        agents: Vec<AgentId>,
+        /// Where it is reached.
+        address: SocketAddr,
+    },
+    /// A session went down.
+    PeerDown {
+        /// The machine.
+        machine: MachineId,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A session moved to another path.
+    PathChanged {
+        /// The machine.
+        machine: MachineId,
+        /// Where it is reached.
+        address: SocketAddr,
+    },
+    /// A frame arrived.
+    Frame {
+        /// The machine that sent it.
+        machine: MachineId,
+        /// Its class.
+        class: Class,
+        /// Its bytes.
+        frame: Bytes,
+    },
+    /// A lane that was full has room again.
+    Writable {
+        /// The machine.
+        machine: MachineId,
+        /// The class.
+        class: Class,
+        /// How many bytes may be sent.
+        room: usize,
+    },
+    /// A [`State::connect`] ended.
+    ConnectEnded {
+        /// The caller's number.
+        request: RequestId,
+        /// The link, or why there is none.
+        result: Result<PeerLink, ConnectError>,
+    },
+    /// No machine is known for an agent that [`State::want`] asked for.
+    NoRoute {
+        /// The agent.
+        agent: AgentId,
+    },
+    /// What is known of a machine changed: store it.
+    SavePeer {
+        /// The machine.
+        machine: MachineId,
+        /// The record.
+        record: Bytes,
+    },
+}
+
+/// A session as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLink {
+    /// The machine.
+    pub machine: MachineId,
+    /// The agents that live there.
+    pub agents: Vec<AgentId>,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// Whether it was there before it was asked for.
+    pub already: bool,
+    /// The smoothed round-trip time.
+    pub round_trip: Duration,
+    /// When the session came up.
+    pub since: Instant,
+}
+
+#[derive(Debug)]
+struct Session {
+    connection: ConnectionKey,
+    agents: Vec<AgentId>,
+    incarnation: u64,
+    since: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A handshake or a dial takes too long.
+    Handshake(ConnectionKey),
+    /// A path has something to do.
+    Path(ConnectionKey),
+    /// The bindings of a peer expire.
+    Expiry(ConnectionKey),
+    /// A pursuit may try again.
+    Pursue(Goal),
+    /// Somebody has waited long enough.
+    Waiter(Goal, RequestId),
+    /// The own binding needs to be renewed.
+    Renew,
+}
+
+/// The sessions of a node.
+#[derive(Debug)]
+pub struct State {
+    config: LinkConfig,
+    identity: LinkIdentity,
+    binding: AgentBinding,
+    /// Tells the runs of this node apart.
+    incarnation: u64,
+    sockets: Vec<SocketAddr>,
+    transport: Transport,
+    connections: BTreeMap<ConnectionKey, Connection>,
+    sessions: BTreeMap<MachineId, Session>,
+    /// The connection that used a path last.
+    by_path: BTreeMap<Path, ConnectionKey>,
+    by_probe_id: BTreeMap<ProbeId, ConnectionKey>,
+    /// Strangers' handshakes that are under way.
+    half_open: BTreeSet<ConnectionKey>,
+    /// Peers' connections that wait for the end of an own attempt.
+    held: BTreeMap<MachineId, ConnectionKey>,
+    pursuits: BTreeMap<Goal, Pursuit>,
+    book: AddressBook,
+    verifier: BindingVerifier,
+    sources: Sources,
+    answers: VecDeque<(Path, Vec<u8>)>,
+    /// The bytes of all frames that are not complete.
+    reassembly_bytes: usize,
+    /// Connections whose lanes have something to hand over.
+    unflushed: BTreeSet<ConnectionKey>,
+    timers: Timers<Timer>,
+}
+
+impl State {
+    /// Makes the state of a node without sessions.
+    pub fn new(
+        config: LinkConfig,
+        identity: LinkIdentity,
+        sockets: Vec<SocketAddr>,
+        now: Instant,
+        unix_time: Duration,
+        mut rng: Rng,
+    ) -> Self {
+        let settings = TransportSettings {
+            keep_alive: config.keep_alive,
+            idle_timeout: config.idle_timeout,
+            discover_mtu: config.discover_mtu,
+            initial_mtu: config.initial_mtu,
+        };
+        let secret = identity.machine_key.derive_secret("x0x transport v1");
+        let tls = TlsIdentity {
+            key: identity.machine_key.signing_key(),
+            secret: &secret,
+            clock: &identity.clock,
+            key_exchange: config.key_exchange,
+        };
+        let transport = Transport::new(&settings, &tls, rng.fork("transport"));
+        let binding = own_binding(&identity, unix_time, &mut rng);
+        let mut timers = Timers::default();
+        timers.set(Timer::Renew, now + BINDING_VALIDITY / 2);
+        Self {
+            config,
+            identity,
+            binding,
+            incarnation: rng.next_u64(),
+            sockets,
+            transport,
+            connections: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            by_path: BTreeMap::new(),
+            by_probe_id: BTreeMap::new(),
+            half_open: BTreeSet::new(),
+            held: BTreeMap::new(),
+            pursuits: BTreeMap::new(),
+            book: AddressBook::new(),
+            verifier: BindingVerifier::default(),
+            sources: Sources::new(),
+            answers: VecDeque::new(),
+            reassembly_bytes: 0,
+            unflushed: BTreeSet::new(),
+            timers,
+        }
+    }
+
+    /// Takes a stored record of a peer back.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn restore(
+        &mut self,
+        machine: MachineId,
+        record: &[u8],
+    ) -> Result<(), crate::wire::DecodeError> {
+        self.book.restore(machine, record)
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
+        self.transport.handle_timeout(context.now);
+        self.drain_transport(context);
+        while let Some(timer) = self.timers.pop_due(context.now) {
+            match timer {
+                Timer::Handshake(key) => self.close(context, key, CloseCode::TimedOut),
+                Timer::Path(key) => self.drive_path(context, key),
+                Timer::Expiry(key) => {
+                    context.count(Counter::BindingsExpired);
+                    self.close(context, key, CloseCode::BadBinding);
+                }
+                Timer::Pursue(goal) => self.attempt(context, goal),
+                Timer::Waiter(goal, request) => self.give_up_waiting(context, goal, request),
+                Timer::Renew => self.renew_binding(context),
+            }
+        }
+    }
+
+    /// Sends a frame to a peer, in the order of its class. Frames to a machine without a session
+    /// are dropped: the owner knows from [`Output::PeerDown`].
+    pub fn send(&mut self, machine: &MachineId, class: Class, header: &[u8], payload: &Bytes) {
+        let Some(session) = self.sessions.get(machine) else { return };
+        let key = session.connection;
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.lane(class).push(header, payload);
+            self.unflushed.insert(key);
+        }
+    }
+
+    /// Returns how many bytes a lane takes at the moment.
+    pub fn room(&self, machine: &MachineId, class: Class) -> usize {
+        self.sessions
+            .get(machine)
+            .and_then(|session| self.connections.get(&session.connection))
+            .map_or(0, |connection| connection.room(class))
+    }
+
+    /// Hands what was sent to the streams. Due before [`State::poll_transmit`].
+    pub fn flush(&mut self, context: &mut Context<'_>) {
+        while let Some(key) = self.unflushed.pop_first() {
+            let Some(connection) = self.connections.get_mut(&key) else { continue };
+            for class in Class::ALL {
+                let room = connection.lane(class).flush(&mut self.transport, key, class);
+                if let (Some(room), Phase::Up, Some(machine)) =
+                    (room, connection.phase, connection.machine)
+                {
+                    context.emit(Output::Writable { machine, class, room });
+                }
+            }
+        }
+        self.drain_transport(context);
+    }
+
+    /// Writes the next datagrams into `buf`, which must be empty.
+    pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        if let Some((path, bytes)) = self.answers.pop_front() {
+            buf.extend_from_slice(&bytes);
+            return Some(Transmit {
+                target: path.remote,
+                local: path.local,
+                ecn: None,
+                size: buf.len(),
+                segment_size: None,
+            });
+        }
+        loop {
+            let packets = self.transport.poll_transmit(now, buf)?;
+            if let Some(connection) = self.connections.get(&packets.connection) {
+                let path = connection.path.current();
+                return Some(Transmit {
+                    target: path.remote,
+                    local: path.local,
+                    ecn: packets.ecn,
+                    size: packets.size,
+                    segment_size: packets.segment_size,
+                });
+            }
+            buf.clear();
+        }
+    }
+
+    /// Returns when [`State::handle_timeout`] is due, and for what. It holds once nothing is left
+    /// to transmit.
+    pub fn deadline(&self) -> Option<(Instant, &'static str)> {
+        let transport = self.transport.deadline().map(|at| (at, "quic"));
+        let own = self.timers.first().map(|(at, timer)| (at, timer.name()));
+        [transport, own].into_iter().flatten().min()
+    }
+
+    /// Returns the peers that have a session.
+    pub fn peers(&self) -> impl Iterator<Item = PeerLink> {
+        self.sessions.keys().filter_map(|machine| self.peer(machine, true))
+    }
+
+    /// Closes all connections, telling the peers.
+    pub fn close_all(&mut self, context: &mut Context<'_>) {
+        self.pursuits.clear();
+        let keys: Vec<ConnectionKey> = self.connections.keys().copied().collect();
+        for key in keys {
+            self.close(context, key, CloseCode::Bye);
+        }
+    }
+
+    fn peer(&self, machine: &MachineId, already: bool) -> Option<PeerLink> {
+        let session = self.sessions.get(machine)?;
+        let path = self.connections.get(&session.connection)?.path.current();
+        Some(PeerLink {
+            machine: *machine,
+            agents: session.agents.clone(),
+            address: path.remote,
+            already,
+            round_trip: self.transport.round_trip(session.connection).unwrap_or_default(),
+            since: session.since,
+        })
+    }
+
+    fn answer(&mut self, path: Path, bytes: Vec<u8>, context: &mut Context<'_>) {
+        if self.answers.len() < ANSWERS_MAX {
+            self.answers.push_back((path, bytes));
+        } else {
+            context.count(Counter::AnswersDropped);
+        }
+    }
+
+    fn renew_binding(&mut self, context: &mut Context<'_>) {
+        self.binding = own_binding(&self.identity, context.unix_time, context.rng);
+        self.timers.set(Timer::Renew, context.now + BINDING_VALIDITY / 2);
+        let rebind = frames::Control::Rebind(frames::bindings([self.binding.bytes().clone()]));
+        let record = crate::wire::encode(&rebind);
+        for session in self.sessions.values() {
+            if let Some(connection) = self.connections.get_mut(&session.connection) {
+                connection.lane(Class::Control).push(&[], &record);
+                self.unflushed.insert(session.connection);
+            }
+        }
+    }
+}
+
+impl Timer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Handshake(_) => "handshake",
+            Self::Path(_) => "path",
+            Self::Expiry(_) => "binding expiry",
+            Self::Pursue(_) => "dial",
+            Self::Waiter(..) => "connect timeout",
+            Self::Renew => "binding renewal",
+        }
+    }
+}
+
+fn own_binding(identity: &LinkIdentity, unix_time: Duration, rng: &mut Rng) -> AgentBinding {
+    // Milliseconds order the bindings of one key without a store.
+    let sequence = u64::try_from(unix_time.as_millis()).unwrap_or(u64::MAX);
+    AgentBinding::issue(
+        &identity.agent_key,
+        identity.machine_key.id(),
+        Validity::starting_at(unix_time),
+        sequence,
+        identity.certificate.clone(),
+        &rng.bytes(),
+    )
+}

@@ -39,12 +39,16 @@ pub enum Request {
     Disconnect(Disconnect),
     /// See [`SendDirect`].
     SendDirect(SendDirect),
+    /// See [`SetBlocked`].
+    SetBlocked(SetBlocked),
     /// See [`ChangeNetwork`].
     ChangeNetwork(ChangeNetwork),
     /// See [`ListPeers`].
     ListPeers(ListPeers),
     /// See [`GetCounters`].
     GetCounters(GetCounters),
+    /// See [`ShutDown`].
+    ShutDown(ShutDown),
 }
 
 /// The answer to a [`Request`], variant by variant.
@@ -56,12 +60,16 @@ pub enum Reply {
     Disconnect(Disconnected),
     /// The answer to [`SendDirect`].
     SendDirect(Result<DirectAcknowledged, DirectError>),
+    /// The answer to [`SetBlocked`].
+    SetBlocked(BlockedSet),
     /// The answer to [`ChangeNetwork`].
     ChangeNetwork(NetworkChanged),
     /// The answer to [`ListPeers`].
     ListPeers(Vec<PeerInfo>),
     /// The answer to [`GetCounters`].
     GetCounters(Counters),
+    /// The answer to [`ShutDown`].
+    ShutDown(()),
 }
 
 /// A request that knows the type of its reply.
@@ -97,9 +105,11 @@ typed_requests! {
     Connect => Result<Connected, ConnectError>,
     Disconnect => Disconnected,
     SendDirect => Result<DirectAcknowledged, DirectError>,
+    SetBlocked => BlockedSet,
     ChangeNetwork => NetworkChanged,
     ListPeers => Vec<PeerInfo>,
     GetCounters => Counters,
+    ShutDown => (),
 }
 
 /// Whom to connect to.
@@ -176,6 +186,19 @@ pub struct DirectAcknowledged {
     pub elapsed: Duration,
 }
 
+/// Takes no messages from an agent any more, or takes them again. Answered when it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetBlocked {
+    /// The agent.
+    pub agent: AgentId,
+    /// Whether it is blocked from here on.
+    pub blocked: bool,
+}
+
+/// The answer to [`SetBlocked`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedSet;
+
 /// Tells the node which sockets it has, after they changed.
 ///
 /// The links whose socket is gone move to a new one; the others stay.
@@ -215,6 +238,10 @@ pub struct PeerInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetCounters;
 
+/// Closes all links, telling the peers. Drain the node to idle, then drop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShutDown;
+
 /// The caller's mistake. The command changed nothing and gets no reply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CommandError {
@@ -232,6 +259,9 @@ pub enum CommandError {
     /// Too many messages wait for this recipient, or for all together: wait for replies.
     #[error("too many messages wait for an answer: send more when some are answered")]
     QueueFull,
+    /// Too many agents are blocked.
+    #[error("too many agents are blocked: unblock some first")]
+    TooManyBlocked,
     /// Too many connection attempts are under way.
     #[error("too many connection attempts are under way")]
     TooManyConnects,

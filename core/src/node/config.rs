@@ -23,6 +23,34 @@ pub struct Config {
     pub link: crate::link::LinkConfig,
 }
 
+impl Config {
+    /// Tells whether a node can start with this.
+    pub(super) fn check(&self) -> Result<(), StartError> {
+        let link = &self.link;
+        if self.sockets.is_empty() {
+            return Err(StartError::NoSockets);
+        }
+        let cases = [
+            ("idle_timeout", link.idle_timeout, link.keep_alive * 2, "at least twice keep_alive"),
+            ("keep_alive", link.keep_alive, Duration::from_millis(1), "positive"),
+            ("redial_pause_min", link.redial_pause_min, Duration::from_millis(1), "positive"),
+            (
+                "redial_pause_max",
+                link.redial_pause_max,
+                link.redial_pause_min,
+                "at least redial_pause_min",
+            ),
+            ("dial_timeout", link.dial_timeout, Duration::from_millis(100), "at least 100 ms"),
+        ];
+        for (name, value, least, expected) in cases {
+            if value < least {
+                return Err(StartError::InvalidConfig { name, value, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Why a node cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {

@@ -1,11 +1,40 @@
-//! The node: the composition of all modules behind one door in and one door out.
+//! The node: all modules behind one door in and one door out.
+//!
+//! # How it is driven
+//!
+//! A driver feeds inputs (`handle_*`) with the time at which they happened, then calls
+//! [`Node::poll_output`] **until it returns [`Output::Idle`]**, does what the outputs say, and sleeps
+//! until the next input or the deadline. Several inputs may be fed before draining. That is all:
+//! whoever can move datagrams, keep a timer and store records can run a node, in any event loop.
+//!
+//! # Rules
+//!
+//! 1. A node reads no clock, draws no randomness and touches no socket, file or thread. The same
+//!    seed, times and inputs give the same outputs.
+//! 2. Only a command can fail, and then it changed nothing. A peer's fault is a counter, and at
+//!    most one [`Event::PeerDown`].
+//! 3. What depends on a write leaves only after [`Node::handle_stored`] with success.
+//! 4. A write that fails halts the node: [`Event::Halted`], then nothing any more.
+//! 5. Time never runs backwards: an earlier time counts as the latest one seen.
+//!
+//! # How it is made
+//!
+//! This module translates between the others and decides nothing. There is one routing file for
+//! each: what a module's outputs mean to its siblings. Outputs are routed until none is left, so
+//! between inputs every module has seen what concerns it. Acknowledgements and frames are gathered
+//! over all inputs of a batch and leave when the driver starts to drain.
 
 mod command;
 mod config;
 mod event;
 mod input;
+mod part;
+mod route_command;
+mod route_direct;
+mod route_link;
 mod store;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,14 +45,44 @@ pub use event::{Event, Fatal};
 pub use input::{Deadline, Input, Output, Step};
 pub use store::*;
 
+use crate::crypto::tls::WallClock;
+use crate::identity::{AgentId, MachineId};
+use crate::link::LinkIdentity;
+use crate::support::{Counters, Rng};
 use crate::transport::Datagram;
+use crate::{direct, link};
+use part::{Clock, Part};
 
-/// A node.
+/// A node, see the [module](self).
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    started_at: Instant,
+    started_unix: Duration,
+    now: Instant,
+    machine: MachineId,
+    /// The wall time as TLS sees it.
+    wall_clock: WallClock,
+    counters: Counters,
+    link: Part<link::State, link::Output>,
+    direct: Part<direct::State, direct::Output>,
+    outputs: VecDeque<Output>,
+    /// What leaves when a write is safe.
+    after: BTreeMap<WriteId, Vec<Output>>,
+    last_write: u64,
+    /// Whether inputs came since acknowledgements and frames were last gathered.
+    is_unsettled: bool,
+    is_halted: bool,
+}
 
-#[expect(clippy::todo, unused_variables, missing_docs, clippy::missing_errors_doc)]
 impl Node {
+    /// Starts a node.
+    ///
+    /// `seed` must be fresh for each start and unpredictable to others: all keys of sessions come
+    /// from it. `unix_time` is the wall time at `now`, since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration or a stored record cannot be used.
     pub fn new(
         config: Config,
         seed: [u8; 32],
@@ -31,24 +90,207 @@ impl Node {
         now: Instant,
         unix_time: Duration,
     ) -> Result<Self, StartError> {
-        todo!()
+        config.check()?;
+        let root = Rng::from_seed(seed);
+        let wall_clock = WallClock::new(unix_time);
+        let machine = config.machine_key.id();
+        let agent = config.agent_key.id();
+        let identity = LinkIdentity {
+            machine_key: config.machine_key,
+            agent_key: config.agent_key,
+            certificate: config.certificate,
+            clock: wall_clock.clone(),
+        };
+        let link = link::State::new(
+            config.link,
+            identity,
+            config.sockets,
+            now,
+            unix_time,
+            root.fork("link state"),
+        );
+        let mut node = Self {
+            started_at: now,
+            started_unix: unix_time,
+            now,
+            machine,
+            wall_clock,
+            counters: Counters::default(),
+            link: Part::new(link, root.fork("link")),
+            direct: Part::new(direct::State::new(vec![agent]), root.fork("direct")),
+            outputs: VecDeque::new(),
+            after: BTreeMap::new(),
+            last_write: 0,
+            is_unsettled: false,
+            is_halted: false,
+        };
+        for record in restored.records {
+            node.restore(&record)?;
+        }
+        Ok(node)
     }
+
+    /// A datagram arrived.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        todo!()
+        let Some(clock) = self.wake(now) else { return };
+        self.link.act(clock, &mut self.counters, |link, context| {
+            link.handle_datagram(context, datagram);
+        });
+        self.route();
     }
+
+    /// The deadline came.
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
+        let Some(clock) = self.wake(now) else { return };
+        self.link.act(clock, &mut self.counters, link::State::handle_timeout);
+        self.direct.act(clock, &mut self.counters, |direct, context| {
+            direct.handle(context, direct::Input::Timeout);
+        });
+        self.route();
     }
+
+    /// The application wants something.
+    ///
+    /// # Errors
+    ///
+    /// If the command is not possible; then nothing changed and no reply follows.
     pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), CommandError> {
-        todo!()
+        let clock = self.wake(now).ok_or(CommandError::Halted)?;
+        self.command(clock, command)?;
+        self.route();
+        Ok(())
     }
+
+    /// A write ended.
     pub fn handle_stored(&mut self, now: Instant, id: WriteId, result: Result<(), StoreError>) {
-        todo!()
+        if self.wake(now).is_none() {
+            return;
+        }
+        match result {
+            Ok(()) => self.outputs.extend(self.after.remove(&id).unwrap_or_default()),
+            Err(error) => {
+                self.is_halted = true;
+                self.outputs.clear();
+                self.outputs.push_back(Output::Event(Event::Halted(Fatal::Store(error))));
+            }
+        }
     }
-    pub fn handle_loaded(&mut self, now: Instant, id: LoadId, result: Result<Bytes, StoreError>) {
-        todo!()
+
+    /// A read ended. No module reads from the store while the node runs.
+    pub fn handle_loaded(&mut self, now: Instant, _: LoadId, _: Result<Bytes, StoreError>) {
+        self.wake(now);
     }
+
+    /// Takes the next output. `buf` is cleared, and holds the datagrams of a
+    /// [`Output::Transmit`].
     pub fn poll_output(&mut self, buf: &mut Vec<u8>) -> Output {
-        todo!()
+        buf.clear();
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        if self.is_halted {
+            return Output::Idle { deadline: None };
+        }
+        if self.is_unsettled {
+            self.settle();
+            if let Some(output) = self.outputs.pop_front() {
+                return output;
+            }
+        }
+        if let Some(transmit) = self.link.state.poll_transmit(self.now, buf) {
+            return Output::Transmit(transmit);
+        }
+        Output::Idle { deadline: self.deadline() }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let link = self.link.state.deadline();
+        let direct = self.direct.state.deadline().map(|at| (at, "message timeout"));
+        let (at, timer) = [link, direct].into_iter().flatten().min()?;
+        Some(Deadline { at, timer })
+    }
+
+    /// Moves the clock; nothing if the node has halted.
+    fn wake(&mut self, now: Instant) -> Option<Clock> {
+        self.now = self.now.max(now);
+        self.is_unsettled = true;
+        let clock = self.clock();
+        self.wall_clock.set(clock.unix_time);
+        (!self.is_halted).then_some(clock)
+    }
+
+    fn clock(&self) -> Clock {
+        let unix_time = self.started_unix + self.now.saturating_duration_since(self.started_at);
+        Clock { now: self.now, unix_time }
+    }
+
+    /// Gathers acknowledgements and frames of all inputs since the last time.
+    fn settle(&mut self) {
+        let clock = self.clock();
+        self.direct.act(clock, &mut self.counters, direct::State::settle);
+        self.route();
+        self.link.act(clock, &mut self.counters, link::State::flush);
+        // What became writable is filled once; the rest follows the next acknowledgement.
+        self.route();
+        self.link.act(clock, &mut self.counters, link::State::flush);
+        self.is_unsettled = false;
+        self.route();
+    }
+
+    /// Routes outputs between the modules until none is left.
+    fn route(&mut self) {
+        let clock = self.clock();
+        loop {
+            if let Some(output) = self.link.pop() {
+                self.route_link(clock, output);
+            } else if let Some(output) = self.direct.pop() {
+                self.route_direct(clock, output);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Asks the store for a change; `dependent` leaves when it is safe.
+    fn store(&mut self, puts: Vec<Record>, deletes: Vec<(Table, Bytes)>, dependent: Vec<Output>) {
+        self.last_write += 1;
+        let id = WriteId(self.last_write);
+        if !dependent.is_empty() {
+            self.after.insert(id, dependent);
+        }
+        self.outputs.push_back(Output::Store(Batch { id, puts, deletes }));
+    }
+
+    fn reply(&mut self, command: CommandId, reply: Reply) {
+        self.outputs.push_back(Output::Event(Event::Reply { command, reply }));
+    }
+
+    fn restore(&mut self, record: &Record) -> Result<(), StartError> {
+        let corrupt = |reason: String| StartError::CorruptRecord {
+            table: record.table.name(),
+            key: record.key.iter().map(|byte| format!("{byte:02x}")).collect(),
+            reason,
+        };
+        let id: [u8; 32] =
+            record.key[..].try_into().map_err(|_| corrupt("the key is not an id".into()))?;
+        match record.table {
+            Table::Peers => {
+                let machine = MachineId(id);
+                self.link
+                    .state
+                    .restore(machine, &record.value)
+                    .map_err(|error| corrupt(error.to_string()))
+            }
+            Table::Blocked => {
+                self.set_blocked(self.clock(), AgentId(id), true);
+                Ok(())
+            }
+        }
+    }
+
+    fn set_blocked(&mut self, clock: Clock, agent: AgentId, blocked: bool) {
+        self.direct.act(clock, &mut self.counters, |direct, context| {
+            direct.handle(context, direct::Input::SetBlocked { agent, blocked });
+        });
     }
 }

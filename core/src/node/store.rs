@@ -20,19 +20,19 @@ pub struct LoadId(pub u64);
 pub enum Table {
     /// Peers by machine id: their addresses and what became of them.
     Peers,
-    /// Agents by agent id: the newest binding of each that this node accepted.
-    Agents,
+    /// Agents, by agent id, from whom this node takes nothing.
+    Blocked,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: &[Self] = &[Self::Peers, Self::Agents];
+    pub const ALL: &[Self] = &[Self::Peers, Self::Blocked];
 
     /// The name of the table in a store.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Peers => "peers",
-            Self::Agents => "agents",
+            Self::Blocked => "blocked",
         }
     }
 }

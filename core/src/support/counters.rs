@@ -37,6 +37,42 @@ counters! {
     HandshakesOverSourceLimit => "handshakes_over_source_limit",
     /// Handshakes that failed: wrong key, bad signature, or not finished in time.
     HandshakesFailed => "handshakes_failed",
+    /// Path probes whose authentication code is wrong.
+    ProbesForged => "probes_forged",
+    /// Moves of a link to another path.
+    PathsChanged => "paths_changed",
+    /// Answers to strangers and probes that were dropped because too many waited.
+    AnswersDropped => "answers_dropped",
+    /// Attempts to reach a peer.
+    Dials => "dials",
+    /// Links that came up.
+    LinksUp => "links_up",
+    /// Links that went down.
+    LinksDown => "links_down",
+    /// Peers refused because there are too many links.
+    LinksOverLimit => "links_over_limit",
+    /// Peers refused because an agent binding was not valid.
+    BindingsRefused => "bindings_refused",
+    /// Links closed because a binding was not renewed in time.
+    BindingsExpired => "bindings_expired",
+    /// Connections closed because the peer broke a rule of the protocol.
+    ProtocolViolations => "protocol_violations",
+    /// Connections closed because incomplete messages took too much memory.
+    ReassemblyOverLimit => "reassembly_over_limit",
+    /// Direct messages taken for an agent of this node.
+    DirectMessagesReceived => "direct_messages_received",
+    /// Direct messages refused: blocked sender, unknown recipient, or no room.
+    DirectMessagesRefused => "direct_messages_refused",
+    /// Direct messages that came a second time and were not delivered again.
+    DirectMessagesDuplicate => "direct_messages_duplicate",
+    /// What was known of a direct conversation and had to be forgotten for want of room.
+    DirectRecordsForgotten => "direct_records_forgotten",
+    /// Agents that were not blocked because too many are.
+    DirectBlocksOverLimit => "direct_blocks_over_limit",
+    /// Frames of direct messages from a machine without a session.
+    DirectFramesUnknown => "direct_frames_unknown",
+    /// Sessions in which a peer broke a rule of direct messages.
+    DirectViolations => "direct_violations",
 }
 
 /// The counts of one node since it started.

@@ -13,7 +13,7 @@ use super::connection_ids::{CONNECTION_ID_LEN, ConnectionIds};
 use super::keys::{ResetKey, TokenKey};
 use crate::crypto::hash::blake3_keyed;
 use crate::crypto::signature::SigningKey;
-use crate::crypto::tls::{self, WallClock};
+use crate::crypto::tls::{KeyExchange, TlsConfigs, WallClock};
 use crate::support::Rng;
 
 /// How many streams a peer may have open: one for each class of messages.
@@ -23,7 +23,7 @@ pub const PEER_STREAMS_MAX: u32 = 4;
 pub const STREAM_WINDOW: u32 = 1 << 20;
 
 /// How many handshakes of strangers wait to be decided on. Each is decided at once.
-pub const INCOMING_MAX: usize = 16;
+pub(super) const INCOMING_MAX: usize = 16;
 
 /// The settings of a transport.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct TlsIdentity<'a> {
     pub secret: &'a [u8; 32],
     /// The wall time, for tickets and tokens.
     pub clock: &'a WallClock,
+    /// The key exchange, the same throughout a network.
+    pub key_exchange: KeyExchange,
 }
 
 /// Bounds the wait for the first answer on a path of unknown length: QUIC's own default of 333 ms
@@ -65,7 +67,7 @@ pub(super) fn configure(
     ids: &ConnectionIds,
     rng: &mut Rng,
 ) -> Configured {
-    let TlsIdentity { key, secret, clock } = identity;
+    let TlsIdentity { key, secret, clock, .. } = identity;
     let derived = |purpose: &str| blake3_keyed(secret, purpose.as_bytes());
     let mut endpoint_config = EndpointConfig::new(Arc::new(ResetKey(derived("reset key"))));
     let (ids, ids_rng) = (ids.clone(), rng.fork("connection ids"));
@@ -75,20 +77,19 @@ pub(super) fn configure(
         .grease_quic_bit(false)
         .rng_seed(Some(rng.bytes()));
 
-    let quic_server = QuicServerConfig::try_from(tls::server_config(key, clock))
+    let tls = TlsConfigs::new(key, identity.key_exchange, clock);
+    let quic_server = QuicServerConfig::try_from(tls.server)
         .expect("the cipher suites hold the one of Initial packets");
-    let mut server = ServerConfig::new(
-        Arc::new(quic_server),
-        Arc::new(TokenKey(derived("address token key"))),
-    );
+    let mut server =
+        ServerConfig::new(Arc::new(quic_server), Arc::new(TokenKey(derived("address token key"))));
     server
         .transport_config(Arc::new(transport_config(settings, None)))
-        .time_source(Arc::new(TokenClock(clock.clone())))
+        .time_source(Arc::new(TokenClock(WallClock::clone(clock))))
         .max_incoming(INCOMING_MAX)
         // To QUIC a peer's address is a label that never changes.
         .migration(false);
 
-    let quic_client = QuicClientConfig::try_from(tls::client_config(key, clock))
+    let quic_client = QuicClientConfig::try_from(tls.client)
         .expect("the cipher suites hold the one of Initial packets");
     let mut client = ClientConfig::new(Arc::new(quic_client));
     client
@@ -112,10 +113,7 @@ fn first_destination_ids(rng: Rng) -> Arc<dyn Fn() -> ConnectionId + Send + Sync
     })
 }
 
-fn transport_config(
-    settings: &TransportSettings,
-    keep_alive: Option<Duration>,
-) -> TransportConfig {
+fn transport_config(settings: &TransportSettings, keep_alive: Option<Duration>) -> TransportConfig {
     let mut config = TransportConfig::default();
     let window = VarInt::from_u32(STREAM_WINDOW);
     let windows = u64::from(STREAM_WINDOW) * u64::from(PEER_STREAMS_MAX);

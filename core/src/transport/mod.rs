@@ -42,7 +42,7 @@ use quinn_proto::{
 
 pub use config::{PEER_STREAMS_MAX, STREAM_WINDOW, TlsIdentity, TransportSettings};
 pub use datagram::{Datagram, Ecn, Transmit};
-pub use streams::StreamId;
+pub use streams::{ReadEnd, StreamId};
 
 use crate::crypto::entropy::Entropy;
 use crate::crypto::signature::VerifyingKey;
@@ -296,7 +296,7 @@ impl State {
 
     /// Turns a stranger away; the answer is in `buf`.
     pub fn refuse(&mut self, stranger: Stranger, buf: &mut Vec<u8>) {
-        self.endpoint.refuse(stranger.0, buf);
+        let _answer = self.endpoint.refuse(stranger.0, buf);
     }
 
     /// Forgets a stranger without an answer.
@@ -396,7 +396,11 @@ impl State {
     }
 
     /// Derives a secret that only the two ends of an established connection know (RFC 8446 §7.5).
-    pub fn export_secret<const N: usize>(&self, key: ConnectionKey, label: &str) -> Option<[u8; N]> {
+    pub fn export_secret<const N: usize>(
+        &self,
+        key: ConnectionKey,
+        label: &str,
+    ) -> Option<[u8; N]> {
         let entry = self.connections.get(&key)?;
         let mut secret = [0; N];
         let session = entry.connection.crypto_session();

@@ -1,0 +1,7 @@
+//! Tests of direct messages between whole states.
+
+mod exploration;
+mod harness;
+mod limits;
+mod rules;
+mod sessions;

@@ -1,0 +1,341 @@
+//! From a proven key to a session, and back: hellos, duplicates, ends.
+
+use std::time::Duration;
+
+use super::address_book::Resident;
+use super::connection::{Phase, Proven};
+use super::frames::{self, Bindings, CloseCode, Control, Hello, PROTOCOL_VERSION};
+use super::path::{self, ProbeKeys};
+use super::pursuit::Goal;
+use super::{
+    Class, ConnectError, Context, DownReason, LINKS_MAX, Output, RefuseReason, Session, State,
+    Timer,
+};
+use crate::crypto::signature::VerifyingKey;
+use crate::identity::{AgentId, CLOCK_SKEW_MAX, MachineId, ProvenAgent};
+use crate::support::Counter;
+use crate::transport::{ConnectionKey, LostReason, Side};
+use crate::wire;
+
+/// What to do with a connection whose hello is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// It carries the session.
+    Take,
+    /// It carries the session in place of the present one.
+    Replace,
+    /// It waits for the end of an own attempt.
+    Hold,
+    /// The present connection stays.
+    Refuse,
+}
+
+impl State {
+    /// TLS proved the peer's key.
+    pub(super) fn established(
+        &mut self,
+        context: &mut Context<'_>,
+        key: ConnectionKey,
+        peer: &VerifyingKey,
+    ) {
+        let machine = MachineId::of(peer);
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if machine == self.identity.machine_key.id() {
+            return self.close(context, key, CloseCode::OwnAddress);
+        }
+        let exported = self.transport.export_secret(key, path::EXPORT_LABEL);
+        let probe_keys = exported.map(|secret| ProbeKeys::new(&secret, connection.side));
+        connection.machine = Some(machine);
+        connection.phase = Phase::AwaitingHello;
+        if let Some(keys) = &probe_keys {
+            self.by_probe_id.insert(keys.own_id, key);
+        }
+        connection.probe_keys = probe_keys;
+        if let Some(pursuit) = connection.goal.and_then(|goal| self.pursuits.get_mut(&goal)) {
+            pursuit.machine = Some(machine);
+        }
+        if connection.side == Side::Client {
+            self.send_hello(key);
+        }
+    }
+
+    /// Checks the peer's hello and decides what becomes of the connection.
+    pub(super) fn handle_hello(
+        &mut self,
+        context: &mut Context<'_>,
+        key: ConnectionKey,
+        hello: &Hello,
+    ) {
+        if hello.version_min > PROTOCOL_VERSION || hello.version_max < PROTOCOL_VERSION {
+            return self.close(context, key, CloseCode::Version);
+        }
+        let Some(connection) = self.connections.get(&key) else { return };
+        let (Some(machine), side) = (connection.machine, connection.side) else { return };
+        let Some(agents) = self.prove_agents(context, key, machine, &hello.bindings) else {
+            return self.close(context, key, CloseCode::BadBinding);
+        };
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.proven = Some(Proven { agents, incarnation: hello.incarnation });
+        }
+        match self.choose(machine, side, hello.incarnation) {
+            Choice::Take if self.sessions.len() >= LINKS_MAX => {
+                context.count(Counter::LinksOverLimit);
+                self.close(context, key, CloseCode::TooManyLinks);
+            }
+            Choice::Take => self.session_up(context, key),
+            Choice::Replace => {
+                let present = self.sessions.get(&machine).map(|session| session.connection);
+                if let Some(present) = present {
+                    self.close(context, present, CloseCode::Replaced);
+                }
+                self.session_up(context, key);
+            }
+            Choice::Hold => self.hold(context, key, machine),
+            Choice::Refuse => {
+                // If the peer has lost the present connection, this makes it say so.
+                if let Some(session) = self.sessions.get(&machine) {
+                    self.transport.ping(session.connection);
+                }
+                self.close(context, key, CloseCode::Duplicate);
+            }
+        }
+    }
+
+    /// See "One session for each peer" in the module's description.
+    fn choose(&self, machine: MachineId, side: Side, incarnation: u64) -> Choice {
+        let own_dial_wins = self.identity.machine_key.id() < machine;
+        let Some(session) = self.sessions.get(&machine) else {
+            let attempts = side == Side::Server && own_dial_wins && self.is_dialling(&machine);
+            return if attempts { Choice::Hold } else { Choice::Take };
+        };
+        if session.incarnation != incarnation {
+            return Choice::Replace;
+        }
+        let present = self.connections.get(&session.connection).map(|connection| connection.side);
+        match (side, present) {
+            (Side::Server, Some(Side::Client)) if own_dial_wins => Choice::Refuse,
+            (Side::Client, Some(Side::Server)) if !own_dial_wins => Choice::Refuse,
+            (Side::Client, Some(Side::Client)) => Choice::Refuse,
+            (Side::Server | Side::Client, _) => Choice::Replace,
+        }
+    }
+
+    fn hold(&mut self, context: &mut Context<'_>, key: ConnectionKey, machine: MachineId) {
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.phase = Phase::Held;
+        }
+        if let Some(earlier) = self.held.insert(machine, key) {
+            self.close(context, earlier, CloseCode::Replaced);
+        }
+    }
+
+    /// An own attempt has ended without a session: the peer's connection may have it.
+    pub(super) fn release_held(&mut self, context: &mut Context<'_>, machine: &MachineId) {
+        if !self.sessions.contains_key(machine)
+            && !self.is_dialling(machine)
+            && let Some(key) = self.held.remove(machine)
+        {
+            self.session_up(context, key);
+        }
+    }
+
+    /// Checks all bindings of a machine and watches over their expiry. Returns the agents in the
+    /// order of their indexes, or nothing if any binding is bad or there is none.
+    pub(super) fn prove_agents(
+        &mut self,
+        context: &mut Context<'_>,
+        key: ConnectionKey,
+        machine: MachineId,
+        bindings: &Bindings,
+    ) -> Option<Vec<AgentId>> {
+        let mut proven: Vec<ProvenAgent> = Vec::new();
+        for bytes in bindings.iter() {
+            let sequence_min = |agent: &AgentId| self.book.sequence(&machine, agent);
+            let checked = self.verifier.verify(bytes, &machine, context.unix_time, sequence_min);
+            match checked {
+                Ok(agent) => proven.push(agent),
+                Err(error) => {
+                    context.count(Counter::BindingsRefused);
+                    tracing::debug!(machine = %machine.short(), %error, "binding refused");
+                    return None;
+                }
+            }
+        }
+        let expires = proven.iter().map(|agent| agent.not_after).min()?;
+        let left =
+            (Duration::from_secs(expires) + CLOCK_SKEW_MAX).saturating_sub(context.unix_time);
+        self.timers.set(Timer::Expiry(key), context.now + left);
+        let residents: Vec<Resident> = proven
+            .iter()
+            .map(|agent| Resident { agent: agent.agent, sequence: agent.sequence })
+            .collect();
+        let address = self.connections.get(&key)?.path.current().remote;
+        self.book.worked(machine, address, context.unix_time.as_secs(), &residents);
+        if let Some(record) = self.book.record(&machine) {
+            context.emit(Output::SavePeer { machine, record });
+        }
+        Some(proven.iter().map(|agent| agent.agent).collect())
+    }
+
+    fn send_hello(&mut self, key: ConnectionKey) {
+        let hello = Control::Hello(Hello {
+            version_min: PROTOCOL_VERSION,
+            version_max: PROTOCOL_VERSION,
+            incarnation: self.incarnation,
+            bindings: frames::bindings([self.binding.bytes().clone()]),
+        });
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.lane(Class::Control).push(&[], &wire::encode(&hello));
+            self.unflushed.insert(key);
+        }
+    }
+
+    fn session_up(&mut self, context: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        let (Some(machine), Some(proven)) = (connection.machine, connection.proven.clone()) else {
+            return;
+        };
+        connection.phase = Phase::Up;
+        let (side, address) = (connection.side, connection.path.current().remote);
+        self.half_open.remove(&key);
+        self.timers.cancel(&Timer::Handshake(key));
+        if side == Side::Server {
+            self.send_hello(key);
+        }
+        let session = Session {
+            connection: key,
+            agents: proven.agents.clone(),
+            incarnation: proven.incarnation,
+            since: context.now,
+        };
+        self.sessions.insert(machine, session);
+        context.count(Counter::LinksUp);
+        context.emit(Output::PeerUp { machine, agents: proven.agents, address });
+        self.pursuits_reached(context, &machine, address);
+        if let Some(held) = self.held.remove(&machine)
+            && held != key
+        {
+            self.close(context, held, CloseCode::Duplicate);
+        }
+        self.read_all(context, key);
+    }
+
+    /// Closes a connection and tells the peer why.
+    pub(super) fn close(&mut self, context: &mut Context<'_>, key: ConnectionKey, code: CloseCode) {
+        self.transport.close(context.now, key, code.number(), code.text());
+        let (down, failed) = match code {
+            CloseCode::Bye | CloseCode::Duplicate => {
+                (DownReason::ClosedLocally, ConnectError::Refused(RefuseReason::Duplicate))
+            }
+            CloseCode::BadBinding => {
+                (DownReason::Protocol, ConnectError::Refused(RefuseReason::BadBinding))
+            }
+            CloseCode::TooManyLinks => {
+                (DownReason::ClosedLocally, ConnectError::Refused(RefuseReason::TooManyLinks))
+            }
+            CloseCode::Version => {
+                (DownReason::Protocol, ConnectError::Refused(RefuseReason::Version))
+            }
+            CloseCode::Protocol => {
+                (DownReason::Protocol, ConnectError::Refused(RefuseReason::Protocol))
+            }
+            CloseCode::OwnAddress => (DownReason::ClosedLocally, ConnectError::OwnAddress),
+            CloseCode::Replaced => {
+                (DownReason::Replaced, ConnectError::Refused(RefuseReason::Duplicate))
+            }
+            CloseCode::TimedOut => (DownReason::TimedOut, ConnectError::Timeout),
+        };
+        self.over(context, key, down, failed);
+    }
+
+    /// QUIC lost a connection.
+    pub(super) fn lost(
+        &mut self,
+        context: &mut Context<'_>,
+        key: ConnectionKey,
+        reason: LostReason,
+    ) {
+        let (down, failed) = match reason {
+            LostReason::TimedOut => (DownReason::TimedOut, ConnectError::Timeout),
+            LostReason::Reset => (DownReason::Reset, ConnectError::Timeout),
+            LostReason::ClosedLocally => (DownReason::ClosedLocally, ConnectError::Cancelled),
+            LostReason::Version => {
+                (DownReason::Protocol, ConnectError::Refused(RefuseReason::Version))
+            }
+            LostReason::Failed => {
+                context.count(Counter::HandshakesFailed);
+                (DownReason::Protocol, ConnectError::WrongMachine)
+            }
+            LostReason::ClosedByPeer(number) => {
+                (DownReason::ClosedByPeer, refusal(CloseCode::from_number(number)))
+            }
+        };
+        self.over(context, key, down, failed);
+    }
+
+    fn over(
+        &mut self,
+        context: &mut Context<'_>,
+        key: ConnectionKey,
+        down: DownReason,
+        failed: ConnectError,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        let (phase, machine, goal) = (connection.phase, connection.machine, connection.goal);
+        if phase == Phase::Over {
+            return;
+        }
+        connection.phase = Phase::Over;
+        let buffered = connection.buffered();
+        connection.lanes.clear();
+        self.reassembly_bytes = self.reassembly_bytes.saturating_sub(buffered);
+        self.half_open.remove(&key);
+        for timer in [Timer::Handshake(key), Timer::Path(key), Timer::Expiry(key)] {
+            self.timers.cancel(&timer);
+        }
+        if let Some(machine) = machine {
+            if self.held.get(&machine) == Some(&key) {
+                self.held.remove(&machine);
+            }
+            if self.sessions.get(&machine).is_some_and(|session| session.connection == key) {
+                self.sessions.remove(&machine);
+                context.count(Counter::LinksDown);
+                context.emit(Output::PeerDown { machine, reason: down });
+                self.pursue_again(context, &machine);
+            }
+        }
+        if let Some(goal) = goal {
+            self.attempt_ended(context, goal, key, failed);
+        }
+        if let Some(machine) = machine.or(goal.and_then(Goal::machine)) {
+            self.release_held(context, &machine);
+        }
+    }
+
+    /// Nothing is left of a connection.
+    pub(super) fn drained(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.remove(&key) {
+            let path = connection.path.current();
+            if self.by_path.get(&path) == Some(&key) {
+                self.by_path.remove(&path);
+            }
+            if let Some(keys) = connection.probe_keys {
+                self.by_probe_id.remove(&keys.own_id);
+            }
+        }
+    }
+}
+
+fn refusal(code: Option<CloseCode>) -> ConnectError {
+    match code {
+        Some(CloseCode::Duplicate | CloseCode::Replaced) => {
+            ConnectError::Refused(RefuseReason::Duplicate)
+        }
+        Some(CloseCode::BadBinding) => ConnectError::Refused(RefuseReason::BadBinding),
+        Some(CloseCode::TooManyLinks) => ConnectError::Refused(RefuseReason::TooManyLinks),
+        Some(CloseCode::Version) => ConnectError::Refused(RefuseReason::Version),
+        Some(CloseCode::Protocol) => ConnectError::Refused(RefuseReason::Protocol),
+        Some(CloseCode::OwnAddress) => ConnectError::OwnAddress,
+        Some(CloseCode::Bye | CloseCode::TimedOut) | None => ConnectError::Timeout,
+    }
+}

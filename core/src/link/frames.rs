@@ -1,0 +1,149 @@
+//! The control frames of a link.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::BINDING_SIZE_MAX;
+use crate::wire::{BoundedBytes, BoundedVec, Versioned};
+
+/// The version of the protocol above QUIC that this node speaks.
+pub(super) const PROTOCOL_VERSION: u16 = 1;
+
+/// How many agents may live on one machine.
+pub const AGENTS_PER_MACHINE_MAX: usize = 8;
+
+/// The bindings of the agents on a machine, in the order of their indexes.
+pub(super) type Bindings = BoundedVec<BoundedBytes<BINDING_SIZE_MAX>, AGENTS_PER_MACHINE_MAX>;
+
+/// A frame on the stream of the class control.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Control {
+    /// The first frame of each side. The client sends it as soon as it knows the server's key; the
+    /// server answers with its own once it has checked it, and that means: accepted.
+    Hello(Hello),
+    /// Newer bindings, in place of those before.
+    Rebind(Bindings),
+}
+
+/// What a side says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// The oldest version of the protocol that the side speaks.
+    pub(super) version_min: u16,
+    /// The newest.
+    pub(super) version_max: u16,
+    /// A number that the node drew when it started: another one means that it lost its state.
+    pub(super) incarnation: u64,
+    /// The agents that live on the machine.
+    pub(super) bindings: Bindings,
+}
+
+impl Versioned for Control {
+    const VERSION: u8 = 1;
+    const SIZE_MAX: usize = 64 + AGENTS_PER_MACHINE_MAX * (BINDING_SIZE_MAX + 4);
+}
+
+/// A class of messages. Each has a stream of its own in each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Class {
+    /// The link's own frames and membership.
+    Control,
+    /// Direct messages.
+    Direct,
+    /// Gossip.
+    Gossip,
+    /// Everything large that may wait.
+    Bulk,
+}
+
+impl Class {
+    /// Every class, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Direct, Self::Gossip, Self::Bulk];
+
+    /// The first byte of each stream of the class.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Control => 0,
+            Self::Direct => 1,
+            Self::Gossip => 2,
+            Self::Bulk => 3,
+        }
+    }
+
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.code() == code)
+    }
+
+    /// The priority of the class's stream: the greater goes first.
+    pub(super) fn priority(self) -> i32 {
+        -i32::from(self.code())
+    }
+
+    /// The largest frame of the class, in bytes.
+    pub const fn frame_size_max(self) -> usize {
+        match self {
+            Self::Control | Self::Gossip => 128 * 1024,
+            Self::Direct => 16 * 1024 * 1024 + 64,
+            Self::Bulk => 1024 * 1024,
+        }
+    }
+}
+
+/// Why a node closes a connection; the peer sees the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseCode {
+    Bye,
+    Duplicate,
+    BadBinding,
+    TooManyLinks,
+    Version,
+    Protocol,
+    OwnAddress,
+    Replaced,
+    TimedOut,
+}
+
+impl CloseCode {
+    const ALL: [Self; 9] = [
+        Self::Bye,
+        Self::Duplicate,
+        Self::BadBinding,
+        Self::TooManyLinks,
+        Self::Version,
+        Self::Protocol,
+        Self::OwnAddress,
+        Self::Replaced,
+        Self::TimedOut,
+    ];
+
+    pub(super) const fn number(self) -> u32 {
+        self as u32 + 1
+    }
+
+    pub(super) fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.number() == number)
+    }
+
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Bye => "bye",
+            Self::Duplicate => "there is a link already",
+            Self::BadBinding => "bad agent binding",
+            Self::TooManyLinks => "too many links",
+            Self::Version => "no common version",
+            Self::Protocol => "protocol violation",
+            Self::OwnAddress => "this is my own address",
+            Self::Replaced => "replaced by a newer connection",
+            Self::TimedOut => "timed out",
+        }
+    }
+}
+
+/// Makes the payload type of a binding from its bytes.
+pub(super) fn bindings(list: impl IntoIterator<Item = Bytes>) -> Bindings {
+    let bounded: Vec<_> = list
+        .into_iter()
+        .map(|bytes| BoundedBytes::new(bytes).expect("an own binding has its bounded size"))
+        .collect();
+    BoundedVec::new(bounded).expect("an own machine has a bounded number of agents")
+}

@@ -1,0 +1,353 @@
+//! Pursuits: what makes a node dial.
+//!
+//! A pursuit has a goal, an address or a machine, and lasts while somebody wants it: a caller who
+//! waits for the link, a caller who asked to keep it, or a message that waits for the peer. It has
+//! at most one attempt under way, tries the addresses of a machine in turn, and pauses longer after
+//! each failure, up to a limit, with jitter so that many nodes do not dial in step.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Phase};
+use super::frames::CloseCode;
+use super::{ConnectError, Context, Output, Path, RefuseReason, State, Timer};
+use crate::identity::{AgentId, MachineId};
+use crate::support::Counter;
+use crate::transport::{ConnectionKey, Side};
+
+/// How many pursuits a node has.
+pub const PURSUITS_MAX: usize = 4096;
+
+/// How many callers wait for one pursuit.
+pub const WAITERS_MAX: usize = 64;
+
+/// How long a pursuit lasts that nobody but a message wants.
+const WANTED_TIME: Duration = Duration::from_secs(30);
+
+/// The caller's number of a [`State::connect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Whom to dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Whoever answers at an address.
+    Address(SocketAddr),
+    /// A machine, at an address that becomes known with it.
+    MachineAt(MachineId, SocketAddr),
+    /// A machine, at its known addresses.
+    Machine(MachineId),
+    /// The machine that an agent was last proven to live on.
+    Agent(AgentId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Goal {
+    Address(SocketAddr),
+    Machine(MachineId),
+}
+
+impl Goal {
+    pub(super) fn machine(self) -> Option<MachineId> {
+        match self {
+            Self::Machine(machine) => Some(machine),
+            Self::Address(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pursuit {
+    /// Who answered at the address, or the goal itself.
+    pub(super) machine: Option<MachineId>,
+    keep: bool,
+    wanted_until: Option<Instant>,
+    waiters: Vec<RequestId>,
+    attempt: Option<ConnectionKey>,
+    failures: u32,
+    next_address: usize,
+}
+
+impl State {
+    /// Asks for a session. [`Output::ConnectEnded`] answers.
+    pub fn connect(
+        &mut self,
+        context: &mut Context<'_>,
+        request: RequestId,
+        target: Target,
+        keep: bool,
+        timeout: Duration,
+    ) {
+        let goal = match self.goal_of(target) {
+            Ok(goal) => goal,
+            Err(error) => {
+                return context.emit(Output::ConnectEnded { request, result: Err(error) });
+            }
+        };
+        let machine = self.pursuits.get(&goal).and_then(|p| p.machine).or(goal.machine());
+        let present = machine
+            .and_then(|machine| self.peer(&machine, true))
+            .or_else(|| self.peers().find(|peer| Goal::Address(peer.address) == goal));
+        if let Some(peer) = present {
+            if keep {
+                let pursuit = self.pursuits.entry(Goal::Machine(peer.machine)).or_default();
+                pursuit.keep = true;
+                pursuit.machine = Some(peer.machine);
+            }
+            return context.emit(Output::ConnectEnded { request, result: Ok(peer) });
+        }
+        let pursuit = self.pursuits.entry(goal).or_default();
+        pursuit.machine = machine;
+        pursuit.keep |= keep;
+        pursuit.waiters.push(request);
+        self.timers.set(Timer::Waiter(goal, request), context.now + timeout);
+        if pursuit.attempt.is_none() {
+            self.attempt(context, goal);
+        }
+    }
+
+    /// Tells whether one more [`State::connect`] finds room.
+    pub fn can_connect(&self) -> bool {
+        let waiters: usize = self.pursuits.values().map(|p| p.waiters.len()).sum();
+        self.pursuits.len() < PURSUITS_MAX && waiters < WAITERS_MAX * PURSUITS_MAX / 64
+    }
+
+    /// A message waits for an agent: tries to reach it for a while.
+    pub fn want(&mut self, context: &mut Context<'_>, agent: AgentId) {
+        let home = self.book.home(&agent);
+        let Some(machine) = home.filter(|_| self.pursuits.len() < PURSUITS_MAX) else {
+            return context.emit(Output::NoRoute { agent });
+        };
+        if self.sessions.contains_key(&machine) {
+            // The agent has moved away from a machine that is there.
+            return context.emit(Output::NoRoute { agent });
+        }
+        let pursuit = self.pursuits.entry(Goal::Machine(machine)).or_default();
+        pursuit.machine = Some(machine);
+        pursuit.wanted_until = Some(context.now + WANTED_TIME);
+        if pursuit.attempt.is_none() {
+            self.attempt(context, Goal::Machine(machine));
+        }
+    }
+
+    /// Closes the session with a machine and ends its pursuits. Returns whether there was one.
+    pub fn disconnect(&mut self, context: &mut Context<'_>, machine: &MachineId) -> bool {
+        let goals: Vec<Goal> = self.goals_of(machine);
+        for goal in goals {
+            if let Some(pursuit) = self.pursuits.remove(&goal) {
+                self.timers.cancel(&Timer::Pursue(goal));
+                for request in pursuit.waiters {
+                    self.timers.cancel(&Timer::Waiter(goal, request));
+                    let result = Err(ConnectError::Cancelled);
+                    context.emit(Output::ConnectEnded { request, result });
+                }
+                if let Some(key) = pursuit.attempt {
+                    self.close(context, key, CloseCode::Bye);
+                }
+            }
+        }
+        let session = self.sessions.get(machine).map(|session| session.connection);
+        if let Some(key) = session {
+            self.close(context, key, CloseCode::Bye);
+        }
+        session.is_some()
+    }
+
+    /// Tells whether an attempt to reach a machine is under way.
+    pub(super) fn is_dialling(&self, machine: &MachineId) -> bool {
+        self.pursuits.values().any(|p| p.machine == Some(*machine) && p.attempt.is_some())
+    }
+
+    /// Dials, if the pursuit still has a purpose and something to dial.
+    pub(super) fn attempt(&mut self, context: &mut Context<'_>, goal: Goal) {
+        let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
+        let reached = pursuit.machine.is_some_and(|machine| self.sessions.contains_key(&machine));
+        if pursuit.attempt.is_some() || reached {
+            return;
+        }
+        if !pursuit.is_wanted(context.now) {
+            self.pursuits.remove(&goal);
+            return;
+        }
+        let addresses = match goal {
+            Goal::Address(address) => vec![address],
+            Goal::Machine(machine) => self.book.addresses(&machine),
+        };
+        let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
+        let address = addresses.get(pursuit.next_address % addresses.len().max(1)).copied();
+        pursuit.next_address = pursuit.next_address.wrapping_add(1);
+        let dialled = address.and_then(|address| {
+            let path = Path { local: self.socket_for(address)?, remote: address };
+            let machine = goal.machine();
+            let key =
+                self.transport.connect(context.now, address, machine.as_ref().map(|m| &m.0))?;
+            Some((key, path))
+        });
+        let Some((key, path)) = dialled else { return self.pause(context, goal) };
+        context.count(Counter::Dials);
+        self.connections.insert(key, Connection::new(Side::Client, path, Some(goal)));
+        self.by_path.insert(path, key);
+        self.timers.set(Timer::Handshake(key), context.now + self.config.dial_timeout);
+        if let Some(pursuit) = self.pursuits.get_mut(&goal) {
+            pursuit.attempt = Some(key);
+        }
+    }
+
+    /// An attempt ended; with a session if it was up.
+    pub(super) fn attempt_ended(
+        &mut self,
+        context: &mut Context<'_>,
+        goal: Goal,
+        key: ConnectionKey,
+        error: ConnectError,
+    ) {
+        let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
+        if pursuit.attempt != Some(key) {
+            return;
+        }
+        pursuit.attempt = None;
+        pursuit.failures = pursuit.failures.saturating_add(1);
+        if let (Goal::Machine(machine), Some(connection)) = (goal, self.connections.get(&key)) {
+            self.book.failed(machine, connection.path.current().remote);
+        }
+        let machine = pursuit.machine;
+        if let Some(machine) = machine.filter(|machine| self.sessions.contains_key(machine)) {
+            let address = self.peer(&machine, true).map(|peer| peer.address);
+            if let Some(address) = address {
+                self.pursuits_reached(context, &machine, address);
+            }
+            return;
+        }
+        let is_final = match error {
+            ConnectError::Refused(RefuseReason::Duplicate)
+            | ConnectError::Timeout
+            | ConnectError::WrongMachine => false,
+            ConnectError::Refused(_)
+            | ConnectError::OwnAddress
+            | ConnectError::UnknownPeer
+            | ConnectError::Cancelled => true,
+        };
+        if is_final {
+            self.answer_waiters(context, goal, |_| Err(error));
+        }
+        if error == ConnectError::OwnAddress {
+            self.pursuits.remove(&goal);
+            return;
+        }
+        self.pause(context, goal);
+    }
+
+    /// A session came up: those who waited for it are answered.
+    pub(super) fn pursuits_reached(
+        &mut self,
+        context: &mut Context<'_>,
+        machine: &MachineId,
+        address: SocketAddr,
+    ) {
+        for goal in self.goals_of(machine).into_iter().chain([Goal::Address(address)]) {
+            let Some(pursuit) = self.pursuits.get_mut(&goal) else { continue };
+            pursuit.machine = Some(*machine);
+            pursuit.failures = 0;
+            let attempt = pursuit.attempt.filter(|key| {
+                self.connections.get(key).is_none_or(|c| matches!(c.phase, Phase::Up | Phase::Over))
+            });
+            if attempt.is_some() {
+                pursuit.attempt = None;
+            }
+            pursuit.wanted_until = None;
+            self.timers.cancel(&Timer::Pursue(goal));
+            self.answer_waiters(context, goal, |state| {
+                let mut peer = state.peer(machine, false).ok_or(ConnectError::Timeout)?;
+                peer.already = false;
+                Ok(peer)
+            });
+            if self.pursuits.get(&goal).is_some_and(|p| !p.keep && p.attempt.is_none()) {
+                self.pursuits.remove(&goal);
+            }
+        }
+    }
+
+    /// A session went down: those who keep it try again soon.
+    pub(super) fn pursue_again(&mut self, context: &mut Context<'_>, machine: &MachineId) {
+        for goal in self.goals_of(machine) {
+            self.pause(context, goal);
+        }
+    }
+
+    pub(super) fn give_up_waiting(
+        &mut self,
+        context: &mut Context<'_>,
+        goal: Goal,
+        request: RequestId,
+    ) {
+        let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
+        pursuit.waiters.retain(|waiter| *waiter != request);
+        context.emit(Output::ConnectEnded { request, result: Err(ConnectError::Timeout) });
+        if !pursuit.is_wanted(context.now) && pursuit.attempt.is_none() {
+            self.pursuits.remove(&goal);
+            self.timers.cancel(&Timer::Pursue(goal));
+        }
+    }
+
+    /// Lets some time pass before the next attempt, or ends the pursuit if nobody wants it.
+    fn pause(&mut self, context: &mut Context<'_>, goal: Goal) {
+        let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
+        if pursuit.attempt.is_some() {
+            return;
+        }
+        if !pursuit.is_wanted(context.now) {
+            self.pursuits.remove(&goal);
+            self.timers.cancel(&Timer::Pursue(goal));
+            return;
+        }
+        let doublings = pursuit.failures.saturating_sub(1).min(16);
+        let full =
+            (self.config.redial_pause_min * (1 << doublings)).min(self.config.redial_pause_max);
+        // Between three and five quarters of it.
+        let quarter = u64::try_from(full.as_micros() / 4).unwrap_or(u64::MAX / 8).max(1);
+        let pause = Duration::from_micros(3 * quarter + context.rng.below(2 * quarter));
+        self.timers.set(Timer::Pursue(goal), context.now + pause);
+    }
+
+    fn answer_waiters(
+        &mut self,
+        context: &mut Context<'_>,
+        goal: Goal,
+        result: impl Fn(&Self) -> Result<super::PeerLink, ConnectError>,
+    ) {
+        let waiters = match self.pursuits.get_mut(&goal) {
+            Some(pursuit) => std::mem::take(&mut pursuit.waiters),
+            None => return,
+        };
+        for request in waiters {
+            self.timers.cancel(&Timer::Waiter(goal, request));
+            context.emit(Output::ConnectEnded { request, result: result(self) });
+        }
+    }
+
+    fn goals_of(&self, machine: &MachineId) -> Vec<Goal> {
+        let matching = self.pursuits.iter().filter(|(_, p)| p.machine == Some(*machine));
+        matching.map(|(goal, _)| *goal).collect()
+    }
+
+    fn goal_of(&mut self, target: Target) -> Result<Goal, ConnectError> {
+        let machine = match target {
+            Target::Address(address) => return Ok(Goal::Address(address)),
+            Target::MachineAt(machine, address) => {
+                self.book.add(machine, address);
+                machine
+            }
+            Target::Machine(machine) => machine,
+            Target::Agent(agent) => self.book.home(&agent).ok_or(ConnectError::UnknownPeer)?,
+        };
+        let known =
+            self.sessions.contains_key(&machine) || !self.book.addresses(&machine).is_empty();
+        if known { Ok(Goal::Machine(machine)) } else { Err(ConnectError::UnknownPeer) }
+    }
+}
+
+impl Pursuit {
+    fn is_wanted(&self, now: Instant) -> bool {
+        self.keep || !self.waiters.is_empty() || self.wanted_until.is_some_and(|until| until > now)
+    }
+}

@@ -1,0 +1,68 @@
+//! What links say, and to whom it matters.
+
+use bytes::Bytes;
+
+use super::part::Clock;
+use super::{CommandId, Connected, Event, Node, Output, Record, Reply, Table};
+use crate::{direct, link};
+
+impl Node {
+    pub(super) fn route_link(&mut self, clock: Clock, output: link::Output) {
+        match output {
+            link::Output::PeerUp { machine, agents, address } => {
+                let room = self.link.state.room(&machine, link::Class::Direct);
+                let up = direct::Input::PeerUp { machine, agents: agents.clone(), room };
+                self.tell_direct(clock, up);
+                self.outputs.push_back(Output::Event(Event::PeerUp { machine, agents, address }));
+            }
+            link::Output::PeerDown { machine, reason } => {
+                self.tell_direct(clock, direct::Input::PeerDown { machine });
+                self.outputs.push_back(Output::Event(Event::PeerDown { machine, reason }));
+            }
+            link::Output::PathChanged { machine, address } => {
+                self.outputs.push_back(Output::Event(Event::PathChanged { machine, address }));
+            }
+            link::Output::Frame { machine, class: link::Class::Direct, frame } => {
+                self.tell_direct(clock, direct::Input::Frame { machine, frame });
+            }
+            link::Output::Frame {
+                machine,
+                class: link::Class::Control | link::Class::Gossip | link::Class::Bulk,
+                frame: _,
+            } => self.link.act(clock, &mut self.counters, |link, context| {
+                // Nobody here speaks these classes, and the peer's version says so.
+                link.misbehaved(context, &machine);
+            }),
+            link::Output::Writable { machine, class: link::Class::Direct, room } => {
+                self.tell_direct(clock, direct::Input::Writable { machine, room });
+            }
+            link::Output::Writable {
+                class: link::Class::Control | link::Class::Gossip | link::Class::Bulk,
+                ..
+            } => {}
+            link::Output::ConnectEnded { request, result } => {
+                let result = result.map(|peer| Connected {
+                    machine: peer.machine,
+                    agents: peer.agents,
+                    address: peer.address,
+                    already: peer.already,
+                });
+                self.reply(CommandId(request.0), Reply::Connect(result));
+            }
+            link::Output::NoRoute { agent } => {
+                self.tell_direct(clock, direct::Input::NoRoute { agent });
+            }
+            link::Output::SavePeer { machine, record } => {
+                let key = Bytes::copy_from_slice(&machine.0);
+                let put = Record { table: Table::Peers, key, value: record };
+                self.store(vec![put], Vec::new(), Vec::new());
+            }
+        }
+    }
+
+    pub(super) fn tell_direct(&mut self, clock: Clock, input: direct::Input) {
+        self.direct.act(clock, &mut self.counters, |direct, context| {
+            direct.handle(context, input);
+        });
+    }
+}
