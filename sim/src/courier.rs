@@ -14,7 +14,7 @@ use x0x_core::node::{
     Batch, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged, Event, Input,
     NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table, Target, WriteId,
 };
-use x0x_core::support::Counters;
+use x0x_core::support::{Counters, Rng};
 use x0x_core::transport::Transmit;
 
 use crate::Machine;
@@ -57,7 +57,7 @@ impl Machine for Courier {
         _now: Instant,
         _unix_time: Duration,
     ) -> Result<Self, StartError> {
-        let run = restored.records.first().map_or(0, |record| u64::from(record.value[0]) + 1);
+        let starts = restored.records.first().map_or(0, |record| record.value[0]).wrapping_add(1);
         let mut courier = Self {
             machine: config.machine_key.id(),
             agent: config.agent_key.id(),

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use x0x_core::identity::{AgentKey, MachineKey};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::{
-    ChangeNetwork, Command, CommandError, CommandId, Config, Event, Input, LoadId, Node, Reply,
-    Request, StoreError,
+    ChangeNetwork, Command, CommandError, CommandId, Config, Event, Input, LoadId, Node, Request,
+    StoreError,
 };
 use x0x_core::support::Rng;
 
@@ -26,12 +26,11 @@ use crate::checks::Checks;
 use crate::network::Interceptor;
 use crate::queue::{Pending, Queue, Slab};
 use crate::trace::Trace;
-use crate::{
-    DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, Step, Tally, random,
-};
+use crate::{DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, Step, random};
 
 mod drive;
 mod host;
+mod view;
 
 use host::Host;
 
@@ -362,95 +361,6 @@ impl<M: Machine> World<M> {
             return Ok(None);
         }
         self.issue(node, ChangeNetwork { sockets: vec![address] }.into()).map(Some)
-    }
-}
-
-impl<M> World<M> {
-    /// Returns the configuration.
-    pub fn config(&self) -> &WorldConfig {
-        &self.config
-    }
-
-    /// Returns the nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<M> {
-        (0..self.config.nodes).map(NodeId)
-    }
-
-    /// Returns the virtual time.
-    pub fn now(&self) -> Duration {
-        self.now
-    }
-
-    /// Returns how many events were processed.
-    pub fn processed(&self) -> u64 {
-        self.processed
-    }
-
-    /// Returns a node, if it runs.
-    pub fn machine(&self, node: NodeId) -> Option<&M> {
-        self.hosts[node.index()].machine.as_ref()
-    }
-
-    /// Returns the configuration of a node, with its keys.
-    pub fn node_config(&self, node: NodeId) -> &Config {
-        &self.hosts[node.index()].config
-    }
-
-    /// Returns the address at which others reach a node.
-    pub fn address(&self, node: NodeId) -> SocketAddr {
-        self.hosts[node.index()].public
-    }
-
-    /// Tells whether both nodes say that their link is up.
-    pub fn is_linked(&self, a: NodeId, b: NodeId) -> bool {
-        self.checks.is_linked(a, b) && self.checks.is_linked(b, a)
-    }
-
-    /// Returns how many commands wait for their reply.
-    pub fn outstanding(&self) -> usize {
-        self.checks.outstanding()
-    }
-
-    /// Returns the network.
-    pub fn network(&self) -> &Network {
-        &self.network
-    }
-
-    /// Returns what happened so far, in numbers.
-    pub fn tally(&self) -> &Tally {
-        &self.checks.tally
-    }
-
-    /// Returns every event so far, if they are recorded.
-    pub fn events(&self) -> &[Logged] {
-        &self.events
-    }
-
-    /// Returns the reply to a command, if events are recorded and it was answered.
-    pub fn reply(&self, id: CommandId) -> Option<&Reply> {
-        self.events.iter().rev().find_map(|logged| match &logged.event {
-            Event::Reply { command, reply } if *command == id => Some(reply),
-            Event::Reply { .. }
-            | Event::PeerUp { .. }
-            | Event::PeerDown { .. }
-            | Event::PathChanged { .. }
-            | Event::DirectReceived { .. }
-            | Event::Halted(_) => None,
-        })
-    }
-
-    /// Returns every step so far with its time, if they are recorded.
-    pub fn steps(&self) -> &[(Duration, Step)] {
-        &self.steps
-    }
-
-    /// Returns the hash over everything that moved so far.
-    pub fn trace_hash(&self) -> [u8; 32] {
-        self.trace.hash()
-    }
-
-    fn instant(&self) -> Instant {
-        self.anchor + self.now
     }
 }
 

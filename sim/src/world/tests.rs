@@ -1,7 +1,7 @@
 //! Worlds of couriers, step by step.
 
 use bytes::Bytes;
-use x0x_core::node::{Connect, DirectAcknowledged, ListPeers, SendDirect, Target};
+use x0x_core::node::{Connect, DirectAcknowledged, ListPeers, Reply, SendDirect, Target};
 
 use super::*;
 use crate::courier::Courier;
@@ -18,16 +18,16 @@ fn second(seconds: u64) -> Duration {
 
 fn pair() -> Couriers {
     let mut world = Couriers::with_machines(WorldConfig::new(1, 2));
-    connect(&mut world);
+    connect(&mut world, A, B);
     world.run_for(second(1)).unwrap();
     assert!(world.is_linked(A, B));
     world
 }
 
-fn connect(world: &mut Couriers) {
-    let machine = Some(world.node_config(B).machine_key.id());
-    let target = Target::Address { address: world.address(B), machine };
-    world.command(A, Connect { target, keep: true, timeout: second(5) }).unwrap();
+fn connect(world: &mut Couriers, from: NodeId, to: NodeId) {
+    let machine = Some(world.node_config(to).machine_key.id());
+    let target = Target::Address { address: world.address(to), machine };
+    world.command(from, Connect { target, keep: true, timeout: second(5) }).unwrap();
 }
 
 fn send(world: &mut Couriers, text: &'static str) -> CommandId {
@@ -56,7 +56,8 @@ fn a_node_that_does_not_run_refuses_commands_until_it_restarts() {
     assert_eq!(world.outstanding(), 0);
     assert_eq!(world.command(A, ListPeers), Err(CommandError::Halted));
     world.apply(Step::Restart { node: A }).unwrap();
-    connect(&mut world);
+    // A courier greets only whom it does not know, so the other one has to begin.
+    connect(&mut world, B, A);
     world.run_for(second(1)).unwrap();
     let id = send(&mut world, "again");
     world.run_for(second(1)).unwrap();
