@@ -3,6 +3,8 @@
 //! `binding` writes bindings by hand, from the documented layout alone: so the tests can make those
 //! that the library would not make, and the layout is checked against a second writer.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -71,7 +73,7 @@ fn binding(validity: Validity, certificate: Option<&[u8]>) -> Vec<u8> {
         number(validity.not_before),
         number(validity.not_after),
         number(SEQUENCE),
-        certificate.map_or(vec![0], |bytes| [vec![1], string(bytes)].concat()),
+        certificate.map_or_else(|| vec![0], |bytes| [vec![1], string(bytes)].concat()),
     ]
     .concat();
     let signature = agent().sign(Domain::AgentBinding, &record, &[9; 32]);

@@ -61,7 +61,7 @@ impl Machine for Courier {
         let mut courier = Self {
             machine: config.machine_key.id(),
             agent: config.agent_key.id(),
-            run: u64::from_le_bytes(*seed.first_chunk().expect("a seed has 32 bytes")),
+            run: Rng::from_seed(seed).next_u64(),
             local: config.sockets[0],
             peers: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -70,8 +70,8 @@ impl Machine for Courier {
             next_try: None,
             outputs: VecDeque::new(),
         };
-        let value = Bytes::from(vec![u8::try_from(run).expect("tests restart a few times")]);
-        let put = Record { table: Table::Peers, key: Bytes::from_static(b"run"), value };
+        let value = Bytes::from(vec![starts]);
+        let put = Record { table: Table::Peers, key: Bytes::from_static(b"starts"), value };
         let batch = Batch { id: WriteId(1), puts: vec![put], deletes: Vec::new() };
         courier.outputs.push_back((None, Output::Store(batch)));
         Ok(courier)
