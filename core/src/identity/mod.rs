@@ -29,6 +29,7 @@ pub mod ids;
 pub mod key_file;
 pub mod keys;
 pub mod revocation;
+mod word_list;
 pub mod words;
 
 pub use binding::{
