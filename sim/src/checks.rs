@@ -160,7 +160,7 @@ impl Checks {
     /// Notes a failure, if it is the first.
     pub(crate) fn fail(&mut self, at: Duration, node: Option<NodeId>, what: String) {
         let seed = self.seed;
-        self.failure.get_or_insert_with(|| Failure { seed, at, node, what });
+        self.failure.get_or_insert(Failure { seed, at, node, what });
     }
 
     /// Tells whether the first node says that its link to the second is up.
@@ -358,9 +358,9 @@ impl Checks {
         }
         self.tally.delivered += 1;
         let talk = self.conversations.entry((from, node)).or_default();
-        let message = talk.deliver(message_key(payload)).map_err(|what| {
-            format!("a message of {} bytes from {from} {what}", payload.len())
-        })?;
+        let message = talk
+            .deliver(message_key(payload))
+            .map_err(|what| format!("a message of {} bytes from {from} {what}", payload.len()))?;
         self.tally.delivered_after.push(now.saturating_sub(message.sent_at));
         Ok(())
     }

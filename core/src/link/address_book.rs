@@ -192,9 +192,9 @@ mod tests {
     #[test]
     fn the_book_forgets_the_machine_that_was_used_longest_ago() {
         let mut book = AddressBook::new();
-        for number in 0..MACHINES_MAX as u32 + 1 {
+        for number in 0..=MACHINES_MAX as u64 {
             let mut id = [0; 32];
-            id[..4].copy_from_slice(&number.to_be_bytes());
+            id[..8].copy_from_slice(&number.to_be_bytes());
             book.add(MachineId(id), address(1));
         }
         assert_eq!(book.pages.len(), MACHINES_MAX);

@@ -6,7 +6,6 @@ use super::address_book::Resident;
 use super::connection::{Phase, Proven};
 use super::frames::{self, Bindings, CloseCode, Control, Hello, PROTOCOL_VERSION};
 use super::path::{self, ProbeKeys};
-use super::pursuit::Goal;
 use super::{
     Class, ConnectError, Context, DownReason, LINKS_MAX, Output, RefuseReason, Session, State,
     Timer,
@@ -307,7 +306,7 @@ impl State {
         if let Some(goal) = goal {
             self.attempt_ended(context, goal, key, failed);
         }
-        if let Some(machine) = machine.or(goal.and_then(Goal::machine)) {
+        if let Some(machine) = machine.or_else(|| goal?.machine()) {
             self.release_held(context, &machine);
         }
     }

@@ -84,7 +84,7 @@ impl State {
                 return context.emit(Output::ConnectEnded { request, result: Err(error) });
             }
         };
-        let machine = self.pursuits.get(&goal).and_then(|p| p.machine).or(goal.machine());
+        let machine = self.pursuits.get(&goal).and_then(|p| p.machine).or_else(|| goal.machine());
         let present = machine
             .and_then(|machine| self.peer(&machine, true))
             .or_else(|| self.peers().find(|peer| Goal::Address(peer.address) == goal));

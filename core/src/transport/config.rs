@@ -1,7 +1,7 @@
 //! How the QUIC endpoint of a node is set up.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
@@ -146,7 +146,7 @@ struct TokenClock(WallClock);
 
 impl TimeSource for TokenClock {
     #[expect(clippy::disallowed_types, reason = "quinn's interface; the time is our own")]
-    fn now(&self) -> SystemTime {
+    fn now(&self) -> std::time::SystemTime {
         std::time::UNIX_EPOCH + self.0.now()
     }
 }

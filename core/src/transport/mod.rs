@@ -269,17 +269,15 @@ impl State {
         let key = self.issue_key();
         let label = stranger.0.remote_address();
         let endpoint = &mut self.endpoint;
-        let accepted = self.entropy.scope(|| endpoint.accept(stranger.0, now, buf, None));
-        let (handle, connection) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if error.response.is_none() {
-                    buf.clear();
-                }
-                return None;
-            }
-        };
-        buf.clear();
+        let accepted = self.entropy.scope(|| {
+            let accepted = endpoint.accept(stranger.0, now, buf, None);
+            accepted.map_err(|error| error.response.is_some())
+        });
+        let is_answered = matches!(accepted, Err(true));
+        if !is_answered {
+            buf.clear();
+        }
+        let (handle, connection) = accepted.ok()?;
         self.insert(key, handle, connection, label, Side::Server);
         self.drive(key);
         Some(key)

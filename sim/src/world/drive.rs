@@ -153,7 +153,9 @@ impl<M: Machine> World<M> {
         let outputs = self.drain(node);
         let moved = self.hosts[node.index()].deadline.is_none_or(|deadline| deadline > due);
         if (outputs == 0 && !moved) || fired == TIMEOUTS_MAX {
-            let what = format!("the deadline does not move: it is {due:?}, timeout {fired}");
+            let timer = self.hosts[node.index()].timer_name;
+            let what =
+                format!("the deadline does not move: {timer} is due at {due:?}, timeout {fired}");
             self.checks.fail(now, Some(node), what);
         }
     }
@@ -169,6 +171,7 @@ impl<M: Machine> World<M> {
 
     fn arm(&mut self, node: NodeId, deadline: Option<Deadline>) {
         let due = deadline.map(|deadline| deadline.at.saturating_duration_since(self.anchor));
+        self.hosts[node.index()].timer_name = deadline.map_or("none", |deadline| deadline.timer);
         self.hosts[node.index()].deadline = due;
         if let Some(due) = due {
             self.push_timer(node, due.max(self.now));

@@ -26,6 +26,8 @@ pub(super) struct Host<M> {
     pub(super) public: SocketAddr,
     /// When it wants to be called.
     pub(super) deadline: Option<Duration>,
+    /// Why it wants to be called.
+    pub(super) timer_name: &'static str,
     /// Its timer.
     pub(super) timer: Timer,
 }
@@ -55,6 +57,7 @@ impl<M> Host<M> {
             local: address,
             public: address,
             deadline: None,
+            timer_name: "none",
             timer: Timer::default(),
         }
     }
