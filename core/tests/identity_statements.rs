@@ -43,7 +43,8 @@ fn revocations() -> [Revocation; 2] {
     let (kind, binding) = (RevocationKind::Agent, issue(Some(certificate())));
     [
         Revocation::issue(&agent(), kind, START, &[9; 32]),
-        Revocation::issue_as_user(&user(), &binding, kind, START, &[9; 32]).unwrap(),
+        Revocation::issue_as_user(&user(), &binding, kind, START, &[9; 32])
+            .expect("the agent presented the certificate"),
     ]
 }
 
@@ -59,16 +60,16 @@ fn check(bytes: &[u8]) -> Result<ProvenAgent, BindingError> {
 fn number(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
-        bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+        bytes.push(u8::try_from(value & 0x7f).expect("seven bits") | 0x80);
         value >>= 7;
     }
-    bytes.push(u8::try_from(value).unwrap());
+    bytes.push(u8::try_from(value).expect("seven bits"));
     bytes
 }
 
 /// A byte string after its length.
 fn string(bytes: &[u8]) -> Vec<u8> {
-    [&number(u64::try_from(bytes.len()).unwrap()), bytes].concat()
+    [&number(u64::try_from(bytes.len()).expect("a short string")), bytes].concat()
 }
 
 /// A binding written by hand.
