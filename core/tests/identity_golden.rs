@@ -75,7 +75,8 @@ fn vectors() -> String {
         AgentBinding::issue(&agent, machine.id(), validity, 7, certificate, &randomness)
     };
     write_document(&mut text, "binding", bind(None).bytes());
-    write_document(&mut text, "binding with certificate", bind(Some(certificate)).bytes());
+    let certified = bind(Some(certificate));
+    write_document(&mut text, "binding with certificate", certified.bytes());
     let kinds = [
         ("revocation of bindings", RevocationKind::BindingsBelow(8)),
         ("revocation of the agent", RevocationKind::Agent),
@@ -84,6 +85,11 @@ fn vectors() -> String {
         let revocation = Revocation::issue(&agent, kind, start + 1, &randomness);
         write_document(&mut text, name, revocation.bytes());
     }
+    let kind = RevocationKind::Agent;
+    let revocation =
+        Revocation::issue_as_user(&user, certified.bytes(), kind, start + 1, &randomness)
+            .expect("the agent presented the certificate");
+    write_document(&mut text, "revocation by the user", revocation.bytes());
     text
 }
 

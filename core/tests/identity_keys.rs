@@ -137,27 +137,27 @@ fn a_file_that_is_no_key_file_of_the_kind_is_refused_with_the_reason() {
 }
 
 #[test]
-fn words_stand_for_the_first_six_bytes() {
-    let id = |prefix: [u8; 6]| {
+fn words_stand_for_the_first_44_bits() {
+    let id = |start: [u8; 6]| {
         let mut id = [0xee; ID_LEN];
-        id[..6].copy_from_slice(&prefix);
+        id[..6].copy_from_slice(&start);
         id
     };
     let cases = [
-        ([0; 6], "baba baba baba baba"),
-        ([0xff; 6], "zuzu zuzu zuzu zuzu"),
-        ([0x00, 0x10, 0x04, 0x04, 0x01, 0x00], "babi bada biba daba"),
+        ([0; 6], 0, "abacus abacus abacus abacus"),
+        ([0xff; 6], (1 << 44) - 1, "zoo zoo zoo zoo"),
+        ([0x00, 0x20, 0x08, 0x01, 0x80, 0x4f], 0x0020_0801_804, "abalone abbey ability abroad"),
     ];
-    for (prefix, text) in cases {
-        let words = Words::of(&id(prefix));
-        assert_eq!(words.to_string(), text);
+    for (start, prefix, text) in cases {
+        let words = Words::of(&id(start));
+        assert_eq!((words.to_string().as_str(), words.prefix()), (text, prefix));
         assert_eq!(text.parse(), Ok(words));
         assert_eq!(text.to_uppercase().replace(' ', "\t ").parse(), Ok(words));
-        assert!(words.matches(&id(prefix)));
-        for at in 0..6 {
-            let mut other = prefix;
-            other[at] ^= 1;
-            assert!(!words.matches(&id(other)), "{text}, byte {at}");
+        assert!(words.matches(&id(start)));
+        for bit in 0..48 {
+            let mut other = start;
+            other[bit / 8] ^= 0x80 >> (bit % 8);
+            assert_eq!(words.matches(&id(other)), bit >= 44, "{text}, bit {bit}");
         }
         let alone = AgentWords { agent: words, user: None };
         assert_eq!((alone.to_string().as_str(), text.parse()), (text, Ok(alone)));
@@ -170,20 +170,27 @@ fn words_stand_for_the_first_six_bytes() {
 
 #[test]
 fn a_text_that_is_no_words_is_refused_with_the_reason() {
-    let unknown = |word: &str, position| WordsError::UnknownWord { word: word.into(), position };
+    let unknown = |word: &str, position, suggestion| WordsError::UnknownWord {
+        word: word.into(),
+        position,
+        suggestion,
+    };
     let cases = [
         ("", WordsError::WrongCount { count: 0 }),
-        ("baba baba baba", WordsError::WrongCount { count: 3 }),
-        ("baba baba baba baba baba", WordsError::WrongCount { count: 5 }),
-        ("baba baba bebe baba", unknown("bebe", 3)),
-        ("babab baba baba baba", unknown("babab", 1)),
-        ("baba baba baba bäb", unknown("bäb", 4)),
-        ("baba baba baba baba @", WordsError::WrongCount { count: 0 }),
-        ("baba baba baba baba @ baba wolf baba baba", unknown("wolf", 2)),
-        ("baba baba baba baba @ baba baba baba baba @", WordsError::TooManyUsers),
+        ("tiger tiger tiger", WordsError::WrongCount { count: 3 }),
+        ("tiger tiger tiger tiger tiger", WordsError::WrongCount { count: 5 }),
+        ("tiger tiger itger tiger", unknown("itger", 3, Some("tiger"))),
+        ("Tigre tiger tiger tiger", unknown("tigre", 1, Some("tiger"))),
+        ("tiger tiger tiger tïger", unknown("tïger", 4, Some("tiger"))),
+        ("tiger qqqqqq tiger tiger", unknown("qqqqqq", 2, None)),
+        ("tiger tiger tiger tiger @", WordsError::WrongCount { count: 0 }),
+        ("tiger tiger tiger tiger @ tiger zooo tiger tiger", unknown("zooo", 2, Some("zoo"))),
+        ("tiger tiger tiger tiger @ tiger tiger tiger tiger @", WordsError::TooManyUsers),
     ];
     for (text, error) in cases {
         assert_eq!(text.parse::<AgentWords>(), Err(error), "{text}");
     }
-    assert_eq!(unknown("wolf", 2).to_string(), "unknown word \"wolf\" (word 2)");
+    assert_eq!(unknown("wlof", 2, None).to_string(), "unknown word \"wlof\" (word 2)");
+    let suggested = unknown("wlof", 2, Some("wolf")).to_string();
+    assert_eq!(suggested, "unknown word \"wlof\" (word 2), did you mean \"wolf\"?");
 }

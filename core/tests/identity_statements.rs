@@ -40,6 +40,16 @@ fn issue(certificate: Option<AgentCertificate>) -> Bytes {
     binding.bytes().clone()
 }
 
+/// One by the agent and one by its user.
+fn revocations() -> [Revocation; 2] {
+    let (kind, binding) = (RevocationKind::Agent, issue(Some(certificate())));
+    [
+        Revocation::issue(&agent(), kind, START, &[9; 32]),
+        Revocation::issue_as_user(&user(), &binding, kind, START, &[9; 32])
+            .expect("the agent presented the certificate"),
+    ]
+}
+
 fn check_at(bytes: &[u8], seconds: u64) -> Result<ProvenAgent, BindingError> {
     BindingVerifier::default().verify(bytes, &MACHINE, Duration::from_secs(seconds), |_| 0)
 }
@@ -52,16 +62,16 @@ fn check(bytes: &[u8]) -> Result<ProvenAgent, BindingError> {
 fn number(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
-        bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+        bytes.push(u8::try_from(value & 0x7f).expect("seven bits") | 0x80);
         value >>= 7;
     }
-    bytes.push(u8::try_from(value).unwrap());
+    bytes.push(u8::try_from(value).expect("seven bits"));
     bytes
 }
 
 /// A byte string after its length.
 fn string(bytes: &[u8]) -> Vec<u8> {
-    [&number(u64::try_from(bytes.len()).unwrap()), bytes].concat()
+    [&number(u64::try_from(bytes.len()).expect("a short string")), bytes].concat()
 }
 
 /// A binding written by hand.
@@ -115,7 +125,8 @@ fn statements_fit_their_sizes_exactly() {
         AgentBinding::issue(&agent(), MACHINE, validity, u64::MAX, Some(certificate), &[9; 32]);
     assert_eq!(binding.bytes().len(), BINDING_SIZE_MAX);
     let kind = RevocationKind::BindingsBelow(u64::MAX);
-    let revocation = Revocation::issue(&agent(), kind, u64::MAX, &[9; 32]);
+    let revocation =
+        Revocation::issue_as_user(&user(), binding.bytes(), kind, u64::MAX, &[9; 32]).unwrap();
     assert_eq!(revocation.bytes().len(), REVOCATION_SIZE_MAX);
 }
 
@@ -130,12 +141,13 @@ fn a_statement_that_is_cut_anywhere_is_refused() {
         assert!(matches!(error, BindingError::Malformed(_)), "cut to {size}: {error}");
     }
     let certificate = certificate();
-    let revocation = Revocation::issue(&agent(), RevocationKind::Agent, START, &[9; 32]);
     for size in 0..certificate.bytes().len() {
         assert!(AgentCertificate::parse(&certificate.bytes()[..size]).is_err(), "cut to {size}");
     }
-    for size in 0..revocation.bytes().len() {
-        assert!(Revocation::parse(&revocation.bytes()[..size]).is_err(), "cut to {size}");
+    for revocation in revocations() {
+        for size in 0..revocation.bytes().len() {
+            assert!(Revocation::parse(&revocation.bytes()[..size]).is_err(), "cut to {size}");
+        }
     }
 }
 
@@ -161,10 +173,11 @@ fn a_changed_statement_never_verifies() {
             assert!(parsed.verify(&agent().id(), Duration::from_secs(START)).is_err());
         }
     }
-    let revocation = Revocation::issue(&agent(), RevocationKind::Agent, START, &[9; 32]);
-    for mutated in mutations(revocation.bytes(), 37) {
-        if let Ok(parsed) = Revocation::parse(&mutated) {
-            assert_eq!(parsed.verify(), Err(RevocationError::BadSignature));
+    for revocation in revocations() {
+        for mutated in mutations(revocation.bytes(), 97) {
+            if let Ok(parsed) = Revocation::parse(&mutated) {
+                assert_eq!(parsed.verify(), Err(RevocationError::BadSignature));
+            }
         }
     }
 }
@@ -306,6 +319,54 @@ fn a_revocation_withdraws_bindings_that_were_verified_before() {
         assert_eq!(verify(&mut verifier), verdict, "{kind:?}");
     }
     assert_eq!(verifier.revocations().len(), 1);
+}
+
+#[test]
+fn a_user_revokes_an_agent_that_presented_their_certificate() {
+    let [by_agent, by_user] = revocations().map(|revocation| revocation.verify().unwrap());
+    assert_eq!((by_agent.agent(), by_agent.user()), (agent().id(), None));
+    assert_eq!((by_user.agent(), by_user.user()), (agent().id(), Some(user().id())));
+    let mut verifier = BindingVerifier::default();
+    assert_eq!(verifier.revoke(&by_user), Ok(true));
+    let now = Duration::from_secs(START);
+    // A thief of the agent's key leaves the certificate out, to no avail.
+    let result = verifier.verify(&issue(None), &MACHINE, now, |_| 0);
+    assert_eq!(result, Err(BindingError::Revoked));
+}
+
+#[test]
+fn a_user_revokes_no_agent_that_did_not_consent() {
+    let stranger = UserKey::from_seed(&[4; 32]);
+    let attempt = |user: &UserKey, binding: &[u8]| {
+        Revocation::issue_as_user(user, binding, RevocationKind::Agent, START, &[9; 32]).err()
+    };
+    let claimed = AgentCertificate::issue(&stranger, agent().id(), START, None, &[8; 32]);
+    let of_another = AgentCertificate::issue(&user(), AgentId([9; 32]), START, None, &[8; 32]);
+    let mut forged = binding(VALIDITY, Some(claimed.bytes()));
+    let end = forged.len();
+    forged[end - 3000] ^= 1;
+    let cases = [
+        ("no binding", &stranger, b"none".to_vec()),
+        ("no certificate", &stranger, issue(None).to_vec()),
+        ("certificate of another user", &stranger, issue(Some(certificate())).to_vec()),
+        ("certificate for another agent", &user(), issue(Some(of_another)).to_vec()),
+        ("binding not signed by the agent", &stranger, forged.clone()),
+    ];
+    for (name, user, bytes) in cases {
+        assert_eq!(attempt(user, &bytes), Some(RevocationError::NoConsent), "{name}");
+    }
+    // Written by hand, the forged one is read and found out.
+    let record = [vec![1, 1], string(&forged), vec![1], number(START)].concat();
+    let signature = stranger.sign(Domain::Revocation, &record, &[9; 32]);
+    let bytes = [record.as_slice(), signature.as_bytes()].concat();
+    let parsed = Revocation::parse(&bytes).unwrap();
+    assert_eq!((parsed.agent(), parsed.user()), (agent().id(), Some(stranger.id())));
+    assert_eq!(parsed.verify(), Err(RevocationError::NoConsent));
+    // A user's signature counts under that user's certificate only.
+    let signature = user().sign(Domain::Revocation, &record, &[9; 32]);
+    let bytes = [record.as_slice(), signature.as_bytes()].concat();
+    let result = Revocation::parse(&bytes).unwrap().verify();
+    assert_eq!(result, Err(RevocationError::BadSignature));
 }
 
 #[test]

@@ -74,9 +74,9 @@ impl Validity {
 
 /// What the agent states.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct BindingBody {
+pub(super) struct BindingBody {
     /// The key that signs.
-    agent_key: VerifyingKey,
+    pub(super) agent_key: VerifyingKey,
     /// The machine on which the agent lives.
     machine: MachineId,
     /// When the binding holds.
@@ -84,7 +84,7 @@ struct BindingBody {
     /// Its place among the agent's bindings.
     sequence: u64,
     /// The word of the agent's user.
-    certificate: Option<AgentCertificate>,
+    pub(super) certificate: Option<AgentCertificate>,
 }
 
 impl Versioned for BindingBody {
@@ -164,7 +164,7 @@ pub enum BindingError {
         /// When it did, in seconds since the Unix epoch.
         not_after: u64,
     },
-    /// The agent withdrew it.
+    /// The agent or its user withdrew it.
     #[error("the binding is revoked")]
     Revoked,
     /// The agent made a later one.
@@ -201,7 +201,7 @@ pub struct ProvenAgent {
 pub struct BindingVerifier {
     /// The bindings whose signatures were found good, by the BLAKE3 hash of their bytes.
     verified: BoundedMap<[u8; HASH_LEN], BindingBody>,
-    /// What agents withdrew.
+    /// What is withdrawn.
     revocations: RevocationSet,
 }
 

@@ -153,6 +153,11 @@ impl AgentCertificate {
         self.body.expires_at
     }
 
+    /// Returns the key of the user who is claimed to have issued it.
+    pub(super) fn user_key(&self) -> &VerifyingKey {
+        &self.body.user_key
+    }
+
     /// Checks everything but the signature.
     pub(super) fn check(
         &self,

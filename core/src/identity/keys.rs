@@ -30,7 +30,7 @@ pub enum Domain {
     AgentBinding,
     /// An agent belongs to a user.
     AgentCertificate,
-    /// An agent withdraws bindings or itself.
+    /// An agent's bindings, or the agent, are withdrawn.
     Revocation,
 }
 

@@ -4,7 +4,7 @@
 //! - [`keys`]: the private keys, and the domains in which they sign.
 //! - [`certificate`]: a user states that an agent is theirs.
 //! - [`binding`]: an agent states that it lives on a machine.
-//! - [`revocation`]: an agent withdraws bindings, or itself.
+//! - [`revocation`]: an agent or its user withdraws bindings, or the agent itself.
 //! - [`key_file`]: the form of a key at rest.
 //! - [`words`]: an id for people to read to each other.
 //!
@@ -24,11 +24,13 @@ use std::time::Duration;
 
 pub mod binding;
 pub mod certificate;
+mod consent;
 mod document;
 pub mod ids;
 pub mod key_file;
 pub mod keys;
 pub mod revocation;
+mod word_list;
 pub mod words;
 
 pub use binding::{

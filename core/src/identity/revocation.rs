@@ -1,4 +1,10 @@
-//! Revocations: an agent withdraws some of its bindings, or itself, for good.
+//! Revocations: an agent's bindings, or the agent itself, are withdrawn for good.
+//!
+//! The agent signs a revocation, or the user who certified it does, so that a user whose agent was
+//! stolen can end it. Anyone can certify any agent, so the word of a user counts only with the
+//! agent's consent: the revocation of a user contains a binding by which the agent presented the
+//! user's certificate. When the two hold does not matter; an agent that ever presented a
+//! certificate lets its issuer revoke it for ever.
 //!
 //! A [`Revocation`] is parsed and not verified; [`Revocation::verify`] makes a
 //! [`ProvenRevocation`] of it, and only that enters a [`RevocationSet`]. Revocations never expire
@@ -14,9 +20,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::document::{self, KEY_FIELD_SIZE, NUMBER_FIELD_SIZE_MAX, Statement};
-use super::ids::AgentId;
-use super::keys::{AgentKey, Domain, verify};
+use super::binding::BINDING_SIZE_MAX;
+use super::consent::Consent;
+use super::document::{self, NUMBER_FIELD_SIZE_MAX, Statement};
+use super::ids::{AgentId, UserId};
+use super::keys::{AgentKey, Domain, UserKey, verify};
 use crate::crypto::signature::{SIGNATURE_LEN, Signature, VerifyingKey};
 use crate::wire::{DecodeError, Versioned};
 
@@ -35,12 +43,21 @@ pub enum RevocationKind {
     Agent,
 }
 
-/// What the agent states.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Who signs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Authority {
+    /// The agent, with this key.
+    Agent(VerifyingKey),
+    /// The user whose certificate is in this binding of the agent.
+    User(Consent),
+}
+
+/// What is stated.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct RevocationBody {
-    /// The key that signs.
-    agent_key: VerifyingKey,
-    /// What it withdraws.
+    /// Who signs.
+    authority: Authority,
+    /// What is withdrawn.
     kind: RevocationKind,
     /// When, in seconds since the Unix epoch.
     issued_at: u64,
@@ -48,7 +65,7 @@ struct RevocationBody {
 
 impl Versioned for RevocationBody {
     const VERSION: u8 = 1;
-    const SIZE_MAX: usize = 1 + KEY_FIELD_SIZE + 1 + 2 * NUMBER_FIELD_SIZE_MAX;
+    const SIZE_MAX: usize = 1 + 1 + 2 + BINDING_SIZE_MAX + 1 + 2 * NUMBER_FIELD_SIZE_MAX;
 }
 
 impl Statement for RevocationBody {
@@ -58,9 +75,12 @@ impl Statement for RevocationBody {
 /// Why a revocation is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevocationError {
-    /// The agent did not sign it.
-    #[error("the revocation is not signed by its agent")]
+    /// Whoever it names did not sign it.
+    #[error("the revocation is not signed by its agent or user")]
     BadSignature,
+    /// The binding in it does not prove that the agent presented the user's certificate.
+    #[error("the revocation does not prove that its user certified the agent")]
+    NoConsent,
     /// The set is full.
     #[error("revocations of {limit} agents are known already")]
     Full {
@@ -69,8 +89,8 @@ pub enum RevocationError {
     },
 }
 
-/// An agent's withdrawal, parsed and not verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A withdrawal, parsed and not verified.
+#[derive(Clone, Debug)]
 pub struct Revocation {
     body: RevocationBody,
     signature: Signature,
@@ -78,17 +98,39 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Withdraws what `kind` says, at the second `issued_at` since the Unix epoch. See
-    /// [`AgentKey::sign`] for the randomness.
+    /// Withdraws what `kind` says for the agent, at the second `issued_at` since the Unix epoch.
+    /// See [`AgentKey::sign`] for the randomness.
     pub fn issue(
         agent: &AgentKey,
         kind: RevocationKind,
         issued_at: u64,
         randomness: &[u8; 32],
     ) -> Self {
-        let body = RevocationBody { agent_key: agent.public().clone(), kind, issued_at };
-        let bytes = document::seal(&body, |domain, record| agent.sign(domain, record, randomness));
-        Self::parse(&bytes).expect("a revocation that was made can be parsed")
+        let authority = Authority::Agent(agent.public().clone());
+        let body = RevocationBody { authority, kind, issued_at };
+        Self::seal(&body, |domain, record| agent.sign(domain, record, randomness))
+    }
+
+    /// As [`Self::issue`], for the user whose certificate is in `binding`, the bytes of any
+    /// binding of the agent.
+    ///
+    /// # Errors
+    ///
+    /// [`RevocationError::NoConsent`] if there is no certificate of the user in the binding, or if
+    /// it is not properly signed.
+    pub fn issue_as_user(
+        user: &UserKey,
+        binding: &[u8],
+        kind: RevocationKind,
+        issued_at: u64,
+        randomness: &[u8; 32],
+    ) -> Result<Self, RevocationError> {
+        let consent = Consent::parse(binding).map_err(|_| RevocationError::NoConsent)?;
+        if consent.user_key() != user.public() || consent.verify().is_err() {
+            return Err(RevocationError::NoConsent);
+        }
+        let body = RevocationBody { authority: Authority::User(consent), kind, issued_at };
+        Ok(Self::seal(&body, |domain, record| user.sign(domain, record, randomness)))
     }
 
     /// Reads a revocation without believing it.
@@ -102,17 +144,24 @@ impl Revocation {
         Ok(Self { body: opened.statement, signature: opened.signature, bytes })
     }
 
-    /// Checks that the agent signed it.
+    /// Checks that the agent signed it, or its user with the agent's consent.
     ///
     /// # Errors
     ///
-    /// [`RevocationError::BadSignature`] if it did not.
+    /// [`RevocationError::BadSignature`] or [`RevocationError::NoConsent`] if not.
     pub fn verify(&self) -> Result<ProvenRevocation, RevocationError> {
         let record = &self.bytes[..self.bytes.len() - SIGNATURE_LEN];
-        verify(Domain::Revocation, &self.body.agent_key, record, &self.signature)
+        let signer = match &self.body.authority {
+            Authority::Agent(key) => key,
+            Authority::User(consent) => consent.user_key(),
+        };
+        verify(Domain::Revocation, signer, record, &self.signature)
             .map_err(|_| RevocationError::BadSignature)?;
+        if let Authority::User(consent) = &self.body.authority {
+            consent.verify().map_err(|_| RevocationError::NoConsent)?;
+        }
         let RevocationBody { kind, issued_at, .. } = self.body;
-        Ok(ProvenRevocation { agent: self.agent(), kind, issued_at })
+        Ok(ProvenRevocation { agent: self.agent(), user: self.user(), kind, issued_at })
     }
 
     /// Returns the bytes that go over the network.
@@ -120,16 +169,33 @@ impl Revocation {
         &self.bytes
     }
 
-    /// Returns the agent that is claimed to have issued it.
+    /// Returns the agent that is claimed to be concerned.
     pub fn agent(&self) -> AgentId {
-        AgentId::of(&self.body.agent_key)
+        match &self.body.authority {
+            Authority::Agent(key) => AgentId::of(key),
+            Authority::User(consent) => AgentId::of(consent.agent_key()),
+        }
+    }
+
+    /// Returns the user who is claimed to have issued it, unless it is the agent.
+    pub fn user(&self) -> Option<UserId> {
+        match &self.body.authority {
+            Authority::Agent(_) => None,
+            Authority::User(consent) => Some(UserId::of(consent.user_key())),
+        }
+    }
+
+    fn seal(body: &RevocationBody, sign: impl FnOnce(Domain, &[u8]) -> Signature) -> Self {
+        let bytes = document::seal(body, sign);
+        Self::parse(&bytes).expect("a revocation that was made can be parsed")
     }
 }
 
-/// A withdrawal that the agent signed.
+/// A withdrawal by the agent, or by its user with its consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvenRevocation {
     agent: AgentId,
+    user: Option<UserId>,
     kind: RevocationKind,
     issued_at: u64,
 }
@@ -140,12 +206,17 @@ impl ProvenRevocation {
         self.agent
     }
 
-    /// Returns what it withdrew.
+    /// Returns the user who issued it, unless it is the agent.
+    pub fn user(&self) -> Option<UserId> {
+        self.user
+    }
+
+    /// Returns what is withdrawn.
     pub fn kind(&self) -> RevocationKind {
         self.kind
     }
 
-    /// Returns when it says that it did so, in seconds since the Unix epoch.
+    /// Returns when it says that it was issued, in seconds since the Unix epoch.
     pub fn issued_at(&self) -> u64 {
         self.issued_at
     }
@@ -154,7 +225,7 @@ impl ProvenRevocation {
 /// What is known to be withdrawn.
 #[derive(Clone, Debug)]
 pub struct RevocationSet {
-    /// The strongest withdrawal of each agent.
+    /// The strongest withdrawal for each agent.
     kinds: BTreeMap<AgentId, RevocationKind>,
     /// How many agents there may be.
     limit: usize,
@@ -200,12 +271,12 @@ impl RevocationSet {
         }
     }
 
-    /// Returns how many agents withdrew something.
+    /// Returns for how many agents something is withdrawn.
     pub fn len(&self) -> usize {
         self.kinds.len()
     }
 
-    /// Tells whether none did.
+    /// Tells whether nothing is withdrawn.
     pub fn is_empty(&self) -> bool {
         self.kinds.is_empty()
     }
@@ -218,7 +289,7 @@ mod tests {
     fn proven(number: u64, kind: RevocationKind) -> ProvenRevocation {
         let mut id = [0; 32];
         id[..8].copy_from_slice(&number.to_be_bytes());
-        ProvenRevocation { agent: AgentId(id), kind, issued_at: 0 }
+        ProvenRevocation { agent: AgentId(id), user: None, kind, issued_at: 0 }
     }
 
     #[test]

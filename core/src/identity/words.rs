@@ -1,14 +1,9 @@
 //! Words: the start of an id in a form that people can read to each other.
 //!
-//! The first 48 bits of an id become four words of 12 bits, most significant bits first. A word is
-//! two syllables and a syllable is a consonant (four bits) and a vowel (two bits), as in
-//! [proquints](https://arxiv.org/abs/0901.4016), so that all 4096 words are distinct and nobody
-//! needs a list:
-//!
-//! ```text
-//! consonant  0 b  1 d  2 f  3 g  4 h  5 j  6 k  7 l  8 m  9 n  10 p  11 r  12 s  13 t  14 v  15 z
-//! vowel      0 a  1 i  2 o  3 u
-//! ```
+//! The first 44 bits of an id become four words of 11 bits, most significant bits first. A word is
+//! one of 2048 plain English words; its place in the list is its value. No two of them are one
+//! typing error apart, so a mistyped word is found, and the error names the word that was probably
+//! meant.
 //!
 //! An agent with a user may be written `w w w w @ w w w w`: the agent's words, then the user's.
 //!
@@ -19,15 +14,22 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::ids::ID_LEN;
+use super::word_list::WORDS;
 
 /// How many words stand for an id.
 pub const WORD_COUNT: usize = 4;
 
-/// How many bytes of an id its words cover.
-const PREFIX_LEN: usize = 6;
-const WORD_BITS: usize = 12;
-const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
-const VOWELS: &[u8; 4] = b"aiou";
+/// How many bits of an id its words cover.
+pub const PREFIX_BITS: usize = WORD_COUNT * WORD_BITS;
+
+/// How many bits a word stands for.
+const WORD_BITS: usize = 11;
+
+/// How many typing errors a suggested word may be away.
+const SUGGESTION_ERRORS_MAX: usize = 2;
+
+/// The greatest length of a word for which another is suggested.
+const SUGGESTION_LEN_MAX: usize = 12;
 
 /// Why a text is not words for an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,49 +40,54 @@ pub enum WordsError {
         /// How many there are.
         count: usize,
     },
-    /// A word is not one of the 4096.
-    #[error("unknown word {word:?} (word {position})")]
+    /// A word is not on the list.
+    #[error("unknown word {word:?} (word {position}){}", meant(*.suggestion))]
     UnknownWord {
         /// The first such word.
         word: String,
         /// Its place among the words, counted from one; those of a user are counted anew.
         position: usize,
+        /// The word on the list that is most like it.
+        suggestion: Option<&'static str>,
     },
     /// More than one user is given.
     #[error("more than one \"@\"")]
     TooManyUsers,
 }
 
+fn meant(suggestion: Option<&str>) -> String {
+    suggestion.map(|word| format!(", did you mean {word:?}?")).unwrap_or_default()
+}
+
 /// The words for the start of an id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Words {
-    prefix: [u8; PREFIX_LEN],
+    /// The first [`PREFIX_BITS`] bits of the id.
+    prefix: u64,
 }
 
 impl Words {
     /// Returns the words for an id.
     pub fn of(id: &[u8; ID_LEN]) -> Self {
-        let (&prefix, _) = id.split_first_chunk().expect("an id is longer than its prefix");
-        Self { prefix }
+        let (&start, _) = id.split_first_chunk().expect("an id is longer than its prefix");
+        Self { prefix: u64::from_be_bytes(start) >> (64 - PREFIX_BITS) }
     }
 
     /// Tells whether these are the words for the id. Other ids may have the same.
     pub fn matches(&self, id: &[u8; ID_LEN]) -> bool {
-        id.starts_with(&self.prefix)
+        *self == Self::of(id)
     }
 
-    /// Returns the start of the id: the six bytes that the words stand for.
-    pub fn prefix(&self) -> [u8; PREFIX_LEN] {
+    /// Returns the start of the id: the [`PREFIX_BITS`] bits that the words stand for.
+    pub fn prefix(&self) -> u64 {
         self.prefix
     }
 }
 
 impl fmt::Display for Words {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = self.prefix.iter().fold(0_u64, |bits, &byte| (bits << 8) | u64::from(byte));
-        let words: Vec<String> =
-            (0..WORD_COUNT).rev().map(|at| spell(bits >> (at * WORD_BITS))).collect();
-        formatter.write_str(&words.join(" "))
+        let words = (0..WORD_COUNT).rev().map(|at| spell(self.prefix >> (at * WORD_BITS)));
+        formatter.write_str(&words.collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -94,38 +101,65 @@ impl FromStr for Words {
     type Err = WordsError;
 
     fn from_str(text: &str) -> Result<Self, WordsError> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let mut bits = 0;
-        for (&word, position) in words.iter().zip(1..) {
-            let value = read(word)
-                .ok_or_else(|| WordsError::UnknownWord { word: word.to_owned(), position })?;
-            bits = (bits << WORD_BITS) | value;
+        let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        let mut prefix = 0;
+        for (word, position) in words.iter().zip(1..) {
+            let value = read(word).ok_or_else(|| WordsError::UnknownWord {
+                word: word.clone(),
+                position,
+                suggestion: nearest(word),
+            })?;
+            prefix = (prefix << WORD_BITS) | value;
         }
         if words.len() != WORD_COUNT {
             return Err(WordsError::WrongCount { count: words.len() });
         }
-        let [_, _, prefix @ ..] = bits.to_be_bytes();
         Ok(Self { prefix })
     }
 }
 
-/// Returns the word for the low 12 bits.
-fn spell(bits: u64) -> String {
-    let pick = |letters: &[u8], shift: u32| {
-        let at = usize::try_from(bits >> shift).unwrap_or(usize::MAX) & (letters.len() - 1);
-        char::from(letters[at])
-    };
-    [pick(CONSONANTS, 8), pick(VOWELS, 6), pick(CONSONANTS, 2), pick(VOWELS, 0)].iter().collect()
+/// Returns the word for the low 11 bits.
+fn spell(bits: u64) -> &'static str {
+    let at = usize::try_from(bits % (1 << WORD_BITS)).expect("eleven bits fit");
+    WORDS[at]
 }
 
-/// Returns the 12 bits that a word in either case stands for.
+/// Returns the 11 bits that a word in lower case stands for.
 fn read(word: &str) -> Option<u64> {
-    let letters: [u8; 4] = word.to_ascii_lowercase().into_bytes().try_into().ok()?;
-    let alphabets: [&[u8]; 4] = [CONSONANTS, VOWELS, CONSONANTS, VOWELS];
-    letters.iter().zip(alphabets).try_fold(0, |bits, (letter, alphabet)| {
-        let at = alphabet.iter().position(|known| known == letter)?;
-        Some((bits << alphabet.len().ilog2()) | u64::try_from(at).ok()?)
-    })
+    let at = WORDS.binary_search(&word).ok()?;
+    u64::try_from(at).ok()
+}
+
+/// Returns the word on the list that is the fewest typing errors away, if they are few.
+fn nearest(word: &str) -> Option<&'static str> {
+    if word.chars().count() > SUGGESTION_LEN_MAX {
+        return None;
+    }
+    let distances = WORDS.iter().map(|&known| (distance(word, known), known));
+    let (errors, known) = distances.min()?;
+    (errors <= SUGGESTION_ERRORS_MAX).then_some(known)
+}
+
+/// Returns how many letters must be added, removed, replaced, or swapped with their neighbours to
+/// turn one word into the other.
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut rows = vec![(0..=right.len()).collect::<Vec<_>>()];
+    for i in 1..=left.len() {
+        let mut row = vec![i];
+        for j in 1..=right.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            let swapped =
+                i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
+            if swapped {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[left.len()][right.len()]
 }
 
 /// The words for an agent and, where it matters, for its user.
@@ -160,16 +194,62 @@ impl FromStr for AgentWords {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::crypto::hash::sha256;
 
     #[test]
-    fn all_words_are_distinct_and_read_back() {
-        let words: BTreeSet<String> = (0..4096).map(spell).collect();
-        assert_eq!(words.len(), 4096);
-        for bits in 0..4096 {
-            assert_eq!(read(&spell(bits)), Some(bits));
+    fn the_words_are_plain_and_in_order() {
+        assert_eq!(WORDS.len(), 1 << WORD_BITS);
+        assert!(WORDS.is_sorted_by(|left, right| left < right));
+        for word in WORDS.iter() {
+            assert!((3..=8).contains(&word.len()), "{word}");
+            assert!(word.bytes().all(|letter| letter.is_ascii_lowercase()), "{word}");
         }
+    }
+
+    #[test]
+    fn the_list_never_changes() {
+        let hash = sha256((WORDS.join("\n") + "\n").as_bytes());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "5ffe9afe41da6f760bc1af7c38c2ede1c3b571cb92bb4d3cf63004548232d960");
+    }
+
+    #[test]
+    fn no_two_words_are_one_typing_error_apart() {
+        // Words that are one error apart become equal if at most one letter of each is removed.
+        let mut shortened: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for word in WORDS.iter() {
+            let removed = (0..word.len()).map(|at| word[..at].to_owned() + &word[at + 1..]);
+            for form in removed.chain([(*word).to_owned()]).collect::<BTreeSet<_>>() {
+                shortened.entry(form).or_default().push(word);
+            }
+        }
+        for alike in shortened.values() {
+            for (at, left) in alike.iter().enumerate() {
+                let close = alike[at + 1..].iter().find(|right| distance(left, right) <= 1);
+                assert_eq!(close, None, "{left}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_words_are_read_back() {
+        for bits in 0..1 << WORD_BITS {
+            assert_eq!(read(spell(bits)), Some(bits));
+        }
+    }
+
+    #[test]
+    fn typing_errors_are_counted() {
+        let cases =
+            [("", "", 0), ("tiger", "tiger", 0), ("tigr", "tiger", 1), ("itger", "tiger", 1)];
+        for (left, right, errors) in cases {
+            assert_eq!(distance(left, right), errors, "{left} {right}");
+            assert_eq!(distance(right, left), errors, "{right} {left}");
+        }
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("stiger", "tigre"), 2);
     }
 }
