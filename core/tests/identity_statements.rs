@@ -3,8 +3,6 @@
 //! `binding` writes bindings by hand, from the documented layout alone: so the tests can make those
 //! that the library would not make, and the layout is checked against a second writer.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
-
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
