@@ -146,7 +146,7 @@ fn words_stand_for_the_first_44_bits() {
     let cases = [
         ([0; 6], 0, "abacus abacus abacus abacus"),
         ([0xff; 6], (1 << 44) - 1, "zoo zoo zoo zoo"),
-        ([0x00, 0x20, 0x08, 0x01, 0x80, 0x4f], 0x0020_0801_804, "abalone abbey ability abroad"),
+        ([0x00, 0x20, 0x08, 0x01, 0x80, 0x4f], 0x0002_0080_1804, "abalone abbey ability abroad"),
     ];
     for (start, prefix, text) in cases {
         let words = Words::of(&id(start));
