@@ -23,7 +23,8 @@ pub(super) struct Message {
 pub(super) struct Conversation {
     messages: Vec<Message>,
     by_key: BTreeMap<u64, Vec<usize>>,
-    last_delivered: Option<usize>,
+    /// The last message delivered of each run of the sender.
+    last_delivered: BTreeMap<u32, usize>,
 }
 
 impl Conversation {
@@ -43,17 +44,15 @@ impl Conversation {
     /// Finds the message with this key that is due next and marks it.
     pub(super) fn deliver(&mut self, key: u64) -> Result<Message, &'static str> {
         let indices = self.by_key.get(&key).ok_or("that was never sent")?;
-        let last = self.last_delivered;
         let in_order = |&index: &usize| {
-            last.is_none_or(|last| {
-                last < index || self.messages[last].run != self.messages[index].run
-            })
+            let last = self.last_delivered.get(&self.messages[index].run);
+            last.is_none_or(|&last| last < index)
         };
         let undelivered = || indices.iter().copied().filter(|&i| !self.messages[i].delivered);
         undelivered().next().ok_or("delivered twice")?;
         let index = undelivered().find(in_order).ok_or("out of order")?;
-        self.last_delivered = Some(index);
         let message = &mut self.messages[index];
+        self.last_delivered.insert(message.run, index);
         message.delivered = true;
         if message.refused { Err("that was refused or not sent") } else { Ok(*message) }
     }
