@@ -101,8 +101,10 @@ pub(super) struct Conversation {
     attempt: u64,
     /// The attempt in which what is in flight went out.
     streamed: u64,
-    /// The machine to which what is in flight went out.
-    machine: Option<MachineId>,
+    /// The machine to which what is in flight went out, and its incarnation then.
+    machine: Option<(MachineId, u64)>,
+    /// The first attempt since that machine has that incarnation.
+    since: u64,
     /// The sequence of the last message that was added.
     last: u64,
     /// The highest sequence that ever went out.
@@ -126,6 +128,7 @@ impl Conversation {
             attempt: 0,
             streamed: 0,
             machine: None,
+            since: 1,
             last: 0,
             sent_highest: 0,
         }
@@ -156,15 +159,18 @@ impl Conversation {
         context: &mut Context<'_, Output>,
         load: &mut Load,
         place: Place,
-        machine: MachineId,
+        machine: (MachineId, u64),
     ) {
         self.place = Some(place);
         self.phase = Phase::Closed;
         self.is_wanted = false;
         if self.machine != Some(machine) {
-            // The machine that may have taken them is not the one that is asked.
-            self.end_sent(context, load);
+            if self.machine.is_some_and(|(earlier, _)| earlier != machine.0) {
+                // The machine that may have taken them is not the one that is asked.
+                self.end_sent(context, load);
+            }
             self.machine = Some(machine);
+            self.since = self.attempt + 1;
         }
     }
 
@@ -190,6 +196,7 @@ impl Conversation {
             to: self.recipient,
             first: self.queue.front().map_or(self.last + 1, |message| message.sequence),
             attempt: self.attempt,
+            since: self.since,
         };
         session.emit(context, Header::default(), open.encode());
     }

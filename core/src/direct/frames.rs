@@ -137,6 +137,8 @@ pub(super) struct Open {
     pub(super) first: u64,
     /// How many times the conversation was opened, this time included.
     pub(super) attempt: u64,
+    /// The first attempt since the recipient's machine has its present incarnation.
+    pub(super) since: u64,
 }
 
 impl Open {
@@ -150,6 +152,7 @@ impl Open {
         frame.put_slice(&self.to.0);
         varint::write(&mut frame, self.first);
         varint::write(&mut frame, self.attempt);
+        varint::write(&mut frame, self.since);
         frame.freeze()
     }
 }
@@ -265,8 +268,10 @@ impl Reader<'_> {
             to: AgentId(self.array()?),
             first: self.varint()?,
             attempt: self.varint()?,
+            since: self.varint()?,
         };
-        if open.first == 0 || open.attempt == 0 { Err(Violation::Malformed) } else { Ok(open) }
+        let is_ordered = 0 < open.since && open.since <= open.attempt;
+        if open.first > 0 && is_ordered { Ok(open) } else { Err(Violation::Malformed) }
     }
 
     fn opened(&mut self) -> Result<Opened, Violation> {
@@ -299,7 +304,8 @@ mod tests {
     }
 
     fn open() -> Open {
-        Open { channel: 63, conversation: 7, from: 2, to: AgentId([9; 32]), first: 70, attempt: 3 }
+        let (to, first) = (AgentId([9; 32]), 70);
+        Open { channel: 63, conversation: 7, from: 2, to, first, attempt: 3, since: 2 }
     }
 
     fn runs() -> Vec<Run> {
@@ -374,7 +380,8 @@ mod tests {
             ("channel 64", Bytes::from_static(&[3, 64, 1]), Violation::TooManyChannels),
             ("verdict 5", Bytes::from_static(&[4, 0, 1, 5]), Violation::UnknownVerdict),
             ("first 0", with(|open| open.first = 0), Violation::Malformed),
-            ("attempt 0", with(|open| open.attempt = 0), Violation::Malformed),
+            ("since 0", with(|open| open.since = 0), Violation::Malformed),
+            ("since after attempt", with(|open| open.since = 4), Violation::Malformed),
             ("long open", long.into(), Violation::Malformed),
             ("born 0", Opened::encode(0, 0, &[]), Violation::Malformed),
             ("65 runs", Opened::encode(0, 1, &too_many), Violation::Malformed),

@@ -30,6 +30,8 @@ pub(super) struct Incoming {
     blocked: BTreeSet<AgentId>,
     /// How many channels hold a record that is remembered when its session ends.
     live: usize,
+    /// Whether a record was ever forgotten for want of room.
+    has_forgotten: bool,
 }
 
 /// The recipient's half of a session.
@@ -89,6 +91,7 @@ impl Incoming {
             remembered: BoundedMap::new(RECORDS_MAX),
             blocked: BTreeSet::new(),
             live: 0,
+            has_forgotten: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Incoming {
         for channel in kept {
             self.live -= 1;
             if self.remembered.insert(channel.parties, channel.record).is_some() {
+                self.has_forgotten = true;
                 context.count(Counter::DirectRecordsForgotten);
             }
         }
@@ -201,20 +205,28 @@ impl Incoming {
         } else {
             None
         };
+        // A record of another conversation is of a sender that forgot it: it goes.
+        let record = self
+            .remembered
+            .remove(&parties)
+            .filter(|record| record.conversation == open.conversation);
+        let is_new = record.is_none() && !self.has_forgotten;
         let begin = || Record {
             conversation: open.conversation,
-            born: open.attempt,
+            // Without a record, and with none forgotten, nothing was taken since this node started.
+            born: if is_new { open.since } else { open.attempt },
             highest: 0,
             runs: Vec::new(),
         };
-        // A record of another conversation is of a sender that forgot it: it goes.
-        let mut record = self
-            .remembered
-            .remove(&parties)
-            .filter(|record| record.conversation == open.conversation && refusal.is_none())
-            .unwrap_or_else(begin);
+        if refusal.is_some() {
+            if let Some(record) = record {
+                self.remembered.insert(parties, record);
+            }
+            return (begin(), refusal);
+        }
+        let mut record = record.unwrap_or_else(begin);
         record.runs.retain(|run| run.through >= open.first);
-        (record, refusal)
+        (record, None)
     }
 }
 

@@ -105,6 +105,8 @@ pub enum Input {
         machine: MachineId,
         /// The agents that it proved, in the order that both nodes know.
         agents: Vec<AgentId>,
+        /// Which run of the machine it is: another number means that it lost its state.
+        incarnation: u64,
         /// The bytes that may be sent.
         room: usize,
     },
@@ -220,6 +222,8 @@ struct Peer {
 #[derive(Clone, Copy, Debug)]
 struct Session {
     machine: MachineId,
+    /// Which run of the machine it is.
+    incarnation: u64,
     /// The bytes that may be sent.
     room: usize,
 }
@@ -250,8 +254,9 @@ impl State {
             Input::Send { id, recipient, payload, timeout } => {
                 self.handle_send(context, recipient, (id, payload, timeout));
             }
-            Input::PeerUp { machine, agents, room } => {
-                self.handle_peer_up(context, machine, agents, room);
+            Input::PeerUp { machine, agents, incarnation, room } => {
+                let session = Session { machine, incarnation, room };
+                self.handle_peer_up(context, session, agents);
             }
             Input::PeerDown { machine } => self.handle_peer_down(context, machine),
             Input::Writable { machine, room } => {
@@ -349,15 +354,14 @@ impl State {
     fn handle_peer_up(
         &mut self,
         context: &mut Context<'_, Output>,
-        machine: MachineId,
+        session: Session,
         agents: Vec<AgentId>,
-        room: usize,
     ) {
-        self.handle_peer_down(context, machine);
+        self.handle_peer_down(context, session.machine);
         let index = self.peers.insert(
-            machine,
+            session.machine,
             Peer {
-                session: Session { machine, room },
+                session,
                 agents,
                 out_lane: OutLane::default(),
                 lane: Lane::default(),
@@ -367,7 +371,7 @@ impl State {
         );
         let peer = &mut self.peers[index];
         let reachable = &peer.agents[..peer.agents.len().min(CHANNELS_MAX)];
-        peer.out_lane = self.outgoing.peer_up(context, machine, index, reachable);
+        peer.out_lane = self.outgoing.peer_up(context, &peer.session, index, reachable);
         self.outgoing.pump(context, &mut peer.session, &mut peer.out_lane);
     }
 

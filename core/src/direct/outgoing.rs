@@ -21,8 +21,8 @@ use crate::support::Context;
 pub(super) struct Outgoing {
     /// The conversations by recipient.
     conversations: Table<AgentId, Conversation>,
-    /// Where each agent with a session is.
-    places: BTreeMap<(AgentId, MachineId), Place>,
+    /// Where each agent with a session is, and the incarnation of its machine.
+    places: BTreeMap<(AgentId, MachineId), (Place, u64)>,
     /// What all conversations hold.
     load: Load,
     /// Where ticks are counted from: the first time that was seen.
@@ -128,7 +128,7 @@ impl Outgoing {
     pub(super) fn peer_up(
         &mut self,
         context: &mut Context<'_, Output>,
-        machine: MachineId,
+        &Session { machine, incarnation, .. }: &Session,
         peer: usize,
         agents: &[AgentId],
     ) -> OutLane {
@@ -139,11 +139,11 @@ impl Outgoing {
             if self.places.contains_key(&(agent, machine)) {
                 continue;
             }
-            self.places.insert((agent, machine), place);
+            self.places.insert((agent, machine), (place, incarnation));
             let Some(index) = self.conversations.find(&agent) else { continue };
             let conversation = &mut self.conversations[index];
             if conversation.place.is_none() {
-                conversation.attach(context, &mut self.load, place, machine);
+                conversation.attach(context, &mut self.load, place, (machine, incarnation));
                 lane.attach(channel, index, !conversation.queue.is_empty());
             }
         }
@@ -292,8 +292,8 @@ impl Outgoing {
         let conversation = &mut self.conversations[index];
         let agent = conversation.recipient;
         let range = (agent, MachineId([0; 32]))..=(agent, MachineId([0xff; 32]));
-        if let Some((&(_, machine), &place)) = self.places.range(range).next() {
-            conversation.attach(context, &mut self.load, place, machine);
+        if let Some((&(_, machine), &(place, incarnation))) = self.places.range(range).next() {
+            conversation.attach(context, &mut self.load, place, (machine, incarnation));
             let has_work = !conversation.queue.is_empty();
             lanes[place.peer].out_lane.attach(place.channel, index, has_work);
         }

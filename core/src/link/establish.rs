@@ -209,7 +209,8 @@ impl State {
         };
         self.sessions.insert(machine, session);
         context.count(Counter::LinksUp);
-        context.emit(Output::PeerUp { machine, agents: proven.agents, address });
+        let Proven { agents, incarnation } = proven;
+        context.emit(Output::PeerUp { machine, agents, incarnation, address });
         self.pursuits_reached(context, &machine, address);
         if let Some(held) = self.held.remove(&machine)
             && held != key

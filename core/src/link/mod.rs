@@ -95,6 +95,8 @@ pub enum Output {
         machine: MachineId,
         /// The agents that live there, in the order of their indexes.
         agents: Vec<AgentId>,
+        /// Which run of the machine it is: another number means that it lost its state.
+        incarnation: u64,
         /// Where it is reached.
         address: SocketAddr,
     },

@@ -9,9 +9,10 @@ use crate::{direct, link};
 impl Node {
     pub(super) fn route_link(&mut self, clock: Clock, output: link::Output) {
         match output {
-            link::Output::PeerUp { machine, agents, address } => {
+            link::Output::PeerUp { machine, agents, incarnation, address } => {
                 let room = self.link.state.room(&machine, link::Class::Direct);
-                let up = direct::Input::PeerUp { machine, agents: agents.clone(), room };
+                let up =
+                    direct::Input::PeerUp { machine, agents: agents.clone(), incarnation, room };
                 self.tell_direct(clock, up);
                 self.outputs.push_back(Output::Event(Event::PeerUp { machine, agents, address }));
             }

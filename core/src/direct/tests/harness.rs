@@ -100,6 +100,8 @@ pub(super) struct Place {
 pub(super) struct World {
     pub(super) places: [Place; 2],
     pub(super) session_last: u64,
+    /// The incarnations of both sides in the newest session.
+    incarnations: [u64; 2],
     pub(super) room: usize,
     next_id: u64,
 }
@@ -118,7 +120,7 @@ impl World {
             restarts: 0,
         };
         let places = [place(Side::Left), place(Side::Right)];
-        Self { places, session_last: 0, room: PLENTY, next_id: 0 }
+        Self { places, session_last: 0, incarnations: [0; 2], room: PLENTY, next_id: 0 }
     }
 
     /// Two nodes in a session.
@@ -132,9 +134,15 @@ impl World {
         &mut self.places[side as usize]
     }
 
+    /// Makes a session that each side may enter while it is in its present run.
+    pub(super) fn begin_session(&mut self) {
+        self.session_last += 1;
+        self.incarnations = self.places.each_ref().map(|place| place.restarts.into());
+    }
+
     /// Both sides enter a new session.
     pub(super) fn connect(&mut self) {
-        self.session_last += 1;
+        self.begin_session();
         self.enter(Side::Left);
         self.enter(Side::Right);
     }
@@ -142,12 +150,13 @@ impl World {
     /// One side enters the newest session.
     pub(super) fn enter(&mut self, side: Side) {
         let (session, room) = (self.session_last, self.room);
+        let incarnation = self.incarnations[side.other() as usize];
         let other = side.other();
         let place = self.at(side);
         (place.session, place.entered) = (Some(session), session);
         place.inbox.retain(|&(of, _)| of >= session);
         let (machine, agents) = (other.machine(), vec![other.agent()]);
-        self.handle(side, Input::PeerUp { machine, agents, room });
+        self.handle(side, Input::PeerUp { machine, agents, incarnation, room });
     }
 
     /// One side learns that its session is over; what was on the way to it is lost.
@@ -166,7 +175,9 @@ impl World {
 
     /// A node loses its state.
     pub(super) fn restart(&mut self, side: Side) {
+        let session_last = self.session_last;
         let place = self.at(side);
+        place.entered = session_last;
         place.restarts += 1;
         let seed = place.restarts * 2 + side as u8;
         place.node = Node::new(side.agent(), seed, place.node.now);

@@ -28,7 +28,7 @@ fn id(number: usize) -> [u8; 32] {
 }
 
 fn up(machine: MachineId, agents: Vec<AgentId>) -> Input {
-    Input::PeerUp { machine, agents, room: PLENTY }
+    Input::PeerUp { machine, agents, incarnation: 0, room: PLENTY }
 }
 
 #[test]
@@ -181,7 +181,8 @@ fn open(node: &mut Node, machine: usize, channel: usize, attempt: u64) {
     let machine = MachineId(id(machine));
     let channel = u8::try_from(channel).unwrap();
     let to = Side::Left.agent();
-    let open = Open { channel, conversation: 1, from: channel, to, first: 1, attempt };
+    let open =
+        Open { channel, conversation: 1, from: channel, to, first: 1, attempt, since: attempt };
     assert_eq!(node.handle(Input::Frame { machine, frame: open.encode() }), []);
 }
 

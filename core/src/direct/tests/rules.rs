@@ -11,7 +11,7 @@ use crate::support::testing::start;
 
 fn open(channel: u8, conversation: u64, from: u8) -> Bytes {
     let to = Side::Left.agent();
-    Open { channel, conversation, from, to, first: 1, attempt: 1 }.encode()
+    Open { channel, conversation, from, to, first: 1, attempt: 1, since: 1 }.encode()
 }
 
 fn flat(header: Header) -> Bytes {
@@ -34,7 +34,12 @@ fn opened(channel: u8, born: u64, through: u64) -> Bytes {
 fn node() -> Node {
     let mut node = Node::new(Side::Left.agent(), 0, start());
     let agents = vec![Side::Right.agent(), AgentId([7; 32])];
-    node.handle(Input::PeerUp { machine: Side::Right.machine(), agents, room: PLENTY });
+    node.handle(Input::PeerUp {
+        machine: Side::Right.machine(),
+        agents,
+        incarnation: 0,
+        room: PLENTY,
+    });
     node.send(1, Side::Right.agent(), Bytes::new());
     node.send(2, Side::Right.agent(), Bytes::new());
     node
@@ -113,7 +118,7 @@ fn a_sequence_from_an_earlier_session_is_told_again_and_not_delivered() {
     let mut node = node();
     assert_eq!(judge(&mut node, &[open(0, 1, 0), message(0, 1), message(0, 2)]), None);
     let (machine, agents) = (Side::Right.machine(), vec![Side::Right.agent()]);
-    node.handle(Input::PeerUp { machine, agents, room: PLENTY });
+    node.handle(Input::PeerUp { machine, agents, incarnation: 0, room: PLENTY });
     assert_eq!(judge(&mut node, &[open(0, 1, 0)]), None);
     let mut outputs = node.handle(Input::Frame { machine, frame: message(0, 2) });
     outputs.extend(node.settle());
