@@ -326,7 +326,11 @@ impl Checks {
                 self.tally.acknowledged_after.push(elapsed);
                 if delivered { Ok(()) } else { Err("acknowledged, not delivered".into()) }
             }
-            Some(DirectError::Timeout { sent: true } | DirectError::RecipientRestarted) => {
+            Some(
+                DirectError::Timeout { sent: true }
+                | DirectError::ShutDown { sent: true }
+                | DirectError::RecipientRestarted,
+            ) => {
                 self.tally.sends_uncertain += 1;
                 Ok(())
             }

@@ -269,8 +269,14 @@ impl Conversation {
         load.busy -= usize::from(self.queue.is_empty() && !unsent.is_empty());
     }
 
-    /// Ends what has timed out.
-    pub(super) fn expire(&mut self, context: &mut Context<'_, Output>, load: &mut Load, now: u64) {
+    /// Ends what is due by a tick. The error says whether the message is in flight.
+    pub(super) fn expire(
+        &mut self,
+        context: &mut Context<'_, Output>,
+        load: &mut Load,
+        now: u64,
+        error: impl Fn(bool) -> DirectError,
+    ) {
         let mut sent = self.sent;
         let was_busy = !self.queue.is_empty();
         self.earliest = NEVER;
@@ -283,7 +289,7 @@ impl Conversation {
             let is_sent = index < self.sent;
             sent -= usize::from(is_sent);
             self.release(load, &message);
-            let result = Err(DirectError::Timeout { sent: is_sent });
+            let result = Err(error(is_sent));
             context.emit(Output::Ended { id: message.id, result });
         }
         self.sent = sent;

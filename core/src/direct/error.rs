@@ -29,6 +29,13 @@ pub enum DirectError {
     /// message was delivered.
     #[error("the recipient's node restarted before it acknowledged the message")]
     RecipientRestarted,
+    /// The node was shut down before an acknowledgement came. If `sent`, the recipient may have the
+    /// message all the same; if not, it was not delivered and never will be.
+    #[error("this node was shut down before the message was acknowledged")]
+    ShutDown {
+        /// Whether the recipient may have the message.
+        sent: bool,
+    },
     /// No machine is known for the recipient; the message was not delivered.
     #[error("no machine is known for the recipient")]
     UnknownRecipient,

@@ -143,6 +143,8 @@ pub enum Input {
     },
     /// The deadline has passed.
     Timeout,
+    /// The node shuts down: every message ends, and no more are sent.
+    ShutDown,
 }
 
 /// What is wanted.
@@ -274,6 +276,7 @@ impl State {
                 self.incoming.set_blocked(context, lanes, agent, blocked);
             }
             Input::Timeout => self.outgoing.expire(context),
+            Input::ShutDown => self.outgoing.shut_down(context),
         }
     }
 

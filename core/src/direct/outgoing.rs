@@ -10,8 +10,8 @@ use super::error::Violation;
 use super::frames::{Opened, Run};
 use super::table::Table;
 use super::{
-    BYTES_MAX, CONVERSATIONS_MAX, CheckError, MESSAGE_COST, Output, Peer, RECIPIENT_BYTES_MAX,
-    RECIPIENT_MESSAGES_MAX, SendId, Session, TICK_MILLIS,
+    BYTES_MAX, CONVERSATIONS_MAX, CheckError, DirectError, MESSAGE_COST, Output, Peer,
+    RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, SendId, Session, TICK_MILLIS,
 };
 use crate::identity::{AgentId, MachineId};
 use crate::support::Context;
@@ -267,10 +267,20 @@ impl Outgoing {
         self.earliest = NEVER;
         for conversation in self.conversations.values_mut() {
             if conversation.earliest <= now {
-                conversation.expire(context, &mut self.load, now);
+                let error = |sent| DirectError::Timeout { sent };
+                conversation.expire(context, &mut self.load, now, error);
             }
             self.earliest = self.earliest.min(conversation.earliest);
         }
+    }
+
+    /// Ends everything.
+    pub(super) fn shut_down(&mut self, context: &mut Context<'_, Output>) {
+        for conversation in self.conversations.values_mut() {
+            let error = |sent| DirectError::ShutDown { sent };
+            conversation.expire(context, &mut self.load, NEVER, error);
+        }
+        self.earliest = NEVER;
     }
 
     /// Returns when [`Outgoing::expire`] has something to do.

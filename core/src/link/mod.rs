@@ -384,9 +384,9 @@ impl State {
         self.sessions.keys().filter_map(|machine| self.peer(machine, true))
     }
 
-    /// Closes all connections, telling the peers.
-    pub fn close_all(&mut self, context: &mut Context<'_>) {
-        self.pursuits.clear();
+    /// Ends all pursuits and closes all connections, telling the peers.
+    pub fn shut_down(&mut self, context: &mut Context<'_>) {
+        self.end_pursuits(context);
         let keys: Vec<ConnectionKey> = self.connections.keys().copied().collect();
         for key in keys {
             self.close(context, key, CloseCode::Bye);

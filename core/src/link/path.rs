@@ -371,3 +371,6 @@ impl PathState {
         self.considered = Some(Move { new, current, prefer, ends_at });
     }
 }
+
+#[cfg(test)]
+mod tests;

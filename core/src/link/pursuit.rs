@@ -132,25 +132,30 @@ impl State {
 
     /// Closes the session with a machine and ends its pursuits. Returns whether there was one.
     pub fn disconnect(&mut self, context: &mut Context<'_>, machine: &MachineId) -> bool {
-        let goals: Vec<Goal> = self.goals_of(machine);
-        for goal in goals {
-            if let Some(pursuit) = self.pursuits.remove(&goal) {
-                self.timers.cancel(&Timer::Pursue(goal));
-                for request in pursuit.waiters {
-                    self.timers.cancel(&Timer::Waiter(goal, request));
-                    let result = Err(ConnectError::Cancelled);
-                    context.emit(Output::ConnectEnded { request, result });
-                }
-                if let Some(key) = pursuit.attempt {
-                    self.close(context, key, CloseCode::Bye);
-                }
-            }
+        for goal in self.goals_of(machine) {
+            self.end_pursuit(context, goal);
         }
         let session = self.sessions.get(machine).map(|session| session.connection);
         if let Some(key) = session {
             self.close(context, key, CloseCode::Bye);
         }
         session.is_some()
+    }
+
+    /// Ends all pursuits.
+    pub(super) fn end_pursuits(&mut self, context: &mut Context<'_>) {
+        while let Some((&goal, _)) = self.pursuits.first_key_value() {
+            self.end_pursuit(context, goal);
+        }
+    }
+
+    fn end_pursuit(&mut self, context: &mut Context<'_>, goal: Goal) {
+        self.timers.cancel(&Timer::Pursue(goal));
+        self.answer_waiters(context, goal, |_| Err(ConnectError::Cancelled));
+        let attempt = self.pursuits.remove(&goal).and_then(|pursuit| pursuit.attempt);
+        if let Some(key) = attempt {
+            self.close(context, key, CloseCode::Bye);
+        }
     }
 
     /// Tells whether an attempt to reach a machine is under way.

@@ -17,6 +17,9 @@ use crate::support::Counters;
 
 use crate::direct::DirectError;
 
+/// The longest time that a command may ask to wait.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// The caller's number for a command; it comes back with the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CommandId(pub u64);
@@ -136,7 +139,7 @@ pub struct Connect {
     /// Whether to dial again, with growing pauses, whenever the link is down, until
     /// [`Disconnect`].
     pub keep: bool,
-    /// How long to try before the answer is [`ConnectError::Timeout`].
+    /// How long to try before the answer is [`ConnectError::Timeout`], at most [`TIMEOUT_MAX`].
     pub timeout: Duration,
 }
 
@@ -175,7 +178,7 @@ pub struct SendDirect {
     pub recipient: AgentId,
     /// The message, at most [`PAYLOAD_MAX`](crate::direct::PAYLOAD_MAX) bytes.
     pub payload: Bytes,
-    /// How long to try before the answer is [`DirectError::Timeout`].
+    /// How long to try before the answer is [`DirectError::Timeout`], at most [`TIMEOUT_MAX`].
     pub timeout: Duration,
 }
 
@@ -238,7 +241,8 @@ pub struct PeerInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetCounters;
 
-/// Closes all links, telling the peers. Drain the node to idle, then drop it.
+/// Ends everything that waits, closes all links, telling the peers, and takes no more commands.
+/// Drain the node to idle, then drop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShutDown;
 
@@ -248,6 +252,9 @@ pub enum CommandError {
     /// The node halted, see [`Event::Halted`](super::Event::Halted).
     #[error("the node has halted")]
     Halted,
+    /// The node was shut down, see [`ShutDown`].
+    #[error("the node was shut down")]
+    ShutDown,
     /// The payload is larger than a message can be.
     #[error("the payload has {size} bytes, more than {size_max}")]
     TooLarge {
@@ -255,6 +262,12 @@ pub enum CommandError {
         size: usize,
         /// The largest size.
         size_max: usize,
+    },
+    /// The command would wait too long.
+    #[error("a timeout of {timeout:?} is longer than a day")]
+    TimeoutTooLong {
+        /// The timeout.
+        timeout: Duration,
     },
     /// Too many messages wait for this recipient, or for all together: wait for replies.
     #[error("too many messages wait for an answer: send more when some are answered")]

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
 
+/// The longest time that a configuration may name.
+const TIME_MAX: Duration = Duration::from_secs(3600);
+
 /// The configuration of a node. It holds secrets: its `Debug` form redacts them, its serde form
 /// does not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,20 +33,22 @@ impl Config {
         if self.sockets.is_empty() {
             return Err(StartError::NoSockets);
         }
+        let (idle, pause_max) = ("at least twice keep_alive", "at least redial_pause_min");
+        let millis = Duration::from_millis;
+        let pause_min = link.redial_pause_min;
         let cases = [
-            ("idle_timeout", link.idle_timeout, link.keep_alive * 2, "at least twice keep_alive"),
-            ("keep_alive", link.keep_alive, Duration::from_millis(1), "positive"),
-            ("redial_pause_min", link.redial_pause_min, Duration::from_millis(1), "positive"),
-            (
-                "redial_pause_max",
-                link.redial_pause_max,
-                link.redial_pause_min,
-                "at least redial_pause_min",
-            ),
-            ("dial_timeout", link.dial_timeout, Duration::from_millis(100), "at least 100 ms"),
+            ("keep_alive", link.keep_alive, millis(1), "positive"),
+            ("idle_timeout", link.idle_timeout, link.keep_alive.saturating_mul(2), idle),
+            ("redial_pause_min", pause_min, millis(1), "positive"),
+            ("redial_pause_max", link.redial_pause_max, pause_min, pause_max),
+            ("dial_timeout", link.dial_timeout, millis(100), "at least 100 ms"),
         ];
         for (name, value, least, expected) in cases {
             if value < least {
+                return Err(StartError::InvalidConfig { name, value, expected });
+            }
+            if value > TIME_MAX {
+                let expected = "at most an hour";
                 return Err(StartError::InvalidConfig { name, value, expected });
             }
         }

@@ -71,6 +71,7 @@ pub struct Node {
     last_write: u64,
     /// Whether inputs came since acknowledgements and frames were last gathered.
     is_unsettled: bool,
+    is_shut_down: bool,
     is_halted: bool,
 }
 
@@ -122,6 +123,7 @@ impl Node {
             after: BTreeMap::new(),
             last_write: 0,
             is_unsettled: false,
+            is_shut_down: false,
             is_halted: false,
         };
         for record in restored.records {
@@ -156,6 +158,9 @@ impl Node {
     /// If the command is not possible; then nothing changed and no reply follows.
     pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), CommandError> {
         let clock = self.wake(now).ok_or(CommandError::Halted)?;
+        if self.is_shut_down {
+            return Err(CommandError::ShutDown);
+        }
         self.command(clock, command)?;
         self.route();
         Ok(())

@@ -1,14 +1,15 @@
 //! What the application asks, and who does it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::part::Clock;
 use super::{
     BlockedSet, Command, CommandError, CommandId, Connect, Disconnected, Event, NetworkChanged,
-    Node, Output, PeerInfo, Record, Reply, Request, SendDirect, SetBlocked, ShutDown, Table,
-    Target,
+    Node, Output, PeerInfo, Record, Reply, Request, SendDirect, SetBlocked, ShutDown, TIMEOUT_MAX,
+    Table, Target,
 };
 use crate::{direct, link};
 
@@ -47,7 +48,9 @@ impl Node {
                 self.reply(id, Reply::GetCounters(counters));
             }
             Request::ShutDown(ShutDown) => {
-                self.link.act(clock, &mut self.counters, link::State::close_all);
+                self.is_shut_down = true;
+                self.tell_direct(clock, direct::Input::ShutDown);
+                self.link.act(clock, &mut self.counters, link::State::shut_down);
                 self.reply(id, Reply::ShutDown(()));
             }
         }
@@ -61,6 +64,7 @@ impl Node {
         request: SendDirect,
     ) -> Result<(), CommandError> {
         let SendDirect { recipient, payload, timeout } = request;
+        check_timeout(timeout)?;
         self.direct.state.check(&recipient, payload.len()).map_err(|error| match error {
             direct::CheckError::TooLarge { size, size_max } => {
                 CommandError::TooLarge { size, size_max }
@@ -78,6 +82,7 @@ impl Node {
         id: CommandId,
         request: Connect,
     ) -> Result<(), CommandError> {
+        check_timeout(request.timeout)?;
         let target = match request.target {
             Target::Address { address, machine } => {
                 self.check_address(address)?;
@@ -131,4 +136,9 @@ impl Node {
         self.store(puts, deletes, vec![Output::Event(reply)]);
         Ok(())
     }
+}
+
+/// Bounds what a caller waits for, so that no time of the node overflows.
+fn check_timeout(timeout: Duration) -> Result<(), CommandError> {
+    if timeout > TIMEOUT_MAX { Err(CommandError::TimeoutTooLong { timeout }) } else { Ok(()) }
 }

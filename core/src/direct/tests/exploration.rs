@@ -108,6 +108,7 @@ impl Run {
                     ) => assert!(!is_delivered, "{id} ended with {result:?}"),
                     Err(DirectError::RecipientRestarted) => assert!(self.has_restarts, "{id}"),
                     Err(DirectError::Timeout { sent: true }) => {}
+                    Err(DirectError::ShutDown { .. }) => panic!("no node is shut down"),
                 }
             }
             for (&id, _) in self.senders.iter().filter(|&(_, &of)| of == side) {

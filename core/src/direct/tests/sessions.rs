@@ -175,6 +175,18 @@ fn a_timeout_beyond_all_time_never_comes() {
 }
 
 #[test]
+fn every_message_ends_when_the_node_shuts_down() {
+    let mut world = World::connected();
+    send(&mut world, 1);
+    world.handle(Side::Left, Input::Writable { machine: Side::Right.machine(), room: 0 });
+    send(&mut world, 1);
+    world.handle(Side::Left, Input::ShutDown);
+    let end = |sent| Err(DirectError::ShutDown { sent });
+    assert_eq!(world.at(Side::Left).ended, [(1, end(true)), (2, end(false))]);
+    assert_eq!(world.at(Side::Left).node.state.deadline(), None);
+}
+
+#[test]
 fn without_a_route_what_is_not_in_flight_ends() {
     let mut world = World::connected();
     send(&mut world, 1);
