@@ -29,6 +29,7 @@ mod config;
 mod event;
 mod input;
 mod part;
+mod record;
 mod route_command;
 mod route_direct;
 mod route_link;

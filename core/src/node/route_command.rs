@@ -51,6 +51,8 @@ impl Node {
                 self.is_shut_down = true;
                 self.tell_direct(clock, direct::Input::ShutDown);
                 self.link.act(clock, &mut self.counters, link::State::shut_down);
+                // Whoever waits is answered first.
+                self.route();
                 self.reply(id, Reply::ShutDown(()));
             }
         }

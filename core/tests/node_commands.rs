@@ -1,0 +1,190 @@
+//! What a node answers to its application, without a peer.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use x0x_core::direct::{DirectError, PAYLOAD_MAX, RefuseReason};
+use x0x_core::identity::{AgentId, AgentKey, MachineKey};
+use x0x_core::link::{ConnectError, LinkConfig};
+use x0x_core::node::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const STRANGER: AgentId = AgentId([9; 32]);
+
+struct Case {
+    node: Node,
+    now: Instant,
+    commands: u64,
+    writes: Vec<WriteId>,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self::restored(Restored::default()).expect("the node starts")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an instant has no other constructor")]
+    fn restored(restored: Restored) -> Result<Self, StartError> {
+        let now = Instant::now();
+        let node = Node::new(config(), [1; 32], restored, now, Duration::from_secs(1_750_000_000))?;
+        Ok(Self { node, now, commands: 0, writes: Vec::new() })
+    }
+
+    fn command(&mut self, request: impl Into<Request>) -> Result<CommandId, CommandError> {
+        self.commands += 1;
+        let id = CommandId(self.commands);
+        let command = Command { id, request: request.into() };
+        self.node.handle_command(self.now, command).map(|()| id)
+    }
+
+    /// Drains the node: its events, and its deadline.
+    fn drain(&mut self) -> (Vec<Event>, Option<Deadline>) {
+        let (mut events, mut buf) = (Vec::new(), Vec::new());
+        loop {
+            match self.node.poll_output(&mut buf) {
+                Output::Transmit(_) | Output::Load(_) => {}
+                Output::Store(batch) => self.writes.push(batch.id),
+                Output::Event(event) => events.push(event),
+                Output::Idle { deadline } => return (events, deadline),
+            }
+        }
+    }
+}
+
+fn config() -> Config {
+    Config {
+        machine_key: MachineKey::from_seed(&[1; 32]),
+        agent_key: AgentKey::from_seed(&[2; 32]),
+        certificate: None,
+        sockets: vec![([192, 0, 2, 1], 5483).into()],
+        link: LinkConfig::default(),
+    }
+}
+
+fn own_agent() -> AgentId {
+    config().agent_key.id()
+}
+
+fn connect(address: ([u8; 4], u16), timeout: Duration) -> Connect {
+    let target = Target::Address { address: address.into(), machine: None };
+    Connect { target, keep: false, timeout }
+}
+
+fn send(recipient: AgentId, size: usize, timeout: Duration) -> SendDirect {
+    SendDirect { recipient, payload: vec![0; size].into(), timeout }
+}
+
+fn reply(command: CommandId, reply: Reply) -> Event {
+    Event::Reply { command, reply }
+}
+
+#[test]
+fn a_command_that_cannot_be_done_is_refused_and_changes_nothing() {
+    let mut case = Case::new();
+    let long = TIMEOUT_MAX + Duration::from_nanos(1);
+    let too_long = CommandError::TimeoutTooLong { timeout: long };
+    let invalid =
+        |address: ([u8; 4], u16)| CommandError::InvalidAddress { address: address.into() };
+    let (size, size_max) = (PAYLOAD_MAX + 1, PAYLOAD_MAX);
+    let cases: Vec<(Request, CommandError)> = vec![
+        (connect(([192, 0, 2, 2], 5483), long).into(), too_long.clone()),
+        (send(STRANGER, 1, long).into(), too_long),
+        (send(STRANGER, size, SECOND).into(), CommandError::TooLarge { size, size_max }),
+        (connect(([192, 0, 2, 2], 0), SECOND).into(), invalid(([192, 0, 2, 2], 0))),
+        (connect(([0, 0, 0, 0], 5483), SECOND).into(), invalid(([0, 0, 0, 0], 5483))),
+        (connect(([224, 0, 0, 1], 5483), SECOND).into(), invalid(([224, 0, 0, 1], 5483))),
+    ];
+    for (request, error) in cases {
+        let shown = format!("{request:.80?}");
+        assert_eq!(case.command(request), Err(error), "{shown}");
+    }
+    let address = ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 5483).into();
+    let target = Target::Address { address, machine: None };
+    let refused = case.command(Connect { target, keep: false, timeout: SECOND });
+    assert_eq!(refused, Err(CommandError::NoSocket { address }));
+    assert_eq!(case.drain().0, []);
+}
+
+#[test]
+fn a_connect_that_nobody_answers_ends_in_time() {
+    let mut case = Case::new();
+    let id = case.command(connect(([192, 0, 2, 2], 5483), SECOND)).unwrap();
+    let end = case.now + SECOND;
+    let events = loop {
+        let (events, deadline) = case.drain();
+        if !events.is_empty() {
+            break events;
+        }
+        case.now = deadline.expect("somebody waits").at;
+        assert!(case.now <= end, "the reply is late");
+        case.node.handle_timeout(case.now);
+    };
+    assert_eq!(
+        (events, case.now),
+        (vec![reply(id, Reply::Connect(Err(ConnectError::Timeout)))], end)
+    );
+}
+
+#[test]
+fn a_message_to_an_agent_that_nobody_knows_ends_at_once() {
+    let mut case = Case::new();
+    let id = case.command(send(STRANGER, 1, SECOND)).unwrap();
+    let unknown = Err(DirectError::UnknownRecipient);
+    assert_eq!(case.drain().0, [reply(id, Reply::SendDirect(unknown))]);
+}
+
+#[test]
+fn a_block_counts_at_once_is_answered_when_it_is_stored_and_survives_a_restart() {
+    let mut case = Case::new();
+    let block = case.command(SetBlocked { agent: own_agent(), blocked: true }).unwrap();
+    let sent = case.command(send(own_agent(), 1, SECOND)).unwrap();
+    let refused = Reply::SendDirect(Err(DirectError::Refused(RefuseReason::Blocked)));
+    assert_eq!(case.drain().0, [reply(sent, refused.clone())]);
+    case.node.handle_stored(case.now, case.writes[0], Ok(()));
+    assert_eq!(case.drain().0, [reply(block, Reply::SetBlocked(BlockedSet))]);
+
+    let key = Bytes::copy_from_slice(&own_agent().0);
+    let record = Record { table: Table::Blocked, key, value: Bytes::from_static(&[1]) };
+    let mut case = Case::restored(Restored { records: vec![record] }).unwrap();
+    let sent = case.command(send(own_agent(), 1, SECOND)).unwrap();
+    assert_eq!(case.drain().0, [reply(sent, refused)]);
+}
+
+#[test]
+fn a_node_whose_store_fails_halts_and_says_so_once() {
+    let mut case = Case::new();
+    case.command(SetBlocked { agent: STRANGER, blocked: true }).unwrap();
+    case.drain();
+    case.node.handle_stored(case.now, case.writes[0], Err(StoreError::Full));
+    let halted = Event::Halted(Fatal::Store(StoreError::Full));
+    assert_eq!(case.drain(), (vec![halted], None));
+    assert_eq!(case.command(ListPeers), Err(CommandError::Halted));
+    case.node.handle_timeout(case.now + SECOND);
+    assert_eq!(case.drain(), (vec![], None));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_names_its_place() {
+    for (key, value) in [(&[7; 32][..], &[0xff][..]), (&[7; 31][..], &[][..])] {
+        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let record = Record { table: Table::Peers, key, value };
+        let error = Case::restored(Restored { records: vec![record] }).err();
+        let Some(StartError::CorruptRecord { table: "peers", key, .. }) = error else {
+            panic!("{error:?}")
+        };
+        assert!(key.starts_with("0707"), "{key}");
+    }
+}
+
+#[test]
+fn shutting_down_answers_everybody_and_takes_no_more_commands() {
+    let mut case = Case::new();
+    let connects =
+        [2, 3].map(|host| case.command(connect(([192, 0, 2, host], 5483), SECOND)).unwrap());
+    let shut_down = case.command(ShutDown).unwrap();
+    let (mut events, _) = case.drain();
+    assert_eq!(events.pop(), Some(reply(shut_down, Reply::ShutDown(()))));
+    let cancelled = |id| reply(id, Reply::Connect(Err(ConnectError::Cancelled)));
+    assert_eq!(events, connects.map(cancelled));
+    assert_eq!(case.command(ListPeers), Err(CommandError::ShutDown));
+}
