@@ -1,0 +1,82 @@
+//! Runs a [`Node`](x0x_core::node::Node) on tokio: sockets, one timer and a store task. It knows no
+//! protocol.
+//!
+//! [`start`] binds the sockets, reads the store and spawns the loop. The application talks to the
+//! node through a [`Handle`], which can be cloned, and hears of it through [`Events`].
+//!
+//! # Rules
+//!
+//! 1. The loop awaits nothing but its own wake-ups: no slow reader of events, no slow store and no
+//!    blocked socket holds up the node. While a socket is blocked, nothing is built for sending.
+//! 2. An error of a socket is never the end of the node. What was not sent is lost like any
+//!    datagram.
+//! 3. Work between two polls of the outputs is bounded: [`RECEIVES_MAX`] batches of datagrams and
+//!    [`COMMANDS_MAX`] commands.
+//!
+//! # Limits
+//!
+//! [`COMMANDS_MAX`] commands wait for the loop; whoever sends more waits. [`EVENTS_MAX`] events wait
+//! for the application; beyond it the oldest are lost and counted. A write that the store has not
+//! finished holds up what depends on it, not the loop.
+
+mod events;
+mod handle;
+mod run;
+mod socket;
+mod store;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use events::{EVENTS_MAX, Events};
+pub use handle::Handle;
+pub use run::{COMMANDS_MAX, RECEIVES_MAX};
+use x0x_core::node::{self, Config, Node, Store, StoreError};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be bound.
+    #[error("cannot listen on UDP {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The store could not be read.
+    #[error("cannot read the store: {0}")]
+    Store(#[from] StoreError),
+    /// The node cannot start with this configuration or these records.
+    #[error(transparent)]
+    Node(#[from] node::StartError),
+    /// The system gave no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+}
+
+/// Starts a node on the present runtime. Its sockets are bound to the addresses in `config`, of
+/// which a port may be 0; [`Handle::sockets`] says what they became.
+///
+/// # Errors
+///
+/// See [`StartError`].
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with its time and I/O drivers.
+pub async fn start(
+    mut config: Config,
+    mut store: impl Store,
+) -> Result<(Handle, Events), StartError> {
+    let sockets = socket::bind(&config.sockets)?;
+    config.sockets = sockets.iter().map(|socket| socket.local).collect();
+    let locals = config.sockets.clone();
+    let restored = store.restore()?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(StartError::Randomness)?;
+    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let node = Node::new(config, seed, restored, Instant::now(), unix_time)?;
+    Ok(run::spawn(node, sockets, locals, store::spawn(store)))
+}

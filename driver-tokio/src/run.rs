@@ -1,0 +1,247 @@
+//! The loop.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::time;
+use x0x_core::node::{Command, CommandId, Deadline, Event, Node, Output, Reply, Request, ShutDown};
+use x0x_core::transport::Transmit;
+
+use crate::events::{EventSender, Events};
+use crate::handle::{Answer, Handle};
+use crate::socket::{ReceiveBuffers, Socket};
+use crate::store::{Done, StoreTask, Task};
+
+/// How many commands wait for the loop, and how many it takes at once.
+pub const COMMANDS_MAX: usize = 1024;
+
+/// How many batches of datagrams are taken from a socket at once.
+pub const RECEIVES_MAX: usize = 4;
+
+/// How long the loop sleeps when nothing has a time.
+const LONG: time::Duration = time::Duration::from_secs(3600);
+
+struct Driver {
+    node: Node,
+    sockets: Vec<Socket>,
+    requests: mpsc::Receiver<(Request, Answer)>,
+    store: StoreTask,
+    events: EventSender,
+    /// Who waits for which reply.
+    answers: HashMap<CommandId, Answer>,
+    last_command: u64,
+    receive_buffers: ReceiveBuffers,
+    transmit_buffer: Vec<u8>,
+    /// What a blocked socket has not taken, and how much of it it has.
+    blocked: Option<(Transmit, usize)>,
+    /// Writes that are not stored yet.
+    writes: usize,
+    is_stopping: bool,
+}
+
+/// Why the loop woke up.
+enum Wake {
+    Readable,
+    Writable,
+    Requests(usize),
+    Done(Option<Done>),
+    Timer,
+}
+
+pub(crate) fn spawn(
+    node: Node,
+    sockets: Vec<Socket>,
+    locals: Vec<SocketAddr>,
+    store: StoreTask,
+) -> (Handle, Events) {
+    let (sender, requests) = mpsc::channel(COMMANDS_MAX);
+    let events = EventSender::default();
+    let received = events.subscribe();
+    let driver = Driver {
+        node,
+        sockets,
+        requests,
+        store,
+        events,
+        answers: HashMap::new(),
+        last_command: 0,
+        receive_buffers: ReceiveBuffers::new(),
+        transmit_buffer: Vec::new(),
+        blocked: None,
+        writes: 0,
+        is_stopping: false,
+    };
+    tokio::spawn(driver.run());
+    (Handle { requests: sender, sockets: locals.into() }, received)
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let timer = time::sleep(LONG);
+        tokio::pin!(timer);
+        let mut requests = Vec::new();
+        loop {
+            let deadline = self.drain();
+            self.events.flush();
+            if self.is_stopping && self.writes == 0 && self.blocked.is_none() {
+                break;
+            }
+            let until = deadline.map_or_else(|| Instant::now() + LONG, |deadline| deadline.at);
+            timer.as_mut().reset(until.into());
+            let wake = {
+                let Self { sockets, requests: queue, store, blocked, is_stopping, .. } = &mut self;
+                tokio::select! {
+                    () = writable(sockets, blocked.as_ref()) => Wake::Writable,
+                    () = readable(sockets) => Wake::Readable,
+                    done = store.done.recv() => Wake::Done(done),
+                    count = queue.recv_many(&mut requests, COMMANDS_MAX), if !*is_stopping => {
+                        Wake::Requests(count)
+                    }
+                    () = &mut timer => Wake::Timer,
+                }
+            };
+            match wake {
+                Wake::Readable => self.receive(),
+                Wake::Writable => {}
+                Wake::Done(done) => self.stored(done),
+                Wake::Requests(0) => self.shut_down(),
+                Wake::Requests(_) => requests.drain(..).for_each(|request| self.command(request)),
+                Wake::Timer => self.node.handle_timeout(Instant::now()),
+            }
+        }
+        let StoreTask { tasks, done, thread } = self.store;
+        drop((tasks, done));
+        // The thread ends once its queue is empty; a panic there is reported by the runtime.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // Whoever waits in `shut_down` waits for this.
+        drop(self.requests);
+    }
+
+    /// Does what the node wants until it is idle or a socket is blocked.
+    fn drain(&mut self) -> Option<Deadline> {
+        if let Some((transmit, sent)) = self.blocked.take() {
+            self.send(transmit, sent);
+        }
+        while self.blocked.is_none() {
+            let mut buffer = std::mem::take(&mut self.transmit_buffer);
+            let output = self.node.poll_output(&mut buffer);
+            self.transmit_buffer = buffer;
+            match output {
+                Output::Transmit(transmit) => self.send(transmit, 0),
+                Output::Store(batch) => {
+                    self.writes += 1;
+                    // The thread lives as long as the loop.
+                    let _ = self.store.tasks.send(Task::Write(batch));
+                }
+                Output::Load(load) => {
+                    let _ = self.store.tasks.send(Task::Load(load));
+                }
+                Output::Event(Event::Reply { command, reply }) => self.reply(command, reply),
+                Output::Event(event) => self.event(event),
+                Output::Idle { deadline } => return deadline,
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, transmit: Transmit, mut sent: usize) {
+        let socket = self.sockets.iter().find(|socket| socket.local == transmit.local);
+        let Some(socket) = socket else { return };
+        if !socket.send(&transmit, &self.transmit_buffer, &mut sent) {
+            self.blocked = Some((transmit, sent));
+        }
+    }
+
+    fn receive(&mut self) {
+        let now = Instant::now();
+        let Self { node, sockets, receive_buffers, .. } = self;
+        for socket in sockets {
+            for _ in 0..RECEIVES_MAX {
+                let take = |datagram| node.handle_datagram(now, datagram);
+                match socket.receive(receive_buffers, take) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // A message of the network about an earlier datagram, mostly.
+                    Err(error) => tracing::debug!(local = %socket.local, %error, "not received"),
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, (request, answer): (Request, Answer)) {
+        self.last_command += 1;
+        let id = CommandId(self.last_command);
+        match self.node.handle_command(Instant::now(), Command { id, request }) {
+            Ok(()) => {
+                self.answers.insert(id, answer);
+            }
+            Err(error) => {
+                // Whoever asked may have given up.
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    /// Nobody is left who could ask for anything.
+    fn shut_down(&mut self) {
+        self.last_command += 1;
+        let command = Command { id: CommandId(self.last_command), request: ShutDown.into() };
+        // A node that refuses has stopped already.
+        self.is_stopping = self.node.handle_command(Instant::now(), command).is_err();
+    }
+
+    fn reply(&mut self, command: CommandId, reply: Reply) {
+        self.is_stopping |= matches!(reply, Reply::ShutDown(()));
+        if let Some(answer) = self.answers.remove(&command) {
+            let _ = answer.send(Ok(reply));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        // A node that has halted answers nobody; those who wait see their channels close.
+        if matches!(event, Event::Halted(_)) {
+            self.is_stopping = true;
+            self.writes = 0;
+            self.answers.clear();
+        }
+        self.events.push(event);
+    }
+
+    fn stored(&mut self, done: Option<Done>) {
+        let now = Instant::now();
+        match done {
+            Some(Done::Stored(id, result)) => {
+                self.writes = self.writes.saturating_sub(1);
+                self.node.handle_stored(now, id, result);
+            }
+            Some(Done::Loaded(id, result)) => self.node.handle_loaded(now, id, result),
+            None => {
+                tracing::error!("the store has stopped");
+                self.is_stopping = true;
+                self.writes = 0;
+            }
+        }
+    }
+}
+
+async fn readable(sockets: &[Socket]) {
+    poll_fn(|context| {
+        // All are polled, so that each wakes the loop.
+        let ready =
+            sockets.iter().filter(|socket| socket.poll_readable(context).is_ready()).count();
+        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// Waits until the socket of a blocked transmission can be written; for ever if there is none.
+async fn writable(sockets: &[Socket], blocked: Option<&(Transmit, usize)>) {
+    let local = blocked.map(|(transmit, _)| transmit.local);
+    let socket = sockets.iter().find(|socket| Some(socket.local) == local);
+    poll_fn(|context| socket.map_or(Poll::Pending, |socket| socket.poll_writable(context))).await;
+}
