@@ -26,8 +26,6 @@ pub(super) struct Host<M> {
     pub(super) public: SocketAddr,
     /// When it wants to be called.
     pub(super) deadline: Option<Duration>,
-    /// Why it wants to be called.
-    pub(super) timer_name: &'static str,
     /// Its timer.
     pub(super) timer: Timer,
 }
@@ -39,10 +37,6 @@ pub(super) struct Timer {
     pub(super) generation: u32,
     /// When the newest entry comes, if it has not come yet.
     pub(super) armed: Option<Duration>,
-    /// The time of the last timeout.
-    pub(super) fired_at: Duration,
-    /// How many timeouts there were at that time.
-    pub(super) fired_count: u32,
 }
 
 impl<M> Host<M> {
@@ -57,7 +51,6 @@ impl<M> Host<M> {
             local: address,
             public: address,
             deadline: None,
-            timer_name: "none",
             timer: Timer::default(),
         }
     }
@@ -85,15 +78,5 @@ impl Timer {
     pub(super) fn disarm(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.armed = None;
-    }
-
-    /// Counts a timeout and returns how many there were at this time.
-    pub(super) fn fired(&mut self, now: Duration) -> u32 {
-        if self.fired_at != now {
-            self.fired_at = now;
-            self.fired_count = 0;
-        }
-        self.fired_count += 1;
-        self.fired_count
     }
 }
