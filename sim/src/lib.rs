@@ -34,7 +34,7 @@ mod courier;
 pub use checks::{Failure, Tally};
 pub use disk::{Disk, DiskProfile};
 pub use machine::Machine;
-pub use network::{LinkProfile, Network, NetworkCounters, Packet, Verdict};
+pub use network::{LinkProfile, Network, NetworkCounters, Packet, PartitionName, Verdict};
 pub use scenario::{Report, Scenario, Topology};
 pub use step::{NodeId, Step};
 pub use world::{World, WorldConfig};

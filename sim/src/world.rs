@@ -201,8 +201,9 @@ impl<M: Machine> World<M> {
             }
             Step::SetLink { ends, profile } => self.network.set_link(ends, profile),
             Step::SetDisk { node, profile } => self.hosts[node.index()].set_disk(profile),
-            Step::Partition { groups } => self.network.partition(&groups),
-            Step::Heal => self.network.heal(),
+            Step::SetPassage { from, to, is_open } => self.network.set_blocked(from, to, !is_open),
+            Step::Partition { name, groups } => self.network.partition(name, &groups),
+            Step::Heal { name } => self.network.heal(name),
             Step::MoveSocket { node, address, announce } => {
                 return self.move_socket(node, address, announce);
             }

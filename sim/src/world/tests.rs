@@ -4,6 +4,7 @@ use bytes::Bytes;
 use x0x_core::node::{Connect, DirectAcknowledged, ListPeers, Reply, SendDirect, Target};
 
 use super::*;
+use crate::PartitionName;
 use crate::courier::Courier;
 use crate::network::Verdict;
 
@@ -124,8 +125,8 @@ fn a_redirected_datagram_reaches_its_new_target() {
 #[test]
 fn the_steps_of_a_world_repeat_it() {
     let mut first = pair();
-    first.schedule(second(2), Step::Partition { groups: vec![vec![A]] });
-    first.schedule(second(3), Step::Heal);
+    first.schedule(second(2), Step::Partition { name: PartitionName(0), groups: vec![vec![A]] });
+    first.schedule(second(3), Step::Heal { name: PartitionName(0) });
     send(&mut first, "one");
     first.run_until(Duration::from_millis(2100)).unwrap();
     send(&mut first, "two");
