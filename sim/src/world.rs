@@ -241,17 +241,15 @@ impl<M: Machine> World<M> {
     ///
     /// If a check failed: the world stopped there.
     pub fn run_until(&mut self, until: Duration) -> Result<(), Failure> {
-        loop {
-            if let Some(failure) = self.checks.failure() {
-                return Err(failure.clone());
-            }
-            let Some((at, pending)) = self.queue.pop(until) else { break };
+        self.check()?;
+        while let Some((at, pending)) = self.queue.pop(until) {
             self.now = at;
             self.processed += 1;
             self.process(pending);
+            self.check()?;
         }
         self.now = self.now.max(until);
-        Ok(())
+        self.check()
     }
 
     /// Lets the world run for a while.
@@ -287,10 +285,21 @@ impl<M: Machine> World<M> {
     ///
     /// # Errors
     ///
-    /// If a check failed, this one or one before.
+    /// If a check failed, this one or one before: the world is over.
     pub fn check(&mut self) -> Result<(), Failure> {
         self.checks.overdue(self.now);
         self.checks.failure().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// Checks that both ends of every link agree that it is up. It holds once the network has been
+    /// calm for longer than a silent link lives.
+    ///
+    /// # Errors
+    ///
+    /// If a check failed, this one or one before.
+    pub fn check_agreement(&mut self) -> Result<(), Failure> {
+        self.checks.agreed(self.now);
+        self.check()
     }
 
     /// Ends the world with a failure that the caller found.
