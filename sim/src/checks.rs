@@ -31,7 +31,7 @@ use crate::NodeId;
 pub(crate) const REPLY_SLACK: Duration = Duration::from_secs(2);
 
 /// A rule was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The seed of the world.
     pub seed: u64,

@@ -7,7 +7,8 @@
 //! **Driving.** After each input a node is drained until it is idle. Each node has one timer; when
 //! its deadline moves, the old entry of the queue stays and is ignored when it comes.
 //!
-//! **Replay.** [`WorldConfig`] and the recorded steps with their times are the whole world.
+//! **Replay.** [`WorldConfig`] and the recorded steps are the whole world, see
+//! [`Recording`](crate::Recording).
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +27,9 @@ use crate::checks::Checks;
 use crate::network::Interceptor;
 use crate::queue::{Pending, Queue, Slab};
 use crate::trace::Trace;
-use crate::{DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, Step, random};
+use crate::{
+    DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, RecordedStep, Step, random,
+};
 
 mod drive;
 mod host;
@@ -106,17 +109,17 @@ struct Read {
 
 /// A world.
 pub struct World<M = Node> {
-    config: WorldConfig,
+    pub(crate) config: WorldConfig,
     rng: Rng,
     crash_rng: Rng,
     anchor: Instant,
-    now: Duration,
-    processed: u64,
+    pub(crate) now: Duration,
+    pub(crate) processed: u64,
     commands: u64,
     hosts: Vec<Host<M>>,
     network: Network,
     trace: Trace,
-    checks: Checks,
+    pub(crate) checks: Checks,
     queue: Queue,
     packets: Slab<Packet>,
     reads: Slab<Read>,
@@ -125,7 +128,7 @@ pub struct World<M = Node> {
     injected: Vec<(Duration, Packet)>,
     buffer: Vec<u8>,
     events: Vec<Logged>,
-    steps: Vec<(Duration, Step)>,
+    pub(crate) steps: Vec<RecordedStep>,
 }
 
 impl<M> fmt::Debug for World<M> {
@@ -190,7 +193,8 @@ impl<M: Machine> World<M> {
     /// If a node refused the command; a node that does not run counts as halted.
     pub fn apply(&mut self, step: Step) -> Result<Option<CommandId>, CommandError> {
         if self.config.record_steps {
-            self.steps.push((self.now, step.clone()));
+            let (at, events) = (self.now, self.processed);
+            self.steps.push(RecordedStep { at, events, step: step.clone() });
         }
         match step {
             Step::Command { node, request } => return self.issue(node, request).map(Some),
@@ -242,10 +246,7 @@ impl<M: Machine> World<M> {
     /// If a check failed: the world stopped there.
     pub fn run_until(&mut self, until: Duration) -> Result<(), Failure> {
         self.check()?;
-        while let Some((at, pending)) = self.queue.pop(until) {
-            self.now = at;
-            self.processed += 1;
-            self.process(pending);
+        while self.process_next(until) {
             self.check()?;
         }
         self.now = self.now.max(until);
@@ -306,6 +307,25 @@ impl<M: Machine> World<M> {
     pub fn fail(&mut self, what: impl Into<String>) -> Failure {
         self.checks.fail(self.now, None, what.into());
         self.checks.failure().expect("there is one").clone()
+    }
+
+    /// Lets events happen until this many were processed, or none is left.
+    pub(crate) fn process_up_to(&mut self, count: u64) -> Result<(), Failure> {
+        self.check()?;
+        while self.processed < count && self.process_next(Duration::MAX) {
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the next event happen that is not later than `until`. Returns whether there is one.
+    fn process_next(&mut self, until: Duration) -> bool {
+        let Some((at, pending)) = self.queue.pop(until) else { return false };
+        self.now = at;
+        // A step is counted by what it does, so that it can be played without having been planned.
+        self.processed += u64::from(!matches!(pending, Pending::Step(_)));
+        self.process(pending);
+        true
     }
 
     fn add_node(&mut self, node: NodeId) {
