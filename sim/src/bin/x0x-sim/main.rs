@@ -1,12 +1,15 @@
-//! Runs simulated worlds: one with given numbers, many with random ones, or one from a file.
+//! Runs simulated worlds: one with given numbers, many with random ones, one from a file, or a large
+//! one that is idle.
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use x0x_sim::Recording;
 
+mod idle;
 mod replay;
 mod run;
 mod table;
@@ -27,6 +30,8 @@ enum Action {
     Worlds(worlds::Worlds),
     /// Plays the steps of a world again, from a file.
     Replay(replay::Replay),
+    /// Measures how fast a large world is in which nothing happens.
+    Idle(idle::Idle),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -34,6 +39,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Action::Run(run) => run.execute(),
         Action::Worlds(worlds) => worlds.execute(),
         Action::Replay(replay) => replay.execute(),
+        Action::Idle(idle) => idle.execute(),
     }
 }
 
@@ -42,4 +48,11 @@ fn save(recording: &Recording, path: &Path) -> anyhow::Result<String> {
     std::fs::write(path, recording.to_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(format!("x0x-sim replay {}", path.display()))
+}
+
+/// How long this thread has run; the real time where the system does not say.
+fn processor_time(real: Duration) -> Duration {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = schedstat.and_then(|text| text.split(' ').next()?.parse().ok());
+    nanos.map_or(real, Duration::from_nanos)
 }
