@@ -2,7 +2,8 @@
 //!
 //! The configuration and the steps are the whole world. Each step is kept with the number of events
 //! that were processed before it, so that it plays at its place even among events of its own time.
-//! The file is postcard behind a line that names the format.
+//! The file is postcard behind a line that names the format. An attacker is code and not in it, see
+//! [`Interceptor`](crate::network::Interceptor).
 
 use std::time::Duration;
 

@@ -84,11 +84,11 @@ pub enum Step {
         /// What it is called.
         name: PartitionName,
     },
-    /// The first socket of a node gets another address.
+    /// The first socket of a node that has the family of an address gets that address.
     MoveSocket {
         /// The node.
         node: NodeId,
-        /// The new address. It must be free.
+        /// The new address. It must be free and of the family of a socket.
         address: SocketAddr,
         /// Whether the node is told with a `ChangeNetwork` command. If it is not, only the others
         /// see the new address, as behind a NAT that lost its mapping.

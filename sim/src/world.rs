@@ -11,7 +11,7 @@
 //! [`Recording`](crate::Recording).
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ pub struct WorldConfig {
     pub nodes: u32,
     /// How many nodes share the address of a host, each with a port of its own.
     pub nodes_per_host: u16,
+    /// Whether each node has a second socket, for IPv6.
+    pub dual_stack: bool,
     /// The links between all nodes.
     pub link: LinkProfile,
     /// The disks of all nodes.
@@ -78,6 +80,7 @@ impl WorldConfig {
             seed,
             nodes,
             nodes_per_host: 1,
+            dual_stack: false,
             link: LinkProfile::default(),
             disk: DiskProfile::default(),
             link_config: LinkConfig::default(),
@@ -332,19 +335,26 @@ impl<M: Machine> World<M> {
         let per_host = u32::from(self.config.nodes_per_host.max(1));
         let [_, b, c, d] = (node.0 / per_host + 1).to_be_bytes();
         let port = PORT_BASE + u16::try_from(node.0 % per_host).unwrap_or(0);
-        let address = SocketAddr::from((Ipv4Addr::new(10, b, c, d), port));
+        let mut sockets = vec![SocketAddr::from((Ipv4Addr::new(10, b, c, d), port))];
+        if self.config.dual_stack {
+            let [high, low] = [u16::from_be_bytes([0, b]), u16::from_be_bytes([c, d])];
+            let host = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, high, low);
+            sockets.push(SocketAddr::from((host, port)));
+        }
         let mut keys = self.rng.fork(&format!("keys {node}"));
         let config = Config {
             machine_key: MachineKey::from_seed(&keys.bytes()),
             agent_key: AgentKey::from_seed(&keys.bytes()),
             certificate: None,
-            sockets: vec![address],
+            sockets,
             link: self.config.link_config.clone(),
         };
         self.checks.add_node(node, config.machine_key.id(), config.agent_key.id());
-        let free = self.network.bind(address, node);
-        assert!(free, "every node has an address of its own");
-        self.hosts.push(Host::new(config, address, self.config.disk));
+        for address in &config.sockets {
+            let free = self.network.bind(*address, node);
+            assert!(free, "every node has addresses of its own");
+        }
+        self.hosts.push(Host::new(config, self.config.disk));
         self.start(node);
     }
 
@@ -374,23 +384,26 @@ impl<M: Machine> World<M> {
         address: SocketAddr,
         announce: bool,
     ) -> Result<Option<CommandId>, CommandError> {
-        if !self.network.bind(address, node) {
-            return Err(CommandError::InvalidAddress { address });
-        }
         let host = &mut self.hosts[node.index()];
-        if host.public != address {
-            self.network.unbind(host.public);
-        }
-        host.public = address;
+        let is_free = self.network.owner(address).is_none_or(|owner| owner == node);
+        let mut sockets = host.sockets.iter_mut();
+        let moved = sockets.find(|socket| socket.public.is_ipv4() == address.is_ipv4());
+        let Some(socket) = moved.filter(|_| is_free) else {
+            return Err(CommandError::InvalidAddress { address });
+        };
+        self.network.unbind(socket.public);
+        self.network.bind(address, node);
+        socket.public = address;
         if !announce {
             return Ok(None);
         }
-        host.local = address;
-        host.config.sockets = vec![address];
+        socket.local = address;
+        let sockets: Vec<SocketAddr> = host.sockets.iter().map(|socket| socket.local).collect();
+        host.config.sockets.clone_from(&sockets);
         if host.machine.is_none() {
             return Ok(None);
         }
-        self.issue(node, ChangeNetwork { sockets: vec![address] }.into()).map(Some)
+        self.issue(node, ChangeNetwork { sockets }.into()).map(Some)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whole nodes in whole worlds: what must hold whatever happens.
 
+#![expect(clippy::unwrap_used, reason = "a world that cannot go on has failed its test")]
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -219,6 +221,30 @@ fn the_trace_of_a_rough_world_is_the_same_in_every_build() {
     assert!(world.tally().sends_acknowledged > 300, "{:?}", world.tally());
     let expected = "c12bc337bb46b0e3f2cf22bb9a51d19be7e8a026583560a2c20cc46069aabe0d";
     assert_eq!(world.trace_hex(), expected);
+}
+
+/// Nodes with two sockets reach each other through either; the other family is none of a link's
+/// business.
+#[test]
+fn nodes_with_two_sockets_are_reached_through_both() {
+    let mut world = World::new(WorldConfig { dual_stack: true, ..WorldConfig::new(51, 3) });
+    let addresses: Vec<_> = world.addresses(HUB).collect();
+    assert_eq!(addresses, ["10.0.0.1:4000".parse().unwrap(), "[fd00::1]:4000".parse().unwrap()]);
+    for (node, address) in [NodeId(1), NodeId(2)].into_iter().zip(addresses) {
+        let target = Target::Address { address, machine: None };
+        world.command(node, Connect { target, keep: true, timeout: SECOND }).unwrap();
+    }
+    assert!(world.run_until_true(SECOND, is_star).unwrap());
+    let moved =
+        Step::MoveSocket { node: HUB, address: "[fd00::9]:9".parse().unwrap(), announce: true };
+    let id = world.apply(moved).unwrap().unwrap();
+    let messages = [1, 2].map(|number| send(&mut world, NodeId(number), HUB, number.into()));
+    world.run_for(5 * SECOND).unwrap();
+    assert_eq!(world.reply(id), Some(&Reply::ChangeNetwork(NetworkChanged { moving: 1 })));
+    for id in messages {
+        assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    }
+    assert_eq!(world.tally().links_down, 0);
 }
 
 /// A link that nobody uses outlives the bindings with which it came up: both ends renew theirs.

@@ -125,8 +125,10 @@ impl<M: Machine> World<M> {
             return;
         };
         self.network.counters.delivered += 1;
+        let mut sockets = self.hosts[node.index()].sockets.iter();
+        let socket = sockets.find(|socket| socket.public == packet.target);
+        let Some(local) = socket.map(|socket| socket.local) else { return };
         let Packet { source, ecn, payload, .. } = packet;
-        let local = self.hosts[node.index()].local;
         self.input(node, Input::Datagram(Datagram { source, local, ecn, payload }));
     }
 
@@ -184,11 +186,12 @@ impl<M: Machine> World<M> {
             return;
         }
         let host = &self.hosts[node.index()];
-        let (known, source) = (host.local == local, host.public);
+        let socket = host.sockets.iter().find(|socket| socket.local == local);
+        let source = socket.map(|socket| socket.public);
         for payload in buffer[..size].chunks(segment) {
             self.network.counters.sent += 1;
             self.network.counters.sent_bytes += payload.len() as u64;
-            if known {
+            if let Some(source) = source {
                 let payload = BytesMut::from(payload);
                 self.send(node, Packet { source, target, ecn, payload });
             } else {

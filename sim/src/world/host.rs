@@ -20,14 +20,21 @@ pub(super) struct Host<M> {
     pub(super) disk: Disk,
     /// Whether its disk was made to fail.
     pub(super) disk_fails: bool,
-    /// The address of its socket as the node knows it.
-    pub(super) local: SocketAddr,
-    /// The address of its socket as others see it.
-    pub(super) public: SocketAddr,
+    /// Its sockets, the preferred first.
+    pub(super) sockets: Vec<Socket>,
     /// When it wants to be called.
     pub(super) deadline: Option<Duration>,
     /// Its timer.
     pub(super) timer: Timer,
+}
+
+/// A socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Socket {
+    /// Its address as the node knows it.
+    pub(super) local: SocketAddr,
+    /// Its address as others see it.
+    pub(super) public: SocketAddr,
 }
 
 /// The one entry of a node in the event queue that counts.
@@ -41,15 +48,16 @@ pub(super) struct Timer {
 
 impl<M> Host<M> {
     /// Makes a host whose node does not run yet.
-    pub(super) fn new(config: Config, address: SocketAddr, disk: DiskProfile) -> Self {
+    pub(super) fn new(config: Config, disk: DiskProfile) -> Self {
+        let sockets = config.sockets.iter().map(|&local| Socket { local, public: local });
+        let sockets = sockets.collect();
         Self {
             config,
             machine: None,
             run: 0,
             disk: Disk::new(disk),
             disk_fails: disk.writes_left.is_some(),
-            local: address,
-            public: address,
+            sockets,
             deadline: None,
             timer: Timer::default(),
         }

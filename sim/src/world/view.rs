@@ -39,9 +39,14 @@ impl<M> World<M> {
         &self.hosts[node.index()].config
     }
 
-    /// Returns the address at which others reach a node.
+    /// Returns the address at which others reach the preferred socket of a node.
     pub fn address(&self, node: NodeId) -> SocketAddr {
-        self.hosts[node.index()].public
+        self.hosts[node.index()].sockets[0].public
+    }
+
+    /// Returns the addresses at which others reach a node.
+    pub fn addresses(&self, node: NodeId) -> impl Iterator<Item = SocketAddr> {
+        self.hosts[node.index()].sockets.iter().map(|socket| socket.public)
     }
 
     /// Tells whether both nodes say that their link is up.
