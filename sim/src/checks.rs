@@ -7,7 +7,8 @@
 //! * The messages of one run of a sender reach a recipient in the order in which they were sent.
 //! * A message that was acknowledged was delivered. One whose end says that the recipient has not
 //!   got it never was and never is.
-//! * A node that is told that its deadline came does something or moves the deadline.
+//! * The deadline of a node that was drained lies in the future.
+//! * A link that a node reports up was down before, and the other way round.
 //! * No node halts while its disk works.
 //!
 //! The first failure is kept, with the seed and the time: a world stops there.
@@ -30,7 +31,7 @@ use crate::NodeId;
 pub(crate) const REPLY_SLACK: Duration = Duration::from_secs(2);
 
 /// A rule was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The seed of the world.
     pub seed: u64,
@@ -119,6 +120,12 @@ struct Outstanding {
     timeout: Duration,
 }
 
+impl Outstanding {
+    fn late_after(&self) -> Duration {
+        self.issued_at.saturating_add(self.timeout).saturating_add(REPLY_SLACK)
+    }
+}
+
 /// The checks of one world.
 #[derive(Debug)]
 pub(crate) struct Checks {
@@ -127,6 +134,8 @@ pub(crate) struct Checks {
     agents: BTreeMap<AgentId, NodeId>,
     machines: BTreeMap<MachineId, NodeId>,
     outstanding: BTreeMap<CommandId, Outstanding>,
+    /// When each outstanding command is late.
+    due: BTreeSet<(Duration, CommandId)>,
     conversations: BTreeMap<(NodeId, NodeId), Conversation>,
     links: BTreeSet<(NodeId, NodeId)>,
     pub(crate) tally: Tally,
@@ -140,6 +149,7 @@ impl Checks {
             agents: BTreeMap::new(),
             machines: BTreeMap::new(),
             outstanding: BTreeMap::new(),
+            due: BTreeSet::new(),
             conversations: BTreeMap::new(),
             links: BTreeSet::new(),
             tally: Tally::default(),
@@ -210,14 +220,19 @@ impl Checks {
                 *index = talk.sent(*key, run, now);
             }
         }
-        self.outstanding.insert(id, Outstanding { node, kind, issued_at: now, timeout });
+        let outstanding = Outstanding { node, kind, issued_at: now, timeout };
+        self.due.insert((outstanding.late_after(), id));
+        self.outstanding.insert(id, outstanding);
     }
 
     /// A node lost its memory: its commands get no reply and its links are gone.
     pub(crate) fn stopped(&mut self, node: NodeId) {
-        let tally = &mut self.tally;
-        self.outstanding.retain(|_, outstanding| {
+        let (tally, due) = (&mut self.tally, &mut self.due);
+        self.outstanding.retain(|id, outstanding| {
             let stays = outstanding.node != node;
+            if !stays {
+                due.remove(&(outstanding.late_after(), *id));
+            }
             if !stays && matches!(outstanding.kind, Kind::SendDirect { .. }) {
                 tally.sends_forgotten += 1;
             }
@@ -232,14 +247,16 @@ impl Checks {
             Event::Reply { command, reply } => self.replied(now, node, *command, reply),
             Event::PeerUp { machine, .. } => {
                 self.tally.links_up += 1;
-                self.peer(machine).map(|peer| {
-                    self.links.insert((node, peer));
+                self.peer(machine).and_then(|peer| {
+                    let is_new = self.links.insert((node, peer));
+                    if is_new { Ok(()) } else { Err(format!("the link to {peer} came up twice")) }
                 })
             }
             Event::PeerDown { machine, .. } => {
                 self.tally.links_down += 1;
-                self.peer(machine).map(|peer| {
-                    self.links.remove(&(node, peer));
+                self.peer(machine).and_then(|peer| {
+                    let was_up = self.links.remove(&(node, peer));
+                    if was_up { Ok(()) } else { Err(format!("no link to {peer} went down")) }
                 })
             }
             Event::PathChanged { .. } => {
@@ -261,14 +278,21 @@ impl Checks {
 
     /// Fails if a command should have been answered by now.
     pub(crate) fn overdue(&mut self, now: Duration) {
-        let overdue = self.outstanding.iter().find(|(_, outstanding)| {
-            outstanding.issued_at.saturating_add(outstanding.timeout).saturating_add(REPLY_SLACK)
-                < now
-        });
-        if let Some((id, outstanding)) = overdue {
-            let (id, node) = (id.0, outstanding.node);
-            let what = format!("no reply to command {id}: {outstanding:?}");
-            self.fail(now, Some(node), what);
+        let Some(&(late_after, id)) = self.due.first() else { return };
+        if late_after < now
+            && let Some(outstanding) = self.outstanding.get(&id)
+        {
+            let what = format!("no reply to command {}: {outstanding:?}", id.0);
+            self.fail(now, Some(outstanding.node), what);
+        }
+    }
+
+    /// Fails if a node says that a link is up and the other end says that it is not. It holds once
+    /// the network has been calm for longer than a silent link lives.
+    pub(crate) fn agreed(&mut self, now: Duration) {
+        let alone = self.links.iter().find(|&&(a, b)| !self.links.contains(&(b, a)));
+        if let Some(&(node, peer)) = alone {
+            self.fail(now, Some(node), format!("the link to {peer} is up at this end only"));
         }
     }
 
@@ -285,10 +309,12 @@ impl Checks {
         reply: &Reply,
     ) -> Result<(), String> {
         let found = self.outstanding.get(&id).filter(|outstanding| outstanding.node == node);
-        let Some(&Outstanding { kind, issued_at, .. }) = found else {
+        let Some(&outstanding) = found else {
             return Err(format!("a second reply, or one to no command: {} {reply:?}", id.0));
         };
+        let Outstanding { kind, issued_at, .. } = outstanding;
         self.outstanding.remove(&id);
+        self.due.remove(&(outstanding.late_after(), id));
         self.tally.answered += 1;
         match (kind, reply) {
             (Kind::Connect, Reply::Connect(result)) => {

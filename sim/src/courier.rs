@@ -111,6 +111,7 @@ impl Courier {
                 });
                 if self.waiting.len() == 1 {
                     self.next_try = Some(now);
+                    self.timeout(now);
                 }
                 return;
             }
@@ -186,6 +187,7 @@ impl Courier {
             let reply = Reply::SendDirect(Ok(DirectAcknowledged { elapsed }));
             self.emit(Event::Reply { command: first.id, reply });
             self.next_try = Some(now);
+            self.timeout(now);
         }
     }
 

@@ -10,6 +10,7 @@
 //! * [`disk`]: atomic batches that become durable after a while.
 //! * [`trace`]: the running hash over everything that moved.
 //! * [`checks`]: what must hold in every world, whatever its faults.
+//! * [`recording`]: a world that ran, as a file that plays it again.
 //! * [`scenario`]: worlds with a topology, a workload and faults, from a few numbers.
 //! * [`machine`]: what a world drives, so that its own tests need no whole node.
 //!
@@ -20,6 +21,7 @@ pub mod checks;
 pub mod disk;
 pub mod machine;
 pub mod network;
+pub mod recording;
 pub mod scenario;
 pub mod step;
 pub mod trace;
@@ -34,7 +36,8 @@ mod courier;
 pub use checks::{Failure, Tally};
 pub use disk::{Disk, DiskProfile};
 pub use machine::Machine;
-pub use network::{LinkProfile, Network, NetworkCounters, Packet, Verdict};
+pub use network::{LinkProfile, Network, NetworkCounters, Packet, PartitionName, Verdict};
+pub use recording::{RecordedStep, Recording};
 pub use scenario::{Report, Scenario, Topology};
 pub use step::{NodeId, Step};
 pub use world::{World, WorldConfig};

@@ -1,9 +1,11 @@
 //! The network: which datagram arrives where, and when.
 //!
-//! Each ordered pair of nodes has a link of its own, with its own queue. A datagram passes, in
-//! this order: the attacker's hook (see [`Interceptor`]), the partition, the size limit, the
-//! queue, loss, delay, reordering, duplication. A link keeps the order of its datagrams unless it
-//! draws a reordering. A partition stops what is sent while it lasts; what is under way arrives.
+//! Each ordered pair of nodes has a link of its own, with its own queue and its own generator, made
+//! when it is first used: what one link draws changes nothing on another. A datagram passes, in
+//! this order: the attacker's hook (see [`Interceptor`]), the partitions and blocks, the size
+//! limit, the queue, loss, delay, reordering, duplication. A link keeps the order of its datagrams
+//! unless it draws a reordering. A partition stops what is sent while it lasts; what is under way
+//! arrives. Partitions may overlap: a datagram passes if none of them stops it.
 //!
 //! The network does not translate addresses. A datagram for an address that nobody has is lost.
 
@@ -114,7 +116,7 @@ pub struct NetworkCounters {
     pub queue_full: u64,
     /// Dropped because they were larger than the link carries.
     pub too_large: u64,
-    /// Dropped by a partition.
+    /// Dropped by a partition or by a block of one direction.
     pub partitioned: u64,
     /// For or from an address that nobody has, or for a node that does not run.
     pub unreachable: u64,
@@ -126,6 +128,10 @@ pub struct NetworkCounters {
     pub intercepted: u64,
 }
 
+/// What a partition is called, so that it ends without the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartitionName(pub u32);
+
 /// When a datagram arrives; never, once or twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrivals {
@@ -136,22 +142,27 @@ pub struct Arrivals {
 }
 
 /// One direction of a link.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 struct LinkState {
-    /// The profile in use; 0 is the default.
-    profile: usize,
+    /// The profile, if it is not the default.
+    profile: Option<LinkProfile>,
+    /// Whether nothing passes.
+    is_blocked: bool,
     /// When the queue is empty.
     busy_until: Duration,
     /// When the last datagram arrives that was not reordered.
     last_arrival: Duration,
+    rng: Rng,
 }
 
-/// The links, the partition and the owners of all addresses.
+/// The links, the partitions and the owners of all addresses.
 pub struct Network {
     rng: Rng,
-    profiles: Vec<LinkProfile>,
-    links: Vec<Vec<LinkState>>,
-    groups: Vec<usize>,
+    default: LinkProfile,
+    /// By sender, then by receiver.
+    links: Vec<BTreeMap<NodeId, LinkState>>,
+    /// The group of each node, by the name of the partition.
+    partitions: BTreeMap<PartitionName, Vec<usize>>,
     owners: BTreeMap<SocketAddr, NodeId>,
     /// What became of the datagrams.
     pub counters: NetworkCounters,
@@ -161,7 +172,7 @@ impl fmt::Debug for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Network")
-            .field("nodes", &self.groups.len())
+            .field("nodes", &self.links.len())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
@@ -172,9 +183,9 @@ impl Network {
     pub fn new(rng: Rng, nodes: usize, default: LinkProfile) -> Self {
         Self {
             rng,
-            profiles: vec![default],
-            links: vec![vec![LinkState::default(); nodes]; nodes],
-            groups: vec![0; nodes],
+            default,
+            links: std::iter::repeat_with(BTreeMap::new).take(nodes).collect(),
+            partitions: BTreeMap::new(),
             owners: BTreeMap::new(),
             counters: NetworkCounters::default(),
         }
@@ -199,31 +210,33 @@ impl Network {
     /// Sets both directions of a link, or the profile of all links that were not set.
     pub fn set_link(&mut self, ends: Option<(NodeId, NodeId)>, profile: LinkProfile) {
         let Some((a, b)) = ends else {
-            self.profiles[0] = profile;
+            self.default = profile;
             return;
         };
-        let known = self.profiles.iter().skip(1).position(|known| *known == profile);
-        let number = known.map_or(self.profiles.len(), |position| position + 1);
-        if known.is_none() {
-            self.profiles.push(profile);
-        }
-        self.links[a.index()][b.index()].profile = number;
-        self.links[b.index()][a.index()].profile = number;
+        self.link(a, b).profile = Some(profile);
+        self.link(b, a).profile = Some(profile);
     }
 
-    /// Separates groups of nodes; those in no group are a group.
-    pub fn partition(&mut self, groups: &[Vec<NodeId>]) {
-        self.heal();
+    /// Stops everything from one node to another, or lets it pass again.
+    pub fn set_blocked(&mut self, from: NodeId, to: NodeId, is_blocked: bool) {
+        self.link(from, to).is_blocked = is_blocked;
+    }
+
+    /// Separates groups of nodes; those in no group are a group. It replaces the partition of the
+    /// same name.
+    pub fn partition(&mut self, name: PartitionName, groups: &[Vec<NodeId>]) {
+        let mut group_of = vec![0; self.links.len()];
         for (number, group) in groups.iter().enumerate() {
             for node in group {
-                self.groups[node.index()] = number + 1;
+                group_of[node.index()] = number + 1;
             }
         }
+        self.partitions.insert(name, group_of);
     }
 
-    /// Ends the partition.
-    pub fn heal(&mut self) {
-        self.groups.fill(0);
+    /// Ends a partition. The others stay.
+    pub fn heal(&mut self, name: PartitionName) {
+        self.partitions.remove(&name);
     }
 
     /// Sends a datagram and returns when it arrives.
@@ -232,39 +245,65 @@ impl Network {
             self.counters.unreachable += 1;
             return Arrivals::default();
         };
-        if self.groups[from.index()] != self.groups[to.index()] {
+        let is_split = |groups: &Vec<usize>| groups[from.index()] != groups[to.index()];
+        if self.partitions.values().any(is_split) {
             self.counters.partitioned += 1;
             return Arrivals::default();
         }
-        let link = &mut self.links[from.index()][to.index()];
-        let profile = &self.profiles[link.profile];
+        let default = self.default;
+        let link = link_between(&mut self.links, &self.rng, from, to);
+        if link.is_blocked {
+            self.counters.partitioned += 1;
+            return Arrivals::default();
+        }
+        let profile = link.profile.unwrap_or(default);
         let size = packet.wire_size();
         if size > profile.mtu {
             self.counters.too_large += 1;
             return Arrivals::default();
         }
-        let Some(departure) = link.enqueue(now, size, profile) else {
+        let Some(departure) = link.enqueue(now, size, &profile) else {
             self.counters.queue_full += 1;
             return Arrivals::default();
         };
-        if chance(&mut self.rng, profile.loss) {
+        if chance(&mut link.rng, profile.loss) {
             self.counters.lost += 1;
             return Arrivals::default();
         }
-        let mut arrival = departure + profile.latency + up_to(&mut self.rng, profile.jitter);
-        if chance(&mut self.rng, profile.reorder) {
-            arrival += up_to(&mut self.rng, profile.reorder_delay);
+        let mut arrival = departure + profile.latency + up_to(&mut link.rng, profile.jitter);
+        if chance(&mut link.rng, profile.reorder) {
+            arrival += up_to(&mut link.rng, profile.reorder_delay);
             self.counters.reordered += 1;
         } else {
             arrival = arrival.max(link.last_arrival);
             link.last_arrival = arrival;
         }
-        let second = chance(&mut self.rng, profile.duplicate).then(|| {
+        let second = chance(&mut link.rng, profile.duplicate).then(|| {
             self.counters.duplicated += 1;
-            arrival + up_to(&mut self.rng, profile.latency)
+            arrival + up_to(&mut link.rng, profile.latency)
         });
         Arrivals { first: Some(arrival), second }
     }
+
+    fn link(&mut self, from: NodeId, to: NodeId) -> &mut LinkState {
+        link_between(&mut self.links, &self.rng, from, to)
+    }
+}
+
+/// Finds one direction of a link, or makes it.
+fn link_between<'a>(
+    links: &'a mut [BTreeMap<NodeId, LinkState>],
+    rng: &Rng,
+    from: NodeId,
+    to: NodeId,
+) -> &'a mut LinkState {
+    links[from.index()].entry(to).or_insert_with(|| LinkState {
+        profile: None,
+        is_blocked: false,
+        busy_until: Duration::ZERO,
+        last_arrival: Duration::ZERO,
+        rng: rng.fork(&format!("link {from} {to}")),
+    })
 }
 
 impl LinkState {

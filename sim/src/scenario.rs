@@ -196,23 +196,39 @@ impl Scenario {
     ///
     /// If a check failed or the world did not recover.
     pub fn run_with<M: Machine>(&self) -> Result<Report, Failure> {
-        let mut world = World::<M>::with_machines(self.world_config());
-        let plan = Plan::new(self, &world);
+        self.run_in(&mut self.world::<M>())
+    }
+
+    /// Makes the world in which it runs.
+    pub fn world<M: Machine>(&self) -> World<M> {
+        World::with_machines(self.world_config())
+    }
+
+    /// Runs it in its world. The world's [`recording`](World::recording) plays it again, whether it
+    /// ended well, failed or panicked.
+    ///
+    /// # Errors
+    ///
+    /// If a check failed or the world did not recover.
+    pub fn run_in<M: Machine>(&self, world: &mut World<M>) -> Result<Report, Failure> {
+        let plan = Plan::new(self, world);
         for (at, step) in plan.steps {
             world.schedule(at, step);
         }
         world.run_until(self.duration)?;
         if let Some(limit) = self.recovery {
-            self.recover(&mut world, &plan.edges, limit)?;
+            self.recover(world, &plan.edges, limit)?;
         }
         world.run_for(self.send_timeout + checks::REPLY_SLACK + Duration::from_secs(1))?;
-        world.check()?;
+        if self.recovery.is_some() {
+            world.check_agreement()?;
+        }
         let tally = world.tally();
         let ends = tally.sends_acknowledged + tally.sends_refused + tally.sends_uncertain;
         if ends + tally.sends_forgotten != tally.sends {
             return Err(world.fail("the ends of the messages do not add up"));
         }
-        Ok(Report::new(self, &world, &plan.edges))
+        Ok(Report::new(self, world, &plan.edges))
     }
 
     fn recover<M: Machine>(
@@ -242,7 +258,6 @@ impl Scenario {
             link: self.link,
             disk: self.disk,
             record_events: false,
-            record_steps: false,
             ..WorldConfig::new(self.seed, self.nodes)
         }
     }

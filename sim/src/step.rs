@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use x0x_core::node::Request;
 use x0x_core::transport::Ecn;
 
-use crate::{DiskProfile, LinkProfile};
+use crate::{DiskProfile, LinkProfile, PartitionName};
 
 /// A node of a world, counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,19 +61,34 @@ pub enum Step {
         /// How its disk behaves from here on.
         profile: DiskProfile,
     },
+    /// Nothing passes from one node to another any more, or it does again. The other direction
+    /// stays as it is.
+    SetPassage {
+        /// The sender.
+        from: NodeId,
+        /// The receiver.
+        to: NodeId,
+        /// Whether datagrams pass.
+        is_open: bool,
+    },
     /// Nodes of different groups cannot reach each other any more. The nodes that are in none of
-    /// the groups are a group, too. It replaces the partition before it.
+    /// the groups are a group, too. It replaces the partition of the same name and adds to others.
     Partition {
+        /// What it is called.
+        name: PartitionName,
         /// The groups.
         groups: Vec<Vec<NodeId>>,
     },
-    /// The partition ends.
-    Heal,
-    /// The first socket of a node gets another address.
+    /// A partition ends; others stay.
+    Heal {
+        /// What it is called.
+        name: PartitionName,
+    },
+    /// The first socket of a node that has the family of an address gets that address.
     MoveSocket {
         /// The node.
         node: NodeId,
-        /// The new address. It must be free.
+        /// The new address. It must be free and of the family of a socket.
         address: SocketAddr,
         /// Whether the node is told with a `ChangeNetwork` command. If it is not, only the others
         /// see the new address, as behind a NAT that lost its mapping.

@@ -4,6 +4,7 @@
 //! the same times. The hash covers ciphertext: it is of use because the core draws all of its
 //! randomness from its seed.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -77,6 +78,15 @@ impl Trace {
         header[9..].copy_from_slice(&node.0.to_le_bytes());
         self.hash.update(&header);
     }
+}
+
+/// Returns a hash in hex.
+pub fn hex(hash: &[u8; HASH_LEN]) -> String {
+    hash.iter().fold(String::with_capacity(2 * HASH_LEN), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn write_address(target: &mut [u8], address: SocketAddr) {

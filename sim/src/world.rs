@@ -7,10 +7,11 @@
 //! **Driving.** After each input a node is drained until it is idle. Each node has one timer; when
 //! its deadline moves, the old entry of the queue stays and is ignored when it comes.
 //!
-//! **Replay.** [`WorldConfig`] and the recorded steps with their times are the whole world.
+//! **Replay.** [`WorldConfig`] and the recorded steps are the whole world, see
+//! [`Recording`](crate::Recording).
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,9 @@ use crate::checks::Checks;
 use crate::network::Interceptor;
 use crate::queue::{Pending, Queue, Slab};
 use crate::trace::Trace;
-use crate::{DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, Step, random};
+use crate::{
+    DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, RecordedStep, Step, random,
+};
 
 mod drive;
 mod host;
@@ -56,6 +59,8 @@ pub struct WorldConfig {
     pub nodes: u32,
     /// How many nodes share the address of a host, each with a port of its own.
     pub nodes_per_host: u16,
+    /// Whether each node has a second socket, for IPv6.
+    pub dual_stack: bool,
     /// The links between all nodes.
     pub link: LinkProfile,
     /// The disks of all nodes.
@@ -75,6 +80,7 @@ impl WorldConfig {
             seed,
             nodes,
             nodes_per_host: 1,
+            dual_stack: false,
             link: LinkProfile::default(),
             disk: DiskProfile::default(),
             link_config: LinkConfig::default(),
@@ -106,17 +112,17 @@ struct Read {
 
 /// A world.
 pub struct World<M = Node> {
-    config: WorldConfig,
+    pub(crate) config: WorldConfig,
     rng: Rng,
     crash_rng: Rng,
     anchor: Instant,
-    now: Duration,
-    processed: u64,
+    pub(crate) now: Duration,
+    pub(crate) processed: u64,
     commands: u64,
     hosts: Vec<Host<M>>,
     network: Network,
     trace: Trace,
-    checks: Checks,
+    pub(crate) checks: Checks,
     queue: Queue,
     packets: Slab<Packet>,
     reads: Slab<Read>,
@@ -125,7 +131,7 @@ pub struct World<M = Node> {
     injected: Vec<(Duration, Packet)>,
     buffer: Vec<u8>,
     events: Vec<Logged>,
-    steps: Vec<(Duration, Step)>,
+    pub(crate) steps: Vec<RecordedStep>,
 }
 
 impl<M> fmt::Debug for World<M> {
@@ -190,7 +196,8 @@ impl<M: Machine> World<M> {
     /// If a node refused the command; a node that does not run counts as halted.
     pub fn apply(&mut self, step: Step) -> Result<Option<CommandId>, CommandError> {
         if self.config.record_steps {
-            self.steps.push((self.now, step.clone()));
+            let (at, events) = (self.now, self.processed);
+            self.steps.push(RecordedStep { at, events, step: step.clone() });
         }
         match step {
             Step::Command { node, request } => return self.issue(node, request).map(Some),
@@ -201,8 +208,9 @@ impl<M: Machine> World<M> {
             }
             Step::SetLink { ends, profile } => self.network.set_link(ends, profile),
             Step::SetDisk { node, profile } => self.hosts[node.index()].set_disk(profile),
-            Step::Partition { groups } => self.network.partition(&groups),
-            Step::Heal => self.network.heal(),
+            Step::SetPassage { from, to, is_open } => self.network.set_blocked(from, to, !is_open),
+            Step::Partition { name, groups } => self.network.partition(name, &groups),
+            Step::Heal { name } => self.network.heal(name),
             Step::MoveSocket { node, address, announce } => {
                 return self.move_socket(node, address, announce);
             }
@@ -240,17 +248,12 @@ impl<M: Machine> World<M> {
     ///
     /// If a check failed: the world stopped there.
     pub fn run_until(&mut self, until: Duration) -> Result<(), Failure> {
-        loop {
-            if let Some(failure) = self.checks.failure() {
-                return Err(failure.clone());
-            }
-            let Some((at, pending)) = self.queue.pop(until) else { break };
-            self.now = at;
-            self.processed += 1;
-            self.process(pending);
+        self.check()?;
+        while self.process_next(until) {
+            self.check()?;
         }
         self.now = self.now.max(until);
-        Ok(())
+        self.check()
     }
 
     /// Lets the world run for a while.
@@ -286,10 +289,21 @@ impl<M: Machine> World<M> {
     ///
     /// # Errors
     ///
-    /// If a check failed, this one or one before.
+    /// If a check failed, this one or one before: the world is over.
     pub fn check(&mut self) -> Result<(), Failure> {
         self.checks.overdue(self.now);
         self.checks.failure().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// Checks that both ends of every link agree that it is up. It holds once the network has been
+    /// calm for longer than a silent link lives.
+    ///
+    /// # Errors
+    ///
+    /// If a check failed, this one or one before.
+    pub fn check_agreement(&mut self) -> Result<(), Failure> {
+        self.checks.agreed(self.now);
+        self.check()
     }
 
     /// Ends the world with a failure that the caller found.
@@ -298,23 +312,49 @@ impl<M: Machine> World<M> {
         self.checks.failure().expect("there is one").clone()
     }
 
+    /// Lets events happen until this many were processed, or none is left.
+    pub(crate) fn process_up_to(&mut self, count: u64) -> Result<(), Failure> {
+        self.check()?;
+        while self.processed < count && self.process_next(Duration::MAX) {
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the next event happen that is not later than `until`. Returns whether there is one.
+    fn process_next(&mut self, until: Duration) -> bool {
+        let Some((at, pending)) = self.queue.pop(until) else { return false };
+        self.now = at;
+        // A step is counted by what it does, so that it can be played without having been planned.
+        self.processed += u64::from(!matches!(pending, Pending::Step(_)));
+        self.process(pending);
+        true
+    }
+
     fn add_node(&mut self, node: NodeId) {
         let per_host = u32::from(self.config.nodes_per_host.max(1));
         let [_, b, c, d] = (node.0 / per_host + 1).to_be_bytes();
         let port = PORT_BASE + u16::try_from(node.0 % per_host).unwrap_or(0);
-        let address = SocketAddr::from((Ipv4Addr::new(10, b, c, d), port));
+        let mut sockets = vec![SocketAddr::from((Ipv4Addr::new(10, b, c, d), port))];
+        if self.config.dual_stack {
+            let [high, low] = [u16::from_be_bytes([0, b]), u16::from_be_bytes([c, d])];
+            let host = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, high, low);
+            sockets.push(SocketAddr::from((host, port)));
+        }
         let mut keys = self.rng.fork(&format!("keys {node}"));
         let config = Config {
             machine_key: MachineKey::from_seed(&keys.bytes()),
             agent_key: AgentKey::from_seed(&keys.bytes()),
             certificate: None,
-            sockets: vec![address],
+            sockets,
             link: self.config.link_config.clone(),
         };
         self.checks.add_node(node, config.machine_key.id(), config.agent_key.id());
-        let free = self.network.bind(address, node);
-        assert!(free, "every node has an address of its own");
-        self.hosts.push(Host::new(config, address, self.config.disk));
+        for address in &config.sockets {
+            let free = self.network.bind(*address, node);
+            assert!(free, "every node has addresses of its own");
+        }
+        self.hosts.push(Host::new(config, self.config.disk));
         self.start(node);
     }
 
@@ -344,23 +384,26 @@ impl<M: Machine> World<M> {
         address: SocketAddr,
         announce: bool,
     ) -> Result<Option<CommandId>, CommandError> {
-        if !self.network.bind(address, node) {
-            return Err(CommandError::InvalidAddress { address });
-        }
         let host = &mut self.hosts[node.index()];
-        if host.public != address {
-            self.network.unbind(host.public);
-        }
-        host.public = address;
+        let is_free = self.network.owner(address).is_none_or(|owner| owner == node);
+        let mut sockets = host.sockets.iter_mut();
+        let moved = sockets.find(|socket| socket.public.is_ipv4() == address.is_ipv4());
+        let Some(socket) = moved.filter(|_| is_free) else {
+            return Err(CommandError::InvalidAddress { address });
+        };
+        self.network.unbind(socket.public);
+        self.network.bind(address, node);
+        socket.public = address;
         if !announce {
             return Ok(None);
         }
-        host.local = address;
-        host.config.sockets = vec![address];
+        socket.local = address;
+        let sockets: Vec<SocketAddr> = host.sockets.iter().map(|socket| socket.local).collect();
+        host.config.sockets.clone_from(&sockets);
         if host.machine.is_none() {
             return Ok(None);
         }
-        self.issue(node, ChangeNetwork { sockets: vec![address] }.into()).map(Some)
+        self.issue(node, ChangeNetwork { sockets }.into()).map(Some)
     }
 }
 

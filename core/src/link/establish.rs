@@ -152,7 +152,10 @@ impl State {
             let sequence_min = |agent: &AgentId| self.book.sequence(&machine, agent);
             let checked = self.verifier.verify(bytes, &machine, context.unix_time, sequence_min);
             match checked {
-                Ok(agent) => proven.push(agent),
+                Ok(agent) => {
+                    context.count(Counter::BindingsProven);
+                    proven.push(agent);
+                }
                 Err(error) => {
                     context.count(Counter::BindingsRefused);
                     tracing::debug!(machine = %machine.short(), %error, "binding refused");

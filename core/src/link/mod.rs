@@ -46,6 +46,9 @@ mod path;
 mod pursuit;
 mod receive;
 
+#[cfg(test)]
+mod resumption_tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

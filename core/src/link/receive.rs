@@ -20,7 +20,12 @@ impl State {
     pub(super) fn drain_transport(&mut self, context: &mut Context<'_>) {
         while let Some((key, event)) = self.transport.poll_event() {
             match event {
-                Event::Established { peer, side: _ } => self.established(context, key, &peer),
+                Event::Established { peer, side: _, is_resumed } => {
+                    if is_resumed {
+                        context.count(Counter::HandshakesResumed);
+                    }
+                    self.established(context, key, &peer);
+                }
                 Event::Opened => self.accept_streams(context, key),
                 Event::Readable(stream) => self.read(context, key, stream),
                 Event::Writable(_) => {

@@ -53,7 +53,7 @@ pub enum Output {
 /// When a node wants to be called, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
-    /// The time. It may lie in the past: then call at once.
+    /// The time, later than every time that the node has seen.
     pub at: Instant,
     /// The timer, for logs.
     pub timer: &'static str,

@@ -16,6 +16,9 @@
 //! 3. What depends on a write leaves only after [`Node::handle_stored`] with success.
 //! 4. A write that fails halts the node: [`Event::Halted`], then nothing any more.
 //! 5. Time never runs backwards: an earlier time counts as the latest one seen.
+//! 6. The deadline of [`Output::Idle`] is later than every time that the node has seen. What is due
+//!    already is done before; QUIC needs that, because one of its timers can uncover another that
+//!    was due earlier.
 //!
 //! # How it is made
 //!
@@ -54,6 +57,12 @@ use crate::transport::Datagram;
 use crate::{direct, link};
 use part::{Clock, Part};
 
+/// How many times at most what is due is done again after one input. One timer of QUIC stands for
+/// the loss of a packet and for the probe after it: when it fires for a loss, the probe may have
+/// been due long ago, and then each firing doubles the wait, up to 16 times. Each of the nine timers
+/// may fire at the same time.
+const TIMEOUTS_MAX: u32 = 9 + 16;
+
 /// A node, see the [module](self).
 #[derive(Debug)]
 pub struct Node {
@@ -73,6 +82,8 @@ pub struct Node {
     /// Whether inputs came since acknowledgements and frames were last gathered.
     is_unsettled: bool,
     is_shut_down: bool,
+    /// How many times what is due was done since the last input.
+    timeouts: u32,
     is_halted: bool,
 }
 
@@ -125,6 +136,7 @@ impl Node {
             last_write: 0,
             is_unsettled: false,
             is_shut_down: false,
+            timeouts: 0,
             is_halted: false,
         };
         for record in restored.records {
@@ -144,12 +156,9 @@ impl Node {
 
     /// The deadline came.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let Some(clock) = self.wake(now) else { return };
-        self.link.act(clock, &mut self.counters, link::State::handle_timeout);
-        self.direct.act(clock, &mut self.counters, |direct, context| {
-            direct.handle(context, direct::Input::Timeout);
-        });
-        self.route();
+        if let Some(clock) = self.wake(now) {
+            self.do_what_is_due(clock);
+        }
     }
 
     /// The application wants something.
@@ -191,22 +200,29 @@ impl Node {
     /// [`Output::Transmit`].
     pub fn poll_output(&mut self, buf: &mut Vec<u8>) -> Output {
         buf.clear();
-        if let Some(output) = self.outputs.pop_front() {
-            return output;
-        }
-        if self.is_halted {
-            return Output::Idle { deadline: None };
-        }
-        if self.is_unsettled {
-            self.settle();
+        loop {
             if let Some(output) = self.outputs.pop_front() {
                 return output;
             }
+            if self.is_halted {
+                return Output::Idle { deadline: None };
+            }
+            if self.is_unsettled {
+                self.settle();
+                continue;
+            }
+            if let Some(transmit) = self.link.state.poll_transmit(self.now, buf) {
+                return Output::Transmit(transmit);
+            }
+            let deadline = self.deadline();
+            let is_due = deadline.is_some_and(|deadline| deadline.at <= self.now);
+            if !is_due || self.timeouts == TIMEOUTS_MAX {
+                return Output::Idle { deadline };
+            }
+            self.timeouts += 1;
+            self.is_unsettled = true;
+            self.do_what_is_due(self.clock());
         }
-        if let Some(transmit) = self.link.state.poll_transmit(self.now, buf) {
-            return Output::Transmit(transmit);
-        }
-        Output::Idle { deadline: self.deadline() }
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -220,9 +236,18 @@ impl Node {
     fn wake(&mut self, now: Instant) -> Option<Clock> {
         self.now = self.now.max(now);
         self.is_unsettled = true;
+        self.timeouts = 0;
         let clock = self.clock();
         self.wall_clock.set(clock.unix_time);
         (!self.is_halted).then_some(clock)
+    }
+
+    fn do_what_is_due(&mut self, clock: Clock) {
+        self.link.act(clock, &mut self.counters, link::State::handle_timeout);
+        self.direct.act(clock, &mut self.counters, |direct, context| {
+            direct.handle(context, direct::Input::Timeout);
+        });
+        self.route();
     }
 
     fn clock(&self) -> Clock {

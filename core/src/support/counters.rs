@@ -37,6 +37,8 @@ counters! {
     HandshakesOverSourceLimit => "handshakes_over_source_limit",
     /// Handshakes that failed: wrong key, bad signature, or not finished in time.
     HandshakesFailed => "handshakes_failed",
+    /// Handshakes, of either side, in which a session was resumed and no key was proven again.
+    HandshakesResumed => "handshakes_resumed",
     /// Path probes whose authentication code is wrong.
     ProbesForged => "probes_forged",
     /// Moves of a link to another path.
@@ -51,6 +53,8 @@ counters! {
     LinksDown => "links_down",
     /// Peers refused because there are too many links.
     LinksOverLimit => "links_over_limit",
+    /// Agent bindings of peers that were checked and hold.
+    BindingsProven => "bindings_proven",
     /// Peers refused because an agent binding was not valid.
     BindingsRefused => "bindings_refused",
     /// Links closed because a binding was not renewed in time.

@@ -13,7 +13,7 @@ use super::connection_ids::{CONNECTION_ID_LEN, ConnectionIds};
 use super::keys::{ResetKey, TokenKey};
 use crate::crypto::hash::blake3_keyed;
 use crate::crypto::signature::SigningKey;
-use crate::crypto::tls::{KeyExchange, TlsConfigs, WallClock};
+use crate::crypto::tls::{KeyExchange, Proofs, TlsConfigs, WallClock};
 use crate::support::Rng;
 
 /// How many streams a peer may have open: one for each class of messages.
@@ -58,6 +58,7 @@ const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(150);
 pub(super) struct Configured {
     pub(super) endpoint: Endpoint,
     pub(super) client: ClientConfig,
+    pub(super) proofs: Proofs,
 }
 
 /// Makes the endpoint. Nothing in it draws from the operating system or reads its clock.
@@ -102,7 +103,7 @@ pub(super) fn configure(
         settings.discover_mtu,
         None,
     );
-    Configured { endpoint, client }
+    Configured { endpoint, client, proofs: tls.proofs }
 }
 
 fn first_destination_ids(rng: Rng) -> Arc<dyn Fn() -> ConnectionId + Send + Sync> {

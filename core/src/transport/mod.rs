@@ -79,6 +79,8 @@ pub enum Event {
         peer: VerifyingKey,
         /// Which end this node is.
         side: Side,
+        /// Whether the key was proven in an earlier connection that this one resumes.
+        is_resumed: bool,
     },
     /// The peer opened a stream that can be accepted.
     Opened,
@@ -158,6 +160,8 @@ struct Entry {
     deadline: Option<Instant>,
     is_dirty: bool,
     is_established: bool,
+    /// Whether the peer signed in this connection.
+    is_proven: bool,
     is_lost: bool,
 }
 
@@ -165,6 +169,7 @@ struct Entry {
 pub struct State {
     endpoint: Endpoint,
     client: ClientConfig,
+    proofs: tls::Proofs,
     entropy: Entropy,
     ids: ConnectionIds,
     connections: BTreeMap<ConnectionKey, Entry>,
@@ -194,6 +199,7 @@ impl State {
         Self {
             endpoint: configured.endpoint,
             client: configured.client,
+            proofs: configured.proofs,
             entropy: Entropy::new(rng.fork("tls")),
             ids,
             connections: BTreeMap::new(),
@@ -438,6 +444,7 @@ impl State {
             deadline: None,
             is_dirty: false,
             is_established: false,
+            is_proven: false,
             is_lost: false,
         };
         self.connections.insert(key, entry);
@@ -445,8 +452,9 @@ impl State {
 
     fn deliver(&mut self, key: ConnectionKey, event: ConnectionEvent) {
         if let Some(entry) = self.connections.get_mut(&key) {
-            let connection = &mut entry.connection;
+            let (connection, proofs) = (&mut entry.connection, self.proofs.count());
             self.entropy.scope(|| connection.handle_event(event));
+            entry.is_proven |= self.proofs.count() > proofs;
             self.drive(key);
         }
     }
@@ -510,7 +518,8 @@ impl Entry {
                 // The verifiers let nothing else through.
                 let peer = tls::peer_key(identity?)?;
                 self.is_established = true;
-                Some(Event::Established { peer, side: self.side })
+                let (side, is_resumed) = (self.side, !self.is_proven);
+                Some(Event::Established { peer, side, is_resumed })
             }
             Quinn::ConnectionLost { reason } => {
                 let told = std::mem::replace(&mut self.is_lost, true);

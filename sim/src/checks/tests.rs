@@ -51,6 +51,17 @@ impl Bench {
         self.checks.event(elapsed, A, &event, false);
     }
 
+    fn link(&mut self, node: NodeId, peer: NodeId, is_up: bool) {
+        let machine = self.ids[peer.index()].0;
+        let event = if is_up {
+            let address = "10.0.0.1:1".parse().unwrap();
+            Event::PeerUp { machine, agents: Vec::new(), address }
+        } else {
+            Event::PeerDown { machine, reason: x0x_core::link::DownReason::TimedOut }
+        };
+        self.checks.event(Duration::ZERO, node, &event, false);
+    }
+
     fn failure(&self) -> Option<&str> {
         self.checks.failure().map(|failure| failure.what.as_str())
     }
@@ -134,4 +145,39 @@ fn a_reply_of_another_type_is_noticed() {
     bench.checks.accepted(Duration::ZERO, A, 1, CommandId(1), noted);
     bench.end(1, Ok(()));
     assert!(bench.failure().unwrap().contains("the reply to ListPeers"));
+}
+
+#[test]
+fn links_go_up_and_down_in_turn_and_both_ends_agree() {
+    type Story = fn(&mut Bench);
+    let stories: [(&str, Story); 3] = [
+        ("came up twice", |bench| {
+            bench.link(A, B, true);
+            bench.link(A, B, true);
+        }),
+        ("no link to n1 went down", |bench| {
+            bench.link(A, B, true);
+            bench.link(A, B, false);
+            bench.link(A, B, false);
+        }),
+        ("at this end only", |bench| {
+            bench.link(A, B, true);
+            bench.checks.agreed(Duration::ZERO);
+        }),
+    ];
+    for (expected, story) in stories {
+        let mut bench = Bench::new();
+        story(&mut bench);
+        let failure = bench.failure().unwrap_or("nothing");
+        assert!(failure.contains(expected), "{expected}: {failure}");
+    }
+    let mut bench = Bench::new();
+    bench.link(A, B, true);
+    bench.link(B, A, true);
+    bench.checks.stopped(A);
+    bench.link(B, A, false);
+    bench.link(B, A, true);
+    bench.link(A, B, true);
+    bench.checks.agreed(Duration::ZERO);
+    assert_eq!(bench.failure(), None);
 }

@@ -97,13 +97,70 @@ fn the_mtu_counts_the_headers() {
 #[test]
 fn a_partition_separates_groups_until_it_heals() {
     let mut network = network(LinkProfile::default());
-    network.partition(&[vec![A]]);
+    let name = PartitionName(1);
+    network.partition(name, &[vec![A]]);
     assert!(network.send(ms(0), A, &packet(A, B, 1)).first.is_none());
     assert!(network.send(ms(0), C, &packet(C, A, 1)).first.is_none());
     assert!(network.send(ms(0), B, &packet(B, C, 1)).first.is_some());
-    network.heal();
+    network.heal(name);
     assert!(network.send(ms(0), A, &packet(A, B, 1)).first.is_some());
     assert_eq!(network.counters.partitioned, 2);
+}
+
+#[test]
+fn of_two_partitions_each_heals_alone() {
+    let mut network = network(LinkProfile::default());
+    let [one, other] = [1, 2].map(PartitionName);
+    network.partition(one, &[vec![A]]);
+    network.partition(other, &[vec![A, B]]);
+    let passes = |network: &mut Network, from, to| {
+        network.send(ms(0), from, &packet(from, to, 1)).first.is_some()
+    };
+    assert!(!passes(&mut network, A, B));
+    assert!(!passes(&mut network, B, C));
+    network.heal(one);
+    assert!(passes(&mut network, A, B));
+    assert!(!passes(&mut network, B, C));
+    network.heal(other);
+    assert!(passes(&mut network, B, C));
+}
+
+#[test]
+fn a_block_stops_one_direction() {
+    let mut network = network(LinkProfile::default());
+    network.set_blocked(A, B, true);
+    assert!(network.send(ms(0), A, &packet(A, B, 1)).first.is_none());
+    assert!(network.send(ms(0), B, &packet(B, A, 1)).first.is_some());
+    network.set_blocked(A, B, false);
+    assert!(network.send(ms(0), A, &packet(A, B, 1)).first.is_some());
+}
+
+#[test]
+fn what_one_link_draws_changes_nothing_on_another() {
+    let profile = LinkProfile { jitter: ms(9), loss: 0.2, ..LinkProfile::default() };
+    let schedule = |with_others: bool| {
+        let mut network = network(profile);
+        let mut arrivals = Vec::new();
+        for at in (0..100).map(ms) {
+            if with_others {
+                network.send(at, A, &packet(A, C, 9));
+                network.send(at, B, &packet(B, A, 9));
+            }
+            arrivals.push(network.send(at, A, &packet(A, B, 9)));
+        }
+        arrivals
+    };
+    assert_eq!(schedule(false), schedule(true));
+}
+
+#[test]
+fn links_that_are_not_used_take_no_memory() {
+    let mut network = Network::new(random::from_number(7), 100_000, LinkProfile::default());
+    for node in [A, B] {
+        assert!(network.bind(address(node), node));
+    }
+    network.send(ms(0), A, &packet(A, B, 1));
+    assert_eq!(network.links.iter().map(BTreeMap::len).sum::<usize>(), 1);
 }
 
 #[test]
@@ -115,8 +172,6 @@ fn an_override_changes_both_directions_of_one_link() {
     assert_eq!(network.send(ms(0), A, &packet(A, B, 1)).first, Some(ms(300)));
     assert_eq!(network.send(ms(0), B, &packet(B, A, 1)).first, Some(ms(300)));
     assert_eq!(network.send(ms(0), A, &packet(A, C, 1)).first, Some(ms(1)));
-    network.set_link(Some((A, C)), slow);
-    assert_eq!(network.profiles.len(), 2);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use x0x_core::node::{Connect, SendDirect, Target};
 use x0x_core::support::Rng;
 
 use super::{Scenario, Topology};
-use crate::{LinkProfile, NodeId, Step, World, random};
+use crate::{LinkProfile, NodeId, PartitionName, Step, World, random};
 
 /// When the first messages are sent.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -42,7 +42,6 @@ impl Plan {
         plan.partitions(scenario, &mut rng.fork("partitions"));
         if scenario.recovery.is_some() {
             let good = LinkProfile { loss: 0.0, reorder: 0.0, duplicate: 0.0, ..scenario.link };
-            plan.add(scenario.duration, Step::Heal);
             for (a, b) in plan.edges.clone() {
                 plan.add(scenario.duration, Step::SetLink { ends: Some((a, b)), profile: good });
             }
@@ -125,12 +124,12 @@ impl Plan {
     }
 
     fn partitions(&mut self, scenario: &Scenario, rng: &mut Rng) {
-        for _ in 0..scenario.partitions {
+        for name in (0..scenario.partitions).map(PartitionName) {
             let at = fault_time(scenario, rng);
             let group = (0..scenario.nodes).map(NodeId).filter(|_| rng.below(2) == 0).collect();
             let end = (at + random::up_to(rng, SPLIT_MAX)).min(scenario.duration);
-            self.add(at, Step::Partition { groups: vec![group] });
-            self.add(end, Step::Heal);
+            self.add(at, Step::Partition { name, groups: vec![group] });
+            self.add(end, Step::Heal { name });
         }
     }
 

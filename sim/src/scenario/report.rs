@@ -1,6 +1,5 @@
 //! What came out of a scenario.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -66,11 +65,7 @@ impl Report {
 
     /// Returns the trace hash in hex.
     pub fn trace_hex(&self) -> String {
-        self.trace_hash.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        crate::trace::hex(&self.trace_hash)
     }
 }
 

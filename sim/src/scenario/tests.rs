@@ -46,7 +46,15 @@ fn a_scenario_that_does_not_recover_fails_with_its_seed() {
         .messages(0, 16)
         .faults(4, 0)
         .recovery(Duration::from_secs(60));
-    let failure = scenario.run_with::<Courier>().unwrap_err();
+    let mut world = scenario.world::<Courier>();
+    let failure = scenario.run_in(&mut world).unwrap_err();
     assert_eq!(failure.seed, 9);
     assert!(failure.what.contains("stay down"), "{failure}");
+
+    // No check failed, so the world plays to its end, where it is what it was.
+    let recording = world.recording();
+    assert_eq!(recording.failure, Some(failure));
+    let mut again: World<Courier> = recording.world();
+    again.play(&recording).unwrap();
+    assert_eq!(again.trace_hash(), recording.trace_hash);
 }

@@ -15,14 +15,6 @@ use crate::{Machine, NodeId, Packet};
 /// After how many outputs in a row a node is taken to be in a loop.
 const OUTPUTS_MAX: u32 = 1_000_000;
 
-/// After how many timeouts at one time a node is taken to be in a loop.
-const TIMEOUTS_MAX: u32 = 1000;
-
-/// How many times in a row a timer may fire at one instant without an output. QUIC re-arms its
-/// probe timer from the time of the last packet, doubling, so that it may lie in the past a few
-/// times; a timer that is never re-armed or never moves stays beyond any such number.
-const IDLE_TIMEOUTS_MAX: u32 = 8;
-
 impl<M: Machine> World<M> {
     /// Lets an event happen.
     pub(super) fn process(&mut self, pending: Pending) {
@@ -133,8 +125,10 @@ impl<M: Machine> World<M> {
             return;
         };
         self.network.counters.delivered += 1;
+        let mut sockets = self.hosts[node.index()].sockets.iter();
+        let socket = sockets.find(|socket| socket.public == packet.target);
+        let Some(local) = socket.map(|socket| socket.local) else { return };
         let Packet { source, ecn, payload, .. } = packet;
-        let local = self.hosts[node.index()].local;
         self.input(node, Input::Datagram(Datagram { source, local, ecn, payload }));
     }
 
@@ -151,18 +145,10 @@ impl<M: Machine> World<M> {
             return;
         }
         let Some(machine) = host.machine.as_mut() else { return };
-        let fired = host.timer.fired(now);
         if let Err(error) = machine.handle(instant, Input::Timeout) {
             self.checks.fail(now, Some(node), format!("an input failed: {error}"));
         }
-        let outputs = self.drain(node);
-        let moved = self.hosts[node.index()].deadline.is_none_or(|deadline| deadline > due);
-        if (outputs == 0 && !moved && fired > IDLE_TIMEOUTS_MAX) || fired == TIMEOUTS_MAX {
-            let timer = self.hosts[node.index()].timer_name;
-            let what =
-                format!("the deadline does not move: {timer} is due at {due:?}, timeout {fired}");
-            self.checks.fail(now, Some(node), what);
-        }
+        self.drain(node);
     }
 
     fn stored(&mut self, node: NodeId, run: u32) {
@@ -176,11 +162,13 @@ impl<M: Machine> World<M> {
 
     fn arm(&mut self, node: NodeId, deadline: Option<Deadline>) {
         let due = deadline.map(|deadline| deadline.at.saturating_duration_since(self.anchor));
-        self.hosts[node.index()].timer_name = deadline.map_or("none", |deadline| deadline.timer);
         self.hosts[node.index()].deadline = due;
-        if let Some(due) = due {
-            self.push_timer(node, due.max(self.now));
+        let Some((due, timer)) = due.zip(deadline.map(|deadline| deadline.timer)) else { return };
+        if due <= self.now {
+            let what = format!("idle with a deadline that has passed: {timer} at {due:?}");
+            self.checks.fail(self.now, Some(node), what);
         }
+        self.push_timer(node, due.max(self.now));
     }
 
     fn push_timer(&mut self, node: NodeId, at: Duration) {
@@ -198,11 +186,12 @@ impl<M: Machine> World<M> {
             return;
         }
         let host = &self.hosts[node.index()];
-        let (known, source) = (host.local == local, host.public);
+        let socket = host.sockets.iter().find(|socket| socket.local == local);
+        let source = socket.map(|socket| socket.public);
         for payload in buffer[..size].chunks(segment) {
             self.network.counters.sent += 1;
             self.network.counters.sent_bytes += payload.len() as u64;
-            if known {
+            if let Some(source) = source {
                 let payload = BytesMut::from(payload);
                 self.send(node, Packet { source, target, ecn, payload });
             } else {

@@ -20,16 +20,21 @@ pub(super) struct Host<M> {
     pub(super) disk: Disk,
     /// Whether its disk was made to fail.
     pub(super) disk_fails: bool,
-    /// The address of its socket as the node knows it.
-    pub(super) local: SocketAddr,
-    /// The address of its socket as others see it.
-    pub(super) public: SocketAddr,
+    /// Its sockets, the preferred first.
+    pub(super) sockets: Vec<Socket>,
     /// When it wants to be called.
     pub(super) deadline: Option<Duration>,
-    /// Why it wants to be called.
-    pub(super) timer_name: &'static str,
     /// Its timer.
     pub(super) timer: Timer,
+}
+
+/// A socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Socket {
+    /// Its address as the node knows it.
+    pub(super) local: SocketAddr,
+    /// Its address as others see it.
+    pub(super) public: SocketAddr,
 }
 
 /// The one entry of a node in the event queue that counts.
@@ -39,25 +44,21 @@ pub(super) struct Timer {
     pub(super) generation: u32,
     /// When the newest entry comes, if it has not come yet.
     pub(super) armed: Option<Duration>,
-    /// The time of the last timeout.
-    pub(super) fired_at: Duration,
-    /// How many timeouts there were at that time.
-    pub(super) fired_count: u32,
 }
 
 impl<M> Host<M> {
     /// Makes a host whose node does not run yet.
-    pub(super) fn new(config: Config, address: SocketAddr, disk: DiskProfile) -> Self {
+    pub(super) fn new(config: Config, disk: DiskProfile) -> Self {
+        let sockets = config.sockets.iter().map(|&local| Socket { local, public: local });
+        let sockets = sockets.collect();
         Self {
             config,
             machine: None,
             run: 0,
             disk: Disk::new(disk),
             disk_fails: disk.writes_left.is_some(),
-            local: address,
-            public: address,
+            sockets,
             deadline: None,
-            timer_name: "none",
             timer: Timer::default(),
         }
     }
@@ -85,15 +86,5 @@ impl Timer {
     pub(super) fn disarm(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.armed = None;
-    }
-
-    /// Counts a timeout and returns how many there were at this time.
-    pub(super) fn fired(&mut self, now: Duration) -> u32 {
-        if self.fired_at != now {
-            self.fired_at = now;
-            self.fired_count = 0;
-        }
-        self.fired_count += 1;
-        self.fired_count
     }
 }

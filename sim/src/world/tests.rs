@@ -6,6 +6,8 @@ use x0x_core::node::{Connect, DirectAcknowledged, ListPeers, Reply, SendDirect, 
 use super::*;
 use crate::courier::Courier;
 use crate::network::Verdict;
+use crate::recording::RecordingError;
+use crate::{PartitionName, Recording};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -124,21 +126,66 @@ fn a_redirected_datagram_reaches_its_new_target() {
 #[test]
 fn the_steps_of_a_world_repeat_it() {
     let mut first = pair();
-    first.schedule(second(2), Step::Partition { groups: vec![vec![A]] });
-    first.schedule(second(3), Step::Heal);
+    let name = PartitionName(0);
+    first.schedule(second(2), Step::Partition { name, groups: vec![vec![A]] });
+    first.schedule(second(3), Step::Heal { name });
     send(&mut first, "one");
     first.run_until(Duration::from_millis(2100)).unwrap();
     send(&mut first, "two");
     first.run_until(second(9)).unwrap();
 
-    let mut second_run = Couriers::with_machines(first.config().clone());
-    for (at, step) in first.steps() {
-        second_run.run_until(*at).unwrap();
-        let _ = second_run.apply(step.clone());
+    let recording = Recording::from_bytes(&first.recording().to_bytes()).unwrap();
+    let mut again: Couriers = recording.world();
+    again.play(&recording).unwrap();
+    assert_eq!(again.recording(), recording);
+    assert_eq!(again.events(), first.events());
+}
+
+#[test]
+fn a_planned_step_plays_at_its_place_among_events_of_its_time() {
+    let mut first = pair();
+    // Planned before the datagrams that arrive at the same time, so it comes before them.
+    let at = first.now() + Duration::from_millis(40);
+    first.schedule(at, Step::Crash { node: A });
+    let id = send(&mut first, "the acknowledgement comes too late");
+    first.run_for(second(1)).unwrap();
+    assert_eq!(first.reply(id), None);
+
+    let recording = first.recording();
+    let mut again: Couriers = recording.world();
+    again.play(&recording).unwrap();
+    assert_eq!(again.recording(), recording);
+}
+
+#[test]
+fn a_failure_plays_again() {
+    let mut first = pair();
+    let mut forged = vec![1];
+    forged.extend(first.node_config(A).machine_key.id().0);
+    forged.extend(first.node_config(A).agent_key.id().0);
+    forged.extend([9; 16]);
+    let (source, target, payload) = (first.address(A), first.address(B), Bytes::from(forged));
+    first.apply(Step::Inject { source, target, ecn: None, payload }).unwrap();
+    let failure = first.run_for(second(1)).unwrap_err();
+    assert!(failure.what.contains("never sent"), "{failure}");
+
+    let recording = Recording::from_bytes(&first.recording().to_bytes()).unwrap();
+    let mut again: Couriers = recording.world();
+    assert_eq!(again.play(&recording), Err(failure));
+    assert_eq!(again.recording(), recording);
+}
+
+#[test]
+fn what_is_no_recording_is_refused() {
+    let bytes = pair().recording().to_bytes();
+    let cases = [
+        ("empty", &[][..], RecordingError::Format),
+        ("other", b"x0x-sim steps 2\n", RecordingError::Format),
+        ("cut", &bytes[..bytes.len() / 2], RecordingError::Content),
+    ];
+    for (name, bytes, expected) in cases {
+        assert_eq!(Recording::from_bytes(bytes), Err(expected), "{name}");
     }
-    second_run.run_until(second(9)).unwrap();
-    assert_eq!(first.trace_hash(), second_run.trace_hash());
-    assert_eq!(first.events(), second_run.events());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use x0x_core::node::{CommandId, Config, Event, Reply};
 
 use super::{Logged, World, WorldConfig};
-use crate::{Network, NodeId, Step, Tally};
+use crate::{Network, NodeId, RecordedStep, Tally};
 
 impl<M> World<M> {
     /// Returns the configuration.
@@ -24,7 +24,7 @@ impl<M> World<M> {
         self.now
     }
 
-    /// Returns how many events were processed.
+    /// Returns how many events were processed; steps are none.
     pub fn processed(&self) -> u64 {
         self.processed
     }
@@ -39,9 +39,14 @@ impl<M> World<M> {
         &self.hosts[node.index()].config
     }
 
-    /// Returns the address at which others reach a node.
+    /// Returns the address at which others reach the preferred socket of a node.
     pub fn address(&self, node: NodeId) -> SocketAddr {
-        self.hosts[node.index()].public
+        self.hosts[node.index()].sockets[0].public
+    }
+
+    /// Returns the addresses at which others reach a node.
+    pub fn addresses(&self, node: NodeId) -> impl Iterator<Item = SocketAddr> {
+        self.hosts[node.index()].sockets.iter().map(|socket| socket.public)
     }
 
     /// Tells whether both nodes say that their link is up.
@@ -82,14 +87,19 @@ impl<M> World<M> {
         })
     }
 
-    /// Returns every step so far with its time, if they are recorded.
-    pub fn steps(&self) -> &[(Duration, Step)] {
+    /// Returns every step so far, if they are recorded.
+    pub fn steps(&self) -> &[RecordedStep] {
         &self.steps
     }
 
     /// Returns the hash over everything that moved so far.
     pub fn trace_hash(&self) -> [u8; 32] {
         self.trace.hash()
+    }
+
+    /// Returns the trace hash in hex.
+    pub fn trace_hex(&self) -> String {
+        crate::trace::hex(&self.trace_hash())
     }
 
     /// Returns the present time as nodes see it.

@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert};
@@ -161,9 +162,29 @@ fn refuse_tls12() -> Result<HandshakeSignatureValid, Error> {
     Err(Error::General("TLS 1.2 is never offered".into()))
 }
 
+/// How many peers of one node proved their key with a signature.
+///
+/// QUIC does not tell whether a handshake was a resumption, in which nothing is signed. Whoever
+/// compares the count before and after knows.
+#[derive(Clone, Debug, Default)]
+pub struct Proofs(Arc<AtomicU64>);
+
+impl Proofs {
+    /// Returns the count so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, proven: &Result<HandshakeSignatureValid, Error>) {
+        if proven.is_ok() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Checks the server's key against the name that the client called.
 #[derive(Debug)]
-pub(super) struct ServerVerifier;
+pub(super) struct ServerVerifier(pub(super) Proofs);
 
 impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
@@ -200,7 +221,9 @@ impl ServerCertVerifier for ServerVerifier {
         spki: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, spki, signed)
+        let proven = verify_signature(message, spki, signed);
+        self.0.note(&proven);
+        proven
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -214,7 +237,7 @@ impl ServerCertVerifier for ServerVerifier {
 
 /// Accepts every client that has a key.
 #[derive(Debug)]
-pub(super) struct ClientVerifier;
+pub(super) struct ClientVerifier(pub(super) Proofs);
 
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -246,7 +269,9 @@ impl ClientCertVerifier for ClientVerifier {
         spki: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, spki, signed)
+        let proven = verify_signature(message, spki, signed);
+        self.0.note(&proven);
+        proven
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -32,7 +32,7 @@ use super::entropy::ScopedRandom;
 use super::signature::SigningKey;
 
 pub use clock::WallClock;
-pub use identity::peer_key;
+pub use identity::{Proofs, peer_key};
 pub use key_exchange::KeyExchange;
 pub use name::server_name;
 pub use sessions::{CLIENT_SESSIONS_MAX, SERVER_SESSIONS_MAX};
@@ -62,6 +62,8 @@ pub struct TlsConfigs {
     pub client: Arc<ClientConfig>,
     /// For the connections that the node accepts.
     pub server: Arc<ServerConfig>,
+    /// How many peers proved their key, in both roles.
+    pub proofs: Proofs,
 }
 
 impl TlsConfigs {
@@ -75,9 +77,11 @@ impl TlsConfigs {
             key_provider: &NoKeyFiles,
         });
         let shown = identity::shown(key);
+        let proofs = Proofs::default();
         Self {
-            client: Arc::new(client(Arc::clone(&provider), shown.clone(), clock)),
-            server: Arc::new(server(provider, shown, clock)),
+            client: Arc::new(client(Arc::clone(&provider), shown.clone(), clock, proofs.clone())),
+            server: Arc::new(server(provider, shown, clock, proofs.clone())),
+            proofs,
         }
     }
 }
@@ -86,12 +90,13 @@ fn client(
     provider: Arc<CryptoProvider>,
     shown: identity::Shown,
     clock: &WallClock,
+    proofs: Proofs,
 ) -> ClientConfig {
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(clock.clone()))
         .with_protocol_versions(&[&TLS13])
         .expect("the suites and groups are those of TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(identity::ServerVerifier))
+        .with_custom_certificate_verifier(Arc::new(identity::ServerVerifier(proofs)))
         .with_client_cert_resolver(shown.client());
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
@@ -104,11 +109,12 @@ fn server(
     provider: Arc<CryptoProvider>,
     shown: identity::Shown,
     clock: &WallClock,
+    proofs: Proofs,
 ) -> ServerConfig {
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock.clone()))
         .with_protocol_versions(&[&TLS13])
         .expect("the suites and groups are those of TLS 1.3")
-        .with_client_cert_verifier(Arc::new(identity::ClientVerifier))
+        .with_client_cert_verifier(Arc::new(identity::ClientVerifier(proofs)))
         .with_cert_resolver(shown.server());
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;

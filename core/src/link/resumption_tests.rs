@@ -1,0 +1,156 @@
+//! Two links over virtual time: what a resumed TLS session does not stand for.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::crypto::tls::WallClock;
+use crate::identity::{AgentKey, MachineKey};
+use crate::support::testing::start;
+use crate::support::{Counters, Outbox};
+use crate::transport::Datagram;
+
+const UNIX_TIME: Duration = Duration::from_secs(1_800_000_000);
+const DIALLER: usize = 0;
+const SERVER: usize = 1;
+
+struct End {
+    state: State,
+    rng: Rng,
+    counters: Counters,
+    outbox: Outbox<Output>,
+    ups: usize,
+}
+
+/// The two ends of one path without delay.
+struct Pair {
+    now: Instant,
+    start: Instant,
+    ends: [End; 2],
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = start();
+        let end = |index: u8| {
+            let rng = Rng::from_seed([index; 32]);
+            let identity = LinkIdentity {
+                machine_key: MachineKey::from_seed(&[index; 32]),
+                agent_key: AgentKey::from_seed(&[index + 10; 32]),
+                certificate: None,
+                clock: WallClock::new(UNIX_TIME),
+            };
+            let sockets = vec![address(index.into())];
+            let config = LinkConfig::default();
+            let state = State::new(config, identity, sockets, now, UNIX_TIME, rng.fork("state"));
+            let (counters, outbox) = (Counters::default(), Outbox::default());
+            End { state, rng, counters, outbox, ups: 0 }
+        };
+        Self { now, start: now, ends: [end(0), end(1)] }
+    }
+
+    fn act(&mut self, index: usize, act: impl FnOnce(&mut State, &mut Context<'_>)) {
+        let unix_time = UNIX_TIME + (self.now - self.start);
+        let End { state, rng, counters, outbox, ups } = &mut self.ends[index];
+        act(state, &mut Context::new(self.now, unix_time, rng, counters, outbox));
+        while let Some(output) = outbox.pop() {
+            *ups += usize::from(matches!(output, Output::PeerUp { .. }));
+        }
+    }
+
+    fn connect(&mut self) {
+        let machine = self.ends[SERVER].state.identity.machine_key.id();
+        let target = Target::MachineAt(machine, address(SERVER));
+        self.act(DIALLER, |state, context| {
+            state.connect(context, RequestId(1), target, false, Duration::from_secs(30));
+        });
+        self.run_for(Duration::from_secs(5));
+    }
+
+    fn disconnect(&mut self) {
+        let machine = self.ends[SERVER].state.identity.machine_key.id();
+        self.act(DIALLER, |state, context| assert!(state.disconnect(context, &machine)));
+        self.run_for(Duration::from_secs(5));
+    }
+
+    fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            self.settle();
+            let deadlines = self.ends.iter().filter_map(|end| end.state.deadline());
+            match deadlines.map(|(at, _)| at).min().filter(|at| *at <= end) {
+                Some(at) => self.now = self.now.max(at),
+                None => break,
+            }
+            for index in [DIALLER, SERVER] {
+                self.act(index, State::handle_timeout);
+            }
+        }
+        self.now = end;
+    }
+
+    /// Carries datagrams until there are none.
+    fn settle(&mut self) {
+        let mut queue = VecDeque::new();
+        loop {
+            for index in [DIALLER, SERVER] {
+                self.act(index, State::flush);
+                let mut buf = Vec::new();
+                while let Some(transmit) = self.ends[index].state.poll_transmit(self.now, &mut buf)
+                {
+                    for payload in buf.chunks(transmit.segment_size.unwrap_or(transmit.size)) {
+                        queue.push_back((1 - index, payload.into()));
+                    }
+                    buf.clear();
+                }
+            }
+            if queue.is_empty() {
+                return;
+            }
+            for (index, payload) in queue.drain(..) {
+                let (source, local) = (address(1 - index), address(index));
+                let datagram = Datagram { source, local, ecn: None, payload };
+                self.act(index, |state, context| state.handle_datagram(context, datagram));
+            }
+        }
+    }
+
+    fn count(&self, index: usize, counter: Counter) -> u64 {
+        self.ends[index].counters.get(counter)
+    }
+}
+
+fn address(index: usize) -> SocketAddr {
+    let port = 4000 + u16::try_from(index).unwrap();
+    SocketAddr::from(([10, 0, 0, 1], port))
+}
+
+#[test]
+fn a_resumed_session_has_its_bindings_checked_anew() {
+    let mut pair = Pair::new();
+    pair.connect();
+    assert_eq!(pair.count(SERVER, Counter::HandshakesResumed), 0);
+    pair.disconnect();
+    pair.connect();
+    for index in [DIALLER, SERVER] {
+        assert_eq!(pair.count(index, Counter::HandshakesResumed), 1, "{index}");
+        assert_eq!(pair.count(index, Counter::BindingsProven), 2, "{index}");
+        assert_eq!(pair.ends[index].ups, 2, "{index}");
+    }
+}
+
+#[test]
+fn a_resumed_session_does_not_carry_a_binding_past_its_end() {
+    for (bad, checker) in [(DIALLER, SERVER), (SERVER, DIALLER)] {
+        let mut pair = Pair::new();
+        pair.connect();
+        pair.disconnect();
+        let End { state, rng, .. } = &mut pair.ends[bad];
+        let long_ago = UNIX_TIME - 2 * BINDING_VALIDITY;
+        state.binding = own_binding(&state.identity, long_ago, rng);
+        pair.connect();
+        assert_eq!(pair.count(checker, Counter::HandshakesResumed), 1);
+        assert_eq!(pair.count(checker, Counter::BindingsProven), 1, "the one before");
+        assert!(pair.count(checker, Counter::BindingsRefused) > 0);
+        assert_eq!(pair.ends[checker].ups, 1, "the one before");
+    }
+}

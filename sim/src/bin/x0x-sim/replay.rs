@@ -1,0 +1,77 @@
+//! A world from a file.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use x0x_sim::recording::RecordedStep;
+use x0x_sim::{Recording, World};
+
+/// How much of a step or an event is shown; payloads are long.
+const SHOWN_MAX: usize = 160;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    /// The file, as `run` and `worlds` write it.
+    file: PathBuf,
+    /// Show each step and each event of each node.
+    #[arg(long)]
+    events: bool,
+}
+
+impl Replay {
+    pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
+        let mut out = std::io::stdout().lock();
+        let bytes = std::fs::read(&self.file)
+            .with_context(|| format!("cannot read {}", self.file.display()))?;
+        let mut recording = Recording::from_bytes(&bytes)?;
+        recording.config.record_events = self.events;
+        let mut world: World = recording.world();
+        let result = world.play(&recording);
+        if self.events {
+            show(&recording, &world, &mut out)?;
+        }
+        writeln!(
+            out,
+            "{} steps and {} events in {:.6} s of virtual time",
+            recording.steps.len(),
+            world.processed(),
+            world.now().as_secs_f64(),
+        )?;
+        match (&result, &recording.failure) {
+            (Err(failure), _) => writeln!(out, "failed: {failure}")?,
+            (Ok(()), Some(failure)) => {
+                writeln!(out, "no check failed; what was recorded: {failure}")?;
+            }
+            (Ok(()), None) => {}
+        }
+        let is_same = world.trace_hash() == recording.trace_hash
+            && (result.is_ok() || result.err() == recording.failure);
+        if !is_same {
+            writeln!(out, "this is not what was recorded: the program is another one")?;
+        }
+        writeln!(out, "trace_hash {}", world.trace_hex())?;
+        Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn show(recording: &Recording, world: &World, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut steps = recording.steps.iter().peekable();
+    for logged in world.events() {
+        while let Some(step) = steps.next_if(|step| step.at <= logged.at) {
+            show_step(step, out)?;
+        }
+        let seconds = logged.at.as_secs_f64();
+        writeln!(out, "{seconds:>12.6} {} {}", logged.node, cut(&logged.event))?;
+    }
+    steps.try_for_each(|step| show_step(step, out))
+}
+
+fn show_step(step: &RecordedStep, out: &mut impl Write) -> anyhow::Result<()> {
+    Ok(writeln!(out, "{:>12.6} step {}", step.at.as_secs_f64(), cut(&step.step))?)
+}
+
+fn cut(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}").chars().take(SHOWN_MAX).collect()
+}
