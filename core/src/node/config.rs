@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
 
+/// The longest duration that a setting may have.
+const SETTING_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The configuration of a node. It holds secrets: its `Debug` form redacts them, its serde form
 /// does not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,7 +34,12 @@ impl Config {
             return Err(StartError::NoSockets);
         }
         let cases = [
-            ("idle_timeout", link.idle_timeout, link.keep_alive * 2, "at least twice keep_alive"),
+            (
+                "idle_timeout",
+                link.idle_timeout,
+                link.keep_alive.saturating_mul(2),
+                "at least twice keep_alive",
+            ),
             ("keep_alive", link.keep_alive, Duration::from_millis(1), "positive"),
             ("redial_pause_min", link.redial_pause_min, Duration::from_millis(1), "positive"),
             (
@@ -44,6 +52,10 @@ impl Config {
         ];
         for (name, value, least, expected) in cases {
             if value < least {
+                return Err(StartError::InvalidConfig { name, value, expected });
+            }
+            if value > SETTING_MAX {
+                let expected = "at most a year";
                 return Err(StartError::InvalidConfig { name, value, expected });
             }
         }
