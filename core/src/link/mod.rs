@@ -45,6 +45,8 @@ mod moves;
 mod path;
 mod pursuit;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

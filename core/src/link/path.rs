@@ -17,7 +17,7 @@
 //!
 //! Probes are repeated at growing intervals; a check that is not answered ends, and the same path
 //! can be checked again by the next datagram that comes over it. Nothing is sent to a path beyond
-//! three times what came over it, until it answers.
+//! three times what came over it, until it answers; the answer to a probe counts.
 //!
 //! # The datagram
 //!
@@ -56,7 +56,11 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(40);
 const GRACE_MIN: Duration = Duration::from_millis(100);
 
 /// Bytes that may go to a path for each byte that came over it, until it answers (RFC 9000 §8.1).
-const AMPLIFICATION_MAX: usize = 3;
+pub(super) const AMPLIFICATION_MAX: usize = 3;
+
+/// Bytes of own probes that may go to a path for a probe that came over it: its answer goes there
+/// as well.
+const PROBE_BUDGET: usize = PROBE_LEN * (AMPLIFICATION_MAX - 1);
 
 const FIRST_BYTE: u8 = 0x01;
 const ID_LEN: usize = 8;
@@ -270,8 +274,14 @@ impl PathState {
         self.current
     }
 
-    /// A datagram of this connection, of `size` bytes, came over another path.
-    pub(super) fn handle_foreign(&mut self, now: Instant, path: Path, size: usize, rng: &mut Rng) {
+    /// A datagram of this connection came over another path, so that `earned` bytes may go there.
+    pub(super) fn handle_foreign(
+        &mut self,
+        now: Instant,
+        path: Path,
+        earned: usize,
+        rng: &mut Rng,
+    ) {
         if path == self.current {
             return;
         }
@@ -279,11 +289,11 @@ impl PathState {
             if considered.new.path == path
                 && let Some(budget) = &mut considered.new.budget
             {
-                *budget = budget.saturating_add(size.saturating_mul(AMPLIFICATION_MAX));
+                *budget = budget.saturating_add(earned);
             }
             return;
         }
-        let budget = Some(size.saturating_mul(AMPLIFICATION_MAX));
+        let budget = Some(earned);
         let current = Some(Check::new(self.current, None, now, rng));
         self.consider(now, Check::new(path, budget, now, rng), current, false);
     }
@@ -297,16 +307,16 @@ impl PathState {
     /// The peer sent a probe over a path, and asks to move there if `prefer`.
     pub(super) fn handle_ask(&mut self, now: Instant, path: Path, prefer: bool, rng: &mut Rng) {
         if path == self.current || !prefer {
-            return self.handle_foreign(now, path, PROBE_LEN, rng);
+            return self.handle_foreign(now, path, PROBE_BUDGET, rng);
         }
         let underway = self.considered.as_ref().is_some_and(|m| m.prefer && m.new.path == path);
         if !underway {
-            let budget = Some(PROBE_LEN * AMPLIFICATION_MAX);
+            let budget = Some(PROBE_BUDGET);
             self.consider(now, Check::new(path, budget, now, rng), None, true);
         } else if let Some(Move { new: Check { budget: Some(budget), .. }, .. }) =
             &mut self.considered
         {
-            *budget = budget.saturating_add(PROBE_LEN * AMPLIFICATION_MAX);
+            *budget = budget.saturating_add(PROBE_BUDGET);
         }
     }
 
