@@ -27,7 +27,7 @@
 //! | 1 | kind: 1 probe, 2 probe that asks to move here, 3 answer |
 //! | 8 | the receiver's probe id in this connection |
 //! | 8 | challenge; the answer repeats it |
-//! | 18 | answer: the address that the probe came from (IPv6 or mapped, port); else zero |
+//! | 18 | answer: the address that the probe came from (IPv6 or mapped, port); else all zero |
 //! | 16 | BLAKE3 under the probe key over all of the above and the sender's role |
 //!
 //! Probe ids and key come from the TLS exporter with the label `x0x path probe v1`: 8 bytes id of
@@ -164,12 +164,23 @@ impl ProbeKeys {
             return None;
         }
         let challenge = body[10..18].try_into().ok()?;
+        let address = &body[18..];
+        let is_empty = address.iter().all(|&byte| byte == 0);
         match body[1] {
-            1 => Some(Probe::Ask { challenge, prefer: false }),
-            2 => Some(Probe::Ask { challenge, prefer: true }),
-            3 => Some(Probe::Answer { challenge, observed: decode_address(&body[18..])? }),
+            1 if is_empty => Some(Probe::Ask { challenge, prefer: false }),
+            2 if is_empty => Some(Probe::Ask { challenge, prefer: true }),
+            3 => Some(Probe::Answer { challenge, observed: decode_address(address)? }),
             _ => None,
         }
+    }
+
+    /// Puts the right MAC on a datagram, whatever is in it.
+    #[cfg(test)]
+    pub(super) fn with_mac(&self, datagram: &[u8; PROBE_LEN]) -> [u8; PROBE_LEN] {
+        let mut datagram = *datagram;
+        let mac = self.mac(&datagram[..BODY_LEN], self.side);
+        datagram[BODY_LEN..].copy_from_slice(&mac);
+        datagram
     }
 
     fn mac(&self, body: &[u8], sender: Side) -> [u8; MAC_LEN] {

@@ -2,9 +2,27 @@
 
 use std::time::Duration;
 
-use super::path::{PROBE_LEN, Path, PathOutput, PathState};
+use super::path::{EXPORT_LEN, PROBE_LEN, Path, PathOutput, PathState, Probe, ProbeKeys};
 use crate::support::Rng;
 use crate::support::testing::start;
+use crate::transport::Side;
+
+/// What TLS exports for the probes of the connection in these tests.
+fn exported() -> [u8; EXPORT_LEN] {
+    std::array::from_fn(|index| u8::try_from(index).expect("48 fits"))
+}
+
+#[test]
+fn a_probe_that_asks_names_no_address() {
+    let [client, server] =
+        [Side::Client, Side::Server].map(|side| ProbeKeys::new(&exported(), side));
+    for prefer in [false, true] {
+        let mut probe = client.seal(&Probe::Ask { challenge: *b"12345678", prefer });
+        probe[18] = 1;
+        let probe = client.with_mac(&probe);
+        assert_eq!(server.open(&probe), None, "prefer {prefer}");
+    }
+}
 
 #[test]
 fn a_path_gets_at_most_three_times_what_came_over_it() {
