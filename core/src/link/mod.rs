@@ -40,6 +40,9 @@ mod connection;
 mod error;
 mod establish;
 mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lanes;
 mod moves;
 mod path;

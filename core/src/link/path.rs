@@ -175,7 +175,7 @@ impl ProbeKeys {
     }
 
     /// Puts the right MAC on a datagram, whatever is in it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn with_mac(&self, datagram: &[u8; PROBE_LEN]) -> [u8; PROBE_LEN] {
         let mut datagram = *datagram;
         let mac = self.mac(&datagram[..BODY_LEN], self.side);
