@@ -188,3 +188,22 @@ fn shutting_down_answers_everybody_and_takes_no_more_commands() {
     assert_eq!(events, connects.map(cancelled));
     assert_eq!(case.command(ListPeers), Err(CommandError::ShutDown));
 }
+
+#[test]
+fn a_setting_beyond_an_hour_is_refused() {
+    type Set = fn(&mut LinkConfig, Duration);
+    let settings: [(&str, Set); 5] = [
+        ("idle_timeout", |link, value| link.idle_timeout = value),
+        ("keep_alive", |link, value| (link.keep_alive, link.idle_timeout) = (value, value)),
+        ("redial_pause_min", |link, value| link.redial_pause_min = value),
+        ("redial_pause_max", |link, value| link.redial_pause_max = value),
+        ("dial_timeout", |link, value| link.dial_timeout = value),
+    ];
+    for (setting, set) in settings {
+        let mut config = config();
+        set(&mut config.link, Duration::MAX);
+        let now = Case::new().now;
+        let refused = Node::new(config, [3; 32], Restored::default(), now, SECOND);
+        assert!(matches!(refused, Err(StartError::InvalidConfig { .. })), "{setting}");
+    }
+}

@@ -25,6 +25,9 @@
 mod conversation;
 mod error;
 mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod incoming;
 mod outgoing;
 mod table;

@@ -1,6 +1,7 @@
 //! Tests of direct messages between whole states.
 
 mod exploration;
+mod golden;
 mod harness;
 mod limits;
 mod rules;

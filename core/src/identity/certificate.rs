@@ -22,7 +22,7 @@ pub const CERTIFICATE_SIZE_MAX: usize = document::size_max::<CertificateBody>();
 
 /// What the user states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct CertificateBody {
+pub(super) struct CertificateBody {
     /// The key that signs.
     user_key: VerifyingKey,
     /// The agent that is theirs.

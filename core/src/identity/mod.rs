@@ -26,6 +26,9 @@ pub mod binding;
 pub mod certificate;
 mod consent;
 mod document;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod key_file;
 pub mod keys;

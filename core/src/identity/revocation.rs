@@ -54,7 +54,7 @@ enum Authority {
 
 /// What is stated.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct RevocationBody {
+pub(super) struct RevocationBody {
     /// Who signs.
     authority: Authority,
     /// What is withdrawn.

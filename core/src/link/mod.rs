@@ -40,11 +40,16 @@ mod connection;
 mod error;
 mod establish;
 mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lanes;
 mod moves;
 mod path;
 mod pursuit;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod resumption_tests;

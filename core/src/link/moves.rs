@@ -118,7 +118,8 @@ impl State {
             && connection.path.current() != path
             && connection.probe_keys.is_some()
         {
-            connection.path.handle_foreign(context.now, path, size, context.rng);
+            let earned = size.saturating_mul(path::AMPLIFICATION_MAX);
+            connection.path.handle_foreign(context.now, path, earned, context.rng);
             self.drive_path(context, key);
         }
         self.transport.label(key).unwrap_or(path.remote)

@@ -17,7 +17,7 @@
 //!
 //! Probes are repeated at growing intervals; a check that is not answered ends, and the same path
 //! can be checked again by the next datagram that comes over it. Nothing is sent to a path beyond
-//! three times what came over it, until it answers.
+//! three times what came over it, until it answers; the answer to a probe counts.
 //!
 //! # The datagram
 //!
@@ -27,7 +27,7 @@
 //! | 1 | kind: 1 probe, 2 probe that asks to move here, 3 answer |
 //! | 8 | the receiver's probe id in this connection |
 //! | 8 | challenge; the answer repeats it |
-//! | 18 | answer: the address that the probe came from (IPv6 or mapped, port); else zero |
+//! | 18 | answer: the address that the probe came from (IPv6 or mapped, port); else all zero |
 //! | 16 | BLAKE3 under the probe key over all of the above and the sender's role |
 //!
 //! Probe ids and key come from the TLS exporter with the label `x0x path probe v1`: 8 bytes id of
@@ -56,7 +56,11 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(40);
 const GRACE_MIN: Duration = Duration::from_millis(100);
 
 /// Bytes that may go to a path for each byte that came over it, until it answers (RFC 9000 §8.1).
-const AMPLIFICATION_MAX: usize = 3;
+pub(super) const AMPLIFICATION_MAX: usize = 3;
+
+/// Bytes of own probes that may go to a path for a probe that came over it: its answer goes there
+/// as well.
+const PROBE_BUDGET: usize = PROBE_LEN * (AMPLIFICATION_MAX - 1);
 
 const FIRST_BYTE: u8 = 0x01;
 const ID_LEN: usize = 8;
@@ -160,12 +164,23 @@ impl ProbeKeys {
             return None;
         }
         let challenge = body[10..18].try_into().ok()?;
+        let address = &body[18..];
+        let is_empty = address.iter().all(|&byte| byte == 0);
         match body[1] {
-            1 => Some(Probe::Ask { challenge, prefer: false }),
-            2 => Some(Probe::Ask { challenge, prefer: true }),
-            3 => Some(Probe::Answer { challenge, observed: decode_address(&body[18..])? }),
+            1 if is_empty => Some(Probe::Ask { challenge, prefer: false }),
+            2 if is_empty => Some(Probe::Ask { challenge, prefer: true }),
+            3 => Some(Probe::Answer { challenge, observed: decode_address(address)? }),
             _ => None,
         }
+    }
+
+    /// Puts the right MAC on a datagram, whatever is in it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn with_mac(&self, datagram: &[u8; PROBE_LEN]) -> [u8; PROBE_LEN] {
+        let mut datagram = *datagram;
+        let mac = self.mac(&datagram[..BODY_LEN], self.side);
+        datagram[BODY_LEN..].copy_from_slice(&mac);
+        datagram
     }
 
     fn mac(&self, body: &[u8], sender: Side) -> [u8; MAC_LEN] {
@@ -270,8 +285,14 @@ impl PathState {
         self.current
     }
 
-    /// A datagram of this connection, of `size` bytes, came over another path.
-    pub(super) fn handle_foreign(&mut self, now: Instant, path: Path, size: usize, rng: &mut Rng) {
+    /// A datagram of this connection came over another path, so that `earned` bytes may go there.
+    pub(super) fn handle_foreign(
+        &mut self,
+        now: Instant,
+        path: Path,
+        earned: usize,
+        rng: &mut Rng,
+    ) {
         if path == self.current {
             return;
         }
@@ -279,11 +300,11 @@ impl PathState {
             if considered.new.path == path
                 && let Some(budget) = &mut considered.new.budget
             {
-                *budget = budget.saturating_add(size.saturating_mul(AMPLIFICATION_MAX));
+                *budget = budget.saturating_add(earned);
             }
             return;
         }
-        let budget = Some(size.saturating_mul(AMPLIFICATION_MAX));
+        let budget = Some(earned);
         let current = Some(Check::new(self.current, None, now, rng));
         self.consider(now, Check::new(path, budget, now, rng), current, false);
     }
@@ -297,16 +318,16 @@ impl PathState {
     /// The peer sent a probe over a path, and asks to move there if `prefer`.
     pub(super) fn handle_ask(&mut self, now: Instant, path: Path, prefer: bool, rng: &mut Rng) {
         if path == self.current || !prefer {
-            return self.handle_foreign(now, path, PROBE_LEN, rng);
+            return self.handle_foreign(now, path, PROBE_BUDGET, rng);
         }
         let underway = self.considered.as_ref().is_some_and(|m| m.prefer && m.new.path == path);
         if !underway {
-            let budget = Some(PROBE_LEN * AMPLIFICATION_MAX);
+            let budget = Some(PROBE_BUDGET);
             self.consider(now, Check::new(path, budget, now, rng), None, true);
         } else if let Some(Move { new: Check { budget: Some(budget), .. }, .. }) =
             &mut self.considered
         {
-            *budget = budget.saturating_add(PROBE_LEN * AMPLIFICATION_MAX);
+            *budget = budget.saturating_add(PROBE_BUDGET);
         }
     }
 

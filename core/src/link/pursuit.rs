@@ -100,7 +100,10 @@ impl State {
         pursuit.machine = machine;
         pursuit.keep |= keep;
         pursuit.waiters.push(request);
-        self.timers.set(Timer::Waiter(goal, request), context.now + timeout);
+        // A time that no clock can show never comes.
+        if let Some(at) = context.now.checked_add(timeout) {
+            self.timers.set(Timer::Waiter(goal, request), at);
+        }
         if pursuit.attempt.is_none() {
             self.attempt(context, goal);
         }

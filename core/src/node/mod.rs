@@ -37,6 +37,8 @@ mod route_command;
 mod route_direct;
 mod route_link;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -268,14 +270,15 @@ impl Node {
         self.route();
     }
 
-    /// Routes outputs between the modules until none is left.
+    /// Routes outputs between the modules until none is left. What an output of a lower module
+    /// causes above it comes before the next one: a message is told before the end of its session.
     fn route(&mut self) {
         let clock = self.clock();
         loop {
-            if let Some(output) = self.link.pop() {
-                self.route_link(clock, output);
-            } else if let Some(output) = self.direct.pop() {
+            if let Some(output) = self.direct.pop() {
                 self.route_direct(clock, output);
+            } else if let Some(output) = self.link.pop() {
+                self.route_link(clock, output);
             } else {
                 return;
             }

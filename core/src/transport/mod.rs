@@ -27,6 +27,9 @@
 mod config;
 mod connection_ids;
 mod datagram;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod streams;
 

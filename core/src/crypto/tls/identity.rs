@@ -53,11 +53,11 @@ pub fn peer_key(identity: Box<dyn Any>) -> Option<VerifyingKey> {
     }
 }
 
-fn encode_spki(key: &VerifyingKey) -> Vec<u8> {
+pub(super) fn encode_spki(key: &VerifyingKey) -> Vec<u8> {
     [SPKI_PREFIX.as_slice(), key.as_bytes()].concat()
 }
 
-fn parse_spki(spki: &[u8]) -> Option<VerifyingKey> {
+pub(super) fn parse_spki(spki: &[u8]) -> Option<VerifyingKey> {
     let key = spki.strip_prefix(&SPKI_PREFIX)?;
     VerifyingKey::from_bytes(key).ok()
 }

@@ -15,6 +15,9 @@
 //! [`CLIENT_SESSIONS_MAX`].
 
 mod clock;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod key_exchange;
 mod name;

@@ -32,7 +32,8 @@ impl Case {
     }
 
     fn foreign(&mut self, from: Path, size: usize) {
-        self.state.handle_foreign(self.now, from, size, &mut self.rng);
+        let earned = size * AMPLIFICATION_MAX;
+        self.state.handle_foreign(self.now, from, earned, &mut self.rng);
         self.poll();
     }
 

@@ -1,0 +1,140 @@
+//! The bytes of links, compared with `tests/golden/link.txt`, and what a probe must not be.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Class;
+use super::frames::{CloseCode, Control, Hello, bindings};
+use super::path::{EXPORT_LEN, PROBE_LEN, Path, PathOutput, PathState, Probe, ProbeKeys, receiver};
+use crate::support::Rng;
+use crate::support::testing::{check_golden, hex, start};
+use crate::transport::Side;
+use crate::wire::{decode, encode, write_frame};
+
+/// What TLS exports for the probes of the connection in these tests.
+fn exported() -> [u8; EXPORT_LEN] {
+    std::array::from_fn(|index| u8::try_from(index).expect("48 fits"))
+}
+
+fn control_frames() -> [(&'static str, Control); 3] {
+    let list = || bindings([Bytes::from("the first"), Bytes::from("and the second")]);
+    let hello = |bindings| {
+        Control::Hello(Hello {
+            version_min: 1,
+            version_max: 300,
+            incarnation: 0x0102_0304_0506_0708,
+            bindings,
+        })
+    };
+    [
+        ("hello", hello(list())),
+        ("hello without bindings", hello(bindings([]))),
+        ("rebind", Control::Rebind(list())),
+    ]
+}
+
+fn probes() -> [(&'static str, Side, Probe); 6] {
+    let challenge = *b"12345678";
+    let v4: SocketAddr = ([192, 0, 2, 1], 5483).into();
+    let v6: SocketAddr = ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 5483).into();
+    let ask = |prefer| Probe::Ask { challenge, prefer };
+    let answer = |observed| Probe::Answer { challenge, observed };
+    [
+        ("probe of the client", Side::Client, ask(false)),
+        ("probe of the server", Side::Server, ask(false)),
+        ("probe of the client to move", Side::Client, ask(true)),
+        ("answer of the server", Side::Server, answer(v4)),
+        ("answer of the client", Side::Client, answer(v4)),
+        ("answer of the server, IPv6", Side::Server, answer(v6)),
+    ]
+}
+
+#[test]
+fn the_bytes_of_links_do_not_change() {
+    let mut text = String::from(
+        "# Hellos: versions 1 to 300, incarnation 0x0102030405060708. Bindings are any bytes\n\
+         # here: \"the first\" and \"and the second\".\n\
+         # Probes: exported from TLS are the bytes 00 to 2f; the challenge is \"12345678\"; observed\n\
+         # are 192.0.2.1:5483 and [2001:db8::1]:5483.\n",
+    );
+    for class in Class::ALL {
+        let (code, size_max) = (class.code(), class.frame_size_max());
+        text += &format!("class {class:?} = {code:02x}, frames of at most {size_max} bytes\n");
+    }
+    for number in 1..=9 {
+        let code = CloseCode::from_number(number).expect("nine codes");
+        text += &format!("close code {number} = {}\n", code.text());
+    }
+    assert_eq!((CloseCode::from_number(0), CloseCode::from_number(10)), (None, None));
+    for (name, control) in control_frames() {
+        let record = encode(&control);
+        assert_eq!(decode::<Control>(&record), Ok(control), "{name}");
+        text += &format!("{name} = {}\n", hex(&record));
+        let mut stream = BytesMut::from(&[Class::Control.code()][..]);
+        write_frame(&mut stream, &[&record]);
+        text += &format!("stream that starts with {name} = {}\n", hex(&stream));
+    }
+    text += &format!("exported = {}\n", hex(&exported()));
+    for (name, side, probe) in probes() {
+        text += &format!("{name} = {}\n", hex(&ProbeKeys::new(&exported(), side).seal(&probe)));
+    }
+    check_golden("link.txt", &text);
+}
+
+#[test]
+fn a_probe_is_taken_by_the_other_end_alone() {
+    for (name, side, probe) in probes() {
+        let [client, server] =
+            [Side::Client, Side::Server].map(|side| ProbeKeys::new(&exported(), side));
+        let (own, other) = if side == Side::Client { (client, server) } else { (server, client) };
+        let datagram = own.seal(&probe);
+        assert_eq!(receiver(&datagram), Some(other.own_id), "{name}");
+        assert_eq!(other.open(&datagram), Some(probe), "{name}");
+        assert_eq!(own.open(&datagram), None, "{name} came back");
+        for index in 0..PROBE_LEN {
+            let mut bad = datagram;
+            bad[index] ^= 1;
+            assert_eq!(other.open(&bad), None, "{name}, byte {index} changed");
+            assert_eq!(other.open(&datagram[..index]), None, "{name}, cut to {index}");
+        }
+    }
+}
+
+#[test]
+fn a_probe_that_asks_names_no_address() {
+    let [client, server] =
+        [Side::Client, Side::Server].map(|side| ProbeKeys::new(&exported(), side));
+    for prefer in [false, true] {
+        let mut probe = client.seal(&Probe::Ask { challenge: *b"12345678", prefer });
+        probe[18] = 1;
+        let probe = client.with_mac(&probe);
+        assert_eq!(server.open(&probe), None, "prefer {prefer}");
+    }
+}
+
+#[test]
+fn a_path_gets_at_most_three_times_what_came_over_it() {
+    let now = start();
+    let mut rng = Rng::from_seed([1; 32]);
+    let local = ([192, 0, 2, 1], 5483).into();
+    let path = |number| Path { local, remote: ([192, 0, 2, number], 5483).into() };
+    for prefer in [false, true] {
+        let mut state = PathState::new(path(2));
+        let mut sent = 0;
+        for asked in 1..=2 {
+            state.handle_ask(now, path(3), prefer, &mut rng);
+            // The answer.
+            sent += PROBE_LEN;
+            for millis in 0..3000 {
+                while let Some(output) = state.poll(now + Duration::from_millis(millis)) {
+                    if let PathOutput::Probe(target, _) = output {
+                        sent += if target == path(3) { PROBE_LEN } else { 0 };
+                    }
+                }
+            }
+            assert_eq!(sent, 3 * PROBE_LEN * asked, "prefer {prefer}");
+        }
+    }
+}

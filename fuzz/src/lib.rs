@@ -1,0 +1,75 @@
+//! Fuzz targets for everything in the core that reads bytes of a peer or of a store.
+//!
+//! A target is a function from arbitrary bytes to nothing. It panics if the core breaks a promise:
+//! that no bytes make it panic, that a value has one form, that what is written is read back, that
+//! limits hold, that a forgery is refused, that a node answers what it accepted. [`TARGETS`] lists
+//! them all.
+//!
+//! They are driven in three ways. `cargo fuzz run NAME` lets libFuzzer find inputs, with a nightly
+//! compiler. The program of this crate replays the stored corpora and changes them at random from
+//! a printed seed, with any compiler. A test replays the corpora as well.
+//!
+//! `corpora/NAME/` holds small inputs: `seed-*` are made from real encodings ([`seeds`]), the
+//! others were found.
+
+mod bench;
+pub mod corpus;
+pub mod crypto;
+pub mod direct;
+pub mod documents;
+mod fixture;
+mod input;
+pub mod link;
+pub mod node;
+pub mod peer;
+mod quic;
+pub mod seeds;
+pub mod transport;
+pub mod wire;
+
+use std::sync::LazyLock;
+use std::time::Instant;
+
+/// A target: it panics if the core breaks a promise.
+pub type Target = fn(&[u8]);
+
+/// Every target, by name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("address_page", link::address_page),
+    ("binding", documents::binding),
+    ("certificate", documents::certificate),
+    ("class_stream", link::class_stream),
+    ("close_code", link::close_code),
+    ("connection_id", transport::connection_id),
+    ("control_frame", link::control_frame),
+    ("direct_frame", direct::direct_frame),
+    ("direct_sessions", direct::direct_sessions),
+    ("frame_reader", wire::frame_reader),
+    ("id", documents::id),
+    ("kem", crypto::kem),
+    ("key_file", documents::key_file),
+    ("node_datagrams", node::node_datagrams),
+    ("node_initials", node::node_initials),
+    ("node_inputs", node::node_inputs),
+    ("node_restored", node::node_restored),
+    ("path_probe", link::path_probe),
+    ("peer_streams", peer::peer_streams),
+    ("revocation", documents::revocation),
+    ("signature", crypto::signature),
+    ("tls_key", transport::tls_key),
+    ("tls_name", transport::tls_name),
+    ("tls_share", transport::tls_share),
+    ("varint", wire::varint),
+    ("words", documents::words),
+];
+
+/// Returns the target with this name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}
+
+/// The instant from which every target counts.
+fn start() -> Instant {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    *START
+}
