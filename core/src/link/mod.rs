@@ -168,6 +168,23 @@ pub struct PeerLink {
     pub since: Instant,
 }
 
+/// What links hold at the moment, in numbers. Each has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Connections, those included that are being closed.
+    pub connections: usize,
+    /// Connections that strangers dialled and that never had a session.
+    pub half_open: usize,
+    /// Sessions, at most [`LINKS_MAX`].
+    pub sessions: usize,
+    /// Pursuits, at most [`PURSUITS_MAX`].
+    pub pursuits: usize,
+    /// Answers that wait to be sent, at most [`ANSWERS_MAX`].
+    pub answers: usize,
+    /// Bytes of incomplete frames, at most [`REASSEMBLY_BYTES_MAX`].
+    pub reassembly_bytes: usize,
+}
+
 #[derive(Debug)]
 struct Session {
     connection: ConnectionKey,
@@ -380,6 +397,18 @@ impl State {
     /// Returns the peers that have a session.
     pub fn peers(&self) -> impl Iterator<Item = PeerLink> {
         self.sessions.keys().filter_map(|machine| self.peer(machine, true))
+    }
+
+    /// Returns what is held at the moment.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            connections: self.connections.len(),
+            half_open: self.half_open.len(),
+            sessions: self.sessions.len(),
+            pursuits: self.pursuits.len(),
+            answers: self.answers.len(),
+            reassembly_bytes: self.reassembly_bytes,
+        }
     }
 
     /// Closes all connections, telling the peers.
