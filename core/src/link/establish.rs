@@ -66,6 +66,7 @@ impl State {
         hello: &Hello,
     ) {
         if hello.version_min > PROTOCOL_VERSION || hello.version_max < PROTOCOL_VERSION {
+            context.count(Counter::VersionsRefused);
             return self.close(context, key, CloseCode::Version);
         }
         let Some(connection) = self.connections.get(&key) else { return };
@@ -160,7 +161,10 @@ impl State {
                 }
             }
         }
-        let expires = proven.iter().map(|agent| agent.not_after).min()?;
+        let Some(expires) = proven.iter().map(|agent| agent.not_after).min() else {
+            context.count(Counter::BindingsRefused);
+            return None;
+        };
         let left =
             (Duration::from_secs(expires) + CLOCK_SKEW_MAX).saturating_sub(context.unix_time);
         self.timers.set(Timer::Expiry(key), context.now + left);
@@ -262,7 +266,12 @@ impl State {
                 (DownReason::Protocol, ConnectError::Refused(RefuseReason::Version))
             }
             LostReason::Failed => {
-                context.count(Counter::HandshakesFailed);
+                let is_up = self.connections.get(&key).is_some_and(|c| c.phase == Phase::Up);
+                context.count(if is_up {
+                    Counter::ProtocolViolations
+                } else {
+                    Counter::HandshakesFailed
+                });
                 (DownReason::Protocol, ConnectError::WrongMachine)
             }
             LostReason::ClosedByPeer(number) => {

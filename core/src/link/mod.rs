@@ -310,7 +310,10 @@ impl State {
         self.drain_transport(context);
         while let Some(timer) = self.timers.pop_due(context.now) {
             match timer {
-                Timer::Handshake(key) => self.close(context, key, CloseCode::TimedOut),
+                Timer::Handshake(key) => {
+                    context.count(Counter::HandshakesFailed);
+                    self.close(context, key, CloseCode::TimedOut);
+                }
                 Timer::Path(key) => self.drive_path(context, key),
                 Timer::Expiry(key) => {
                     context.count(Counter::BindingsExpired);

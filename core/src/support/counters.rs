@@ -51,6 +51,8 @@ counters! {
     LinksDown => "links_down",
     /// Peers refused because there are too many links.
     LinksOverLimit => "links_over_limit",
+    /// Peers refused because they speak no version of the protocol that this node speaks.
+    VersionsRefused => "versions_refused",
     /// Peers refused because an agent binding was not valid.
     BindingsRefused => "bindings_refused",
     /// Links closed because a binding was not renewed in time.
