@@ -203,6 +203,7 @@ impl State {
         self.half_open.remove(&key);
         self.timers.cancel(&Timer::Handshake(key));
         if side == Side::Server {
+            self.transport.open_window(key);
             self.send_hello(key);
         }
         let session = Session {
