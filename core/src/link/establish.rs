@@ -323,6 +323,7 @@ impl State {
 
     /// Nothing is left of a connection.
     pub(super) fn drained(&mut self, key: ConnectionKey) {
+        self.half_open.remove(&key);
         if let Some(connection) = self.connections.remove(&key) {
             let path = connection.path.current();
             if self.by_path.get(&path) == Some(&key) {

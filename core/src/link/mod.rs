@@ -68,7 +68,7 @@ use crate::transport::{
     ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
 };
 use address_book::AddressBook;
-use admission::Sources;
+use admission::{Source, Sources};
 use connection::{Connection, Phase};
 use frames::CloseCode;
 use path::ProbeId;
@@ -224,8 +224,9 @@ pub struct State {
     /// The connection that used a path last.
     by_path: BTreeMap<Path, ConnectionKey>,
     by_probe_id: BTreeMap<ProbeId, ConnectionKey>,
-    /// Strangers' handshakes that are under way.
-    half_open: BTreeSet<ConnectionKey>,
+    /// The connections that strangers dialled and that never had a session, until nothing is left
+    /// of them, with where they came from.
+    half_open: BTreeMap<ConnectionKey, Source>,
     /// Peers' connections that wait for the end of an own attempt.
     held: BTreeMap<MachineId, ConnectionKey>,
     pursuits: BTreeMap<Goal, Pursuit>,
@@ -278,7 +279,7 @@ impl State {
             sessions: BTreeMap::new(),
             by_path: BTreeMap::new(),
             by_probe_id: BTreeMap::new(),
-            half_open: BTreeSet::new(),
+            half_open: BTreeMap::new(),
             held: BTreeMap::new(),
             pursuits: BTreeMap::new(),
             book: AddressBook::new(),

@@ -35,6 +35,8 @@ counters! {
     HandshakesOverLimit => "handshakes_over_limit",
     /// Handshakes dropped because their source started too many.
     HandshakesOverSourceLimit => "handshakes_over_source_limit",
+    /// Handshakes given up for the sake of others, because their source had the most under way.
+    HandshakesEvicted => "handshakes_evicted",
     /// Handshakes that failed: wrong key, bad signature, or not finished in time.
     HandshakesFailed => "handshakes_failed",
     /// Path probes whose authentication code is wrong.
