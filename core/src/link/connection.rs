@@ -84,8 +84,8 @@ impl Connection {
         self.lanes.iter().position(|lane| lane.stream == stream)
     }
 
-    /// How many bytes of frames that are not complete it holds.
-    pub(super) fn buffered(&self) -> usize {
-        self.lanes.iter().map(InLane::buffered).sum()
+    /// How many bytes of frames that are not complete are accounted to it.
+    pub(super) fn accounted(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.accounted).sum()
     }
 }

@@ -295,10 +295,8 @@ impl State {
             return;
         }
         connection.phase = Phase::Over;
-        let buffered = connection.buffered();
+        self.reassembly_bytes -= connection.accounted();
         connection.lanes.clear();
-        self.reassembly_bytes = self.reassembly_bytes.saturating_sub(buffered);
-        self.half_open.remove(&key);
         for timer in [Timer::Handshake(key), Timer::Path(key), Timer::Expiry(key)] {
             self.timers.cancel(&timer);
         }

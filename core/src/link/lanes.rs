@@ -108,13 +108,17 @@ pub(super) struct InLane {
     pub(super) stream: StreamId,
     /// Known once the first byte has arrived, and the reader with it.
     pub(super) open: Option<(Class, FrameReader)>,
+    /// How many bytes of it are accounted for, see
+    /// [`REASSEMBLY_BYTES_MAX`](super::REASSEMBLY_BYTES_MAX).
+    pub(super) accounted: usize,
 }
 
 impl InLane {
     pub(super) fn new(stream: StreamId) -> Self {
-        Self { stream, open: None }
+        Self { stream, open: None, accounted: 0 }
     }
 
+    /// How many bytes of frames that are not complete it holds.
     pub(super) fn buffered(&self) -> usize {
         self.open.as_ref().map_or(0, |(_, reader)| reader.buffered())
     }

@@ -74,15 +74,13 @@ impl State {
             if class != Class::Control && connection.phase != Phase::Up {
                 return;
             }
-            let (mut count, before) = (0, reader.buffered());
+            let mut count = 0;
             let end = self.transport.read(key, stream, READ_BYTES_MAX, |chunk| {
                 count += chunk.len();
                 reader.push(chunk);
             });
             self.take_frames(context, key, index, class);
-            let lane = self.connections.get(&key).and_then(|c| c.lanes.get(index));
-            let Some(after) = lane.map(InLane::buffered) else { return };
-            self.account(context, before, after);
+            self.account(context, key, index);
             if end == ReadEnd::Closed {
                 // A class lives as long as the session.
                 return self.violated(context, key);
@@ -195,11 +193,15 @@ impl State {
         }
     }
 
-    /// Accounts for a lane that held `before` bytes of incomplete frames.
-    fn account(&mut self, context: &mut Context<'_>, before: usize, after: usize) {
-        self.reassembly_bytes = (self.reassembly_bytes + after).saturating_sub(before);
+    /// Accounts for what a lane holds of incomplete frames.
+    fn account(&mut self, context: &mut Context<'_>, key: ConnectionKey, index: usize) {
+        let connection = self.connections.get_mut(&key);
+        let Some(lane) = connection.and_then(|c| c.lanes.get_mut(index)) else { return };
+        let held = lane.buffered();
+        let before = std::mem::replace(&mut lane.accounted, held);
+        self.reassembly_bytes = self.reassembly_bytes + held - before;
         if self.reassembly_bytes > REASSEMBLY_BYTES_MAX {
-            let largest = self.connections.iter().map(|(key, c)| (c.buffered(), *key)).max();
+            let largest = self.connections.iter().map(|(key, c)| (c.accounted(), *key)).max();
             if let Some((_, key)) = largest {
                 context.count(Counter::ReassemblyOverLimit);
                 self.close(context, key, CloseCode::Protocol);
