@@ -58,6 +58,9 @@ const GRACE_MIN: Duration = Duration::from_millis(100);
 /// Bytes that may go to a path for each byte that came over it, until it answers (RFC 9000 §8.1).
 const AMPLIFICATION_MAX: usize = 3;
 
+/// Bytes that a probe allows to go where it came from, beside the answer to it.
+const AFTER_ANSWER: usize = PROBE_LEN * (AMPLIFICATION_MAX - 1);
+
 const FIRST_BYTE: u8 = 0x01;
 const ID_LEN: usize = 8;
 const CHALLENGE_LEN: usize = 8;
@@ -272,6 +275,11 @@ impl PathState {
 
     /// A datagram of this connection, of `size` bytes, came over another path.
     pub(super) fn handle_foreign(&mut self, now: Instant, path: Path, size: usize, rng: &mut Rng) {
+        self.rebinding(now, path, size.saturating_mul(AMPLIFICATION_MAX), rng);
+    }
+
+    /// Something came over another path, and `allowed` bytes more may go there for it.
+    fn rebinding(&mut self, now: Instant, path: Path, allowed: usize, rng: &mut Rng) {
         if path == self.current {
             return;
         }
@@ -279,11 +287,11 @@ impl PathState {
             if considered.new.path == path
                 && let Some(budget) = &mut considered.new.budget
             {
-                *budget = budget.saturating_add(size.saturating_mul(AMPLIFICATION_MAX));
+                *budget = budget.saturating_add(allowed);
             }
             return;
         }
-        let budget = Some(size.saturating_mul(AMPLIFICATION_MAX));
+        let budget = Some(allowed);
         let current = Some(Check::new(self.current, None, now, rng));
         self.consider(now, Check::new(path, budget, now, rng), current, false);
     }
@@ -294,19 +302,18 @@ impl PathState {
         self.consider(now, Check::new(path, None, now, rng), None, true);
     }
 
-    /// The peer sent a probe over a path, and asks to move there if `prefer`.
+    /// The peer sent a probe over a path, which is answered, and asks to move there if `prefer`.
     pub(super) fn handle_ask(&mut self, now: Instant, path: Path, prefer: bool, rng: &mut Rng) {
         if path == self.current || !prefer {
-            return self.handle_foreign(now, path, PROBE_LEN, rng);
+            return self.rebinding(now, path, AFTER_ANSWER, rng);
         }
         let underway = self.considered.as_ref().is_some_and(|m| m.prefer && m.new.path == path);
         if !underway {
-            let budget = Some(PROBE_LEN * AMPLIFICATION_MAX);
-            self.consider(now, Check::new(path, budget, now, rng), None, true);
+            self.consider(now, Check::new(path, Some(AFTER_ANSWER), now, rng), None, true);
         } else if let Some(Move { new: Check { budget: Some(budget), .. }, .. }) =
             &mut self.considered
         {
-            *budget = budget.saturating_add(PROBE_LEN * AMPLIFICATION_MAX);
+            *budget = budget.saturating_add(AFTER_ANSWER);
         }
     }
 
@@ -369,5 +376,99 @@ impl PathState {
     fn consider(&mut self, now: Instant, new: Check, current: Option<Check>, prefer: bool) {
         let ends_at = now + PROBE_INTERVAL * 2_u32.pow(PROBES_MAX);
         self.considered = Some(Move { new, current, prefer, ends_at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::testing::start;
+
+    fn path(number: u8) -> Path {
+        let local = ([192, 0, 2, 1], 5483).into();
+        Path { local, remote: ([198, 51, 100, number], 5483).into() }
+    }
+
+    fn state() -> (PathState, Instant, Rng) {
+        (PathState::new(path(1)), start(), Rng::from_seed([1; 32]))
+    }
+
+    /// Lets time pass until nothing is due; returns how many probes went over each path.
+    fn run(state: &mut PathState, mut now: Instant) -> [usize; 2] {
+        let mut sent = [0; 2];
+        loop {
+            while let Some(output) = state.poll(now) {
+                match output {
+                    PathOutput::Probe(over, _) if over == path(1) => sent[0] += 1,
+                    PathOutput::Probe(..) => sent[1] += 1,
+                    PathOutput::Moved(_) => {}
+                }
+            }
+            match state.deadline() {
+                Some(at) => now = now.max(at),
+                None => return sent,
+            }
+        }
+    }
+
+    #[test]
+    fn a_check_that_nobody_answers_ends_and_sends_no_more_than_it_may() {
+        let most = PROBES_MAX as usize;
+        let cases = [(1, 0), (17, 0), (18, 1), (PROBE_LEN, AMPLIFICATION_MAX), (1200, most)];
+        for (size, expected) in cases {
+            let (mut state, now, mut rng) = state();
+            state.handle_foreign(now, path(2), size, &mut rng);
+            assert_eq!(run(&mut state, now), [most, expected], "{size} bytes came");
+            assert_eq!(state.current(), path(1));
+        }
+    }
+
+    #[test]
+    fn a_probe_is_worth_no_more_than_its_answer_and_two_probes() {
+        for prefer in [false, true] {
+            let (mut state, now, mut rng) = state();
+            state.handle_ask(now, path(2), prefer, &mut rng);
+            assert_eq!(run(&mut state, now)[1], AMPLIFICATION_MAX - 1, "prefer: {prefer}");
+            assert_eq!(state.current(), path(1));
+        }
+    }
+
+    #[test]
+    fn a_connection_leaves_a_path_only_if_that_is_silent() {
+        for current_answers in [false, true] {
+            let (mut state, now, mut rng) = state();
+            state.handle_foreign(now, path(2), 1200, &mut rng);
+            let mut asked = Vec::new();
+            while let Some(PathOutput::Probe(over, Probe::Ask { challenge, .. })) = state.poll(now)
+            {
+                asked.push((over, challenge));
+            }
+            for (over, challenge) in asked {
+                if over == path(2) || current_answers {
+                    state.handle_answer(now, over, challenge, Duration::ZERO);
+                }
+            }
+            run(&mut state, now);
+            let expected = if current_answers { path(1) } else { path(2) };
+            assert_eq!(state.current(), expected, "answers: {current_answers}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_was_changed_or_turned_back_is_not_opened() {
+        let secret: [u8; EXPORT_LEN] = Rng::from_seed([2; 32]).bytes();
+        let (client, server) =
+            (ProbeKeys::new(&secret, Side::Client), ProbeKeys::new(&secret, Side::Server));
+        let probe = Probe::Answer { challenge: [7; 8], observed: path(9).remote };
+        let good = client.seal(&probe);
+        assert_eq!(receiver(&good), Some(server.own_id));
+        assert_eq!(server.open(&good), Some(probe));
+        assert_eq!(client.open(&good), None, "turned back");
+        for index in 0..PROBE_LEN {
+            let mut bad = good;
+            bad[index] ^= 1;
+            assert_eq!(server.open(&bad), None, "byte {index}");
+            assert_eq!(server.open(&good[..index]), None, "cut to {index}");
+        }
     }
 }
