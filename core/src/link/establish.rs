@@ -173,7 +173,10 @@ impl State {
             .map(|agent| Resident { agent: agent.agent, sequence: agent.sequence })
             .collect();
         let address = self.connections.get(&key)?.path.current().remote;
-        self.book.worked(machine, address, context.unix_time.as_secs(), &residents);
+        let seconds = context.unix_time.as_secs();
+        if let Some(machine) = self.book.worked(machine, address, seconds, &residents) {
+            context.emit(Output::ForgetPeer { machine });
+        }
         if let Some(record) = self.book.record(&machine) {
             context.emit(Output::SavePeer { machine, record });
         }

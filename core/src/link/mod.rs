@@ -149,6 +149,11 @@ pub enum Output {
         /// The record.
         record: Bytes,
     },
+    /// A machine had to be forgotten for want of room: forget its record.
+    ForgetPeer {
+        /// The machine.
+        machine: MachineId,
+    },
 }
 
 /// A session as others see it.

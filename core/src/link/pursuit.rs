@@ -78,7 +78,7 @@ impl State {
         keep: bool,
         timeout: Duration,
     ) {
-        let goal = match self.goal_of(target) {
+        let goal = match self.goal_of(context, target) {
             Ok(goal) => goal,
             Err(error) => {
                 return context.emit(Output::ConnectEnded { request, result: Err(error) });
@@ -330,11 +330,13 @@ impl State {
         matching.map(|(goal, _)| *goal).collect()
     }
 
-    fn goal_of(&mut self, target: Target) -> Result<Goal, ConnectError> {
+    fn goal_of(&mut self, context: &mut Context<'_>, target: Target) -> Result<Goal, ConnectError> {
         let machine = match target {
             Target::Address(address) => return Ok(Goal::Address(address)),
             Target::MachineAt(machine, address) => {
-                self.book.add(machine, address);
+                if let Some(machine) = self.book.add(machine, address) {
+                    context.emit(Output::ForgetPeer { machine });
+                }
                 machine
             }
             Target::Machine(machine) => machine,
