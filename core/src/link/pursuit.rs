@@ -18,8 +18,8 @@ use crate::transport::{ConnectionKey, Side};
 /// How many pursuits a node has.
 pub const PURSUITS_MAX: usize = 4096;
 
-/// How many callers wait for one pursuit.
-pub const WAITERS_MAX: usize = 64;
+/// How many callers wait for all pursuits together.
+pub const WAITERS_MAX: usize = 4096;
 
 /// How long a pursuit lasts that nobody but a message wants.
 const WANTED_TIME: Duration = Duration::from_secs(30);
@@ -109,7 +109,7 @@ impl State {
     /// Tells whether one more [`State::connect`] finds room.
     pub fn can_connect(&self) -> bool {
         let waiters: usize = self.pursuits.values().map(|p| p.waiters.len()).sum();
-        self.pursuits.len() < PURSUITS_MAX && waiters < WAITERS_MAX * PURSUITS_MAX / 64
+        self.pursuits.len() < PURSUITS_MAX && waiters < WAITERS_MAX
     }
 
     /// A message waits for an agent: tries to reach it for a while.
