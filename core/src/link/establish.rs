@@ -78,11 +78,7 @@ impl State {
             connection.proven = Some(Proven { agents, incarnation: hello.incarnation });
         }
         match self.choose(machine, side, hello.incarnation) {
-            Choice::Take if self.sessions.len() >= LINKS_MAX => {
-                context.count(Counter::LinksOverLimit);
-                self.close(context, key, CloseCode::TooManyLinks);
-            }
-            Choice::Take => self.session_up(context, key),
+            Choice::Take => self.take(context, key),
             Choice::Replace => {
                 let present = self.sessions.get(&machine).map(|session| session.connection);
                 if let Some(present) = present {
@@ -135,6 +131,16 @@ impl State {
             && !self.is_dialling(machine)
             && let Some(key) = self.held.remove(machine)
         {
+            self.take(context, key);
+        }
+    }
+
+    /// Makes a session with a machine that has none, if there is room for one more.
+    fn take(&mut self, context: &mut Context<'_>, key: ConnectionKey) {
+        if self.sessions.len() >= LINKS_MAX {
+            context.count(Counter::LinksOverLimit);
+            self.close(context, key, CloseCode::TooManyLinks);
+        } else {
             self.session_up(context, key);
         }
     }
