@@ -1,6 +1,7 @@
 //! What a link knows of one QUIC connection.
 
 use super::Class;
+use super::address_book::Resident;
 use super::lanes::{InLane, OutLane};
 use super::path::{Path, PathState, ProbeKeys};
 use super::pursuit::Goal;
@@ -25,8 +26,15 @@ pub(super) enum Phase {
 /// What a checked hello says.
 #[derive(Clone, Debug)]
 pub(super) struct Proven {
-    pub(super) agents: Vec<AgentId>,
+    pub(super) residents: Vec<Resident>,
     pub(super) incarnation: u64,
+}
+
+impl Proven {
+    /// The agents, in the order of their indexes.
+    pub(super) fn agents(&self) -> Vec<AgentId> {
+        self.residents.iter().map(|resident| resident.agent).collect()
+    }
 }
 
 pub(super) struct Connection {

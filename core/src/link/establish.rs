@@ -1,5 +1,6 @@
 //! From a proven key to a session, and back: hellos, duplicates, ends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address_book::Resident;
@@ -71,11 +72,11 @@ impl State {
         }
         let Some(connection) = self.connections.get(&key) else { return };
         let (Some(machine), side) = (connection.machine, connection.side) else { return };
-        let Some(agents) = self.prove_agents(context, key, machine, &hello.bindings) else {
+        let Some(residents) = self.prove_agents(context, key, machine, &hello.bindings) else {
             return self.close(context, key, CloseCode::BadBinding);
         };
         if let Some(connection) = self.connections.get_mut(&key) {
-            connection.proven = Some(Proven { agents, incarnation: hello.incarnation });
+            connection.proven = Some(Proven { residents, incarnation: hello.incarnation });
         }
         match self.choose(machine, side, hello.incarnation) {
             Choice::Take => self.take(context, key),
@@ -153,7 +154,7 @@ impl State {
         key: ConnectionKey,
         machine: MachineId,
         bindings: &Bindings,
-    ) -> Option<Vec<AgentId>> {
+    ) -> Option<Vec<Resident>> {
         let mut proven: Vec<ProvenAgent> = Vec::new();
         for bytes in bindings.iter() {
             let sequence_min = |agent: &AgentId| self.book.sequence(&machine, agent);
@@ -174,19 +175,27 @@ impl State {
         let left =
             (Duration::from_secs(expires) + CLOCK_SKEW_MAX).saturating_sub(context.unix_time);
         self.timers.set(Timer::Expiry(key), context.now + left);
-        let residents: Vec<Resident> = proven
-            .iter()
-            .map(|agent| Resident { agent: agent.agent, sequence: agent.sequence })
-            .collect();
-        let address = self.connections.get(&key)?.path.current().remote;
+        let resident =
+            |agent: &ProvenAgent| Resident { agent: agent.agent, sequence: agent.sequence };
+        Some(proven.iter().map(resident).collect())
+    }
+
+    /// Writes down where a peer that has a session is, and who lives there. Whoever is refused
+    /// takes no place in the address book.
+    pub(super) fn note_peer(
+        &mut self,
+        context: &mut Context<'_>,
+        machine: MachineId,
+        address: SocketAddr,
+        residents: &[Resident],
+    ) {
         let seconds = context.unix_time.as_secs();
-        if let Some(machine) = self.book.worked(machine, address, seconds, &residents) {
+        if let Some(machine) = self.book.worked(machine, address, seconds, residents) {
             context.emit(Output::ForgetPeer { machine });
         }
         if let Some(record) = self.book.record(&machine) {
             context.emit(Output::SavePeer { machine, record });
         }
-        Some(proven.iter().map(|agent| agent.agent).collect())
     }
 
     fn send_hello(&mut self, key: ConnectionKey) {
@@ -215,15 +224,17 @@ impl State {
             self.transport.open_window(key);
             self.send_hello(key);
         }
+        self.note_peer(context, machine, address, &proven.residents);
+        let agents = proven.agents();
         let session = Session {
             connection: key,
-            agents: proven.agents.clone(),
+            agents: agents.clone(),
             incarnation: proven.incarnation,
             since: context.now,
         };
         self.sessions.insert(machine, session);
         context.count(Counter::LinksUp);
-        context.emit(Output::PeerUp { machine, agents: proven.agents, address });
+        context.emit(Output::PeerUp { machine, agents, address });
         self.pursuits_reached(context, &machine, address);
         if let Some(held) = self.held.remove(&machine)
             && held != key

@@ -170,13 +170,20 @@ impl State {
         key: ConnectionKey,
         bindings: &frames::Bindings,
     ) {
-        let Some(machine) = self.connections.get(&key).and_then(|c| c.machine) else { return };
-        let agents = self.sessions.get(&machine).map(|session| session.agents.clone());
-        match self.prove_agents(context, key, machine, bindings) {
-            // Agents neither come nor go while a session lasts: frames name them by index.
-            Some(proven) if Some(&proven) == agents.as_ref() => {}
-            Some(_) => self.violated(context, key),
-            None => self.close(context, key, CloseCode::BadBinding),
+        let Some(connection) = self.connections.get(&key) else { return };
+        let (Some(machine), address) = (connection.machine, connection.path.current().remote)
+        else {
+            return;
+        };
+        let Some(residents) = self.prove_agents(context, key, machine, bindings) else {
+            return self.close(context, key, CloseCode::BadBinding);
+        };
+        // Agents neither come nor go while a session lasts: frames name them by index.
+        let agents = residents.iter().map(|resident| &resident.agent);
+        if self.sessions.get(&machine).is_some_and(|session| session.agents.iter().eq(agents)) {
+            self.note_peer(context, machine, address, &residents);
+        } else {
+            self.violated(context, key);
         }
     }
 

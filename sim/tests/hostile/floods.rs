@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use x0x_core::crypto::hash::blake3_keyed;
 use x0x_core::link::admission::HALF_OPEN_MAX;
-use x0x_core::link::{ANSWERS_MAX, LINKS_MAX};
+use x0x_core::link::{ANSWERS_MAX, ConnectError, LINKS_MAX};
+use x0x_core::node::{Connect, Reply, Target};
 use x0x_core::support::Counter;
 use x0x_sim::{LinkProfile, NodeId, Step, Verdict, WorldConfig};
 
@@ -233,11 +234,11 @@ fn a_flood_of_tickets_harms_nobody() {
         server.send_tls13_tickets = 2000;
         attacker.serve(server.into(), super::attacker::transport());
     });
-    let target = x0x_core::node::Target::Address {
+    let target = Target::Address {
         address: arena.world.address(HOSTILE),
         machine: Some(identity.machine.id()),
     };
-    let connect = x0x_core::node::Connect { target, keep: false, timeout: 5 * SECOND };
+    let connect = Connect { target, keep: false, timeout: 5 * SECOND };
     arena.world.command(VICTIM, connect).unwrap();
     arena.talk();
     arena.run(SECOND);
@@ -254,8 +255,9 @@ fn more_peers_than_links_are_refused_and_no_link_suffers() {
     let mut arena = Arena::with(WorldConfig { link, ..WorldConfig::new(10, 4) });
     let target = arena.world.address(VICTIM);
     let mut links = Vec::new();
-    for number in 0..LINKS_MAX {
-        let identity = arena.identity(u32::try_from(number).unwrap());
+    let count = u32::try_from(LINKS_MAX).unwrap();
+    for number in 0..count {
+        let identity = arena.identity(number);
         let hello = Hello::with(vec![identity.binding()]).encode();
         let link = arena.strike(|attacker, now| attacker.dial(now, target, &identity.machine));
         arena.run(Duration::from_millis(25));
@@ -269,6 +271,12 @@ fn more_peers_than_links_are_refused_and_no_link_suffers() {
     let refused =
         arena.look(|a| links.iter().filter(|&&l| a.link(l).close_code() == Some(4)).count());
     assert_eq!(refused, 1);
+    // Who was refused is not in the address book.
+    let last = Target::Machine(arena.identity(count - 1).machine.id());
+    let connect = Connect { target: last, keep: false, timeout: SECOND };
+    let id = arena.world.command(VICTIM, connect).unwrap();
+    let unknown = Reply::Connect(Err(ConnectError::UnknownPeer));
+    assert_eq!(arena.world.reply(id), Some(&unknown));
     arena.connect(NEWCOMER, VICTIM);
     arena.run(SECOND);
     assert!(!arena.world.is_linked(NEWCOMER, VICTIM));
