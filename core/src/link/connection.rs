@@ -87,6 +87,11 @@ impl Connection {
         self.out[usize::from(class.code())].room()
     }
 
+    /// How many bytes of frames wait for room in their streams.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.iter().map(OutLane::waiting).sum()
+    }
+
     /// Returns the place of a stream among the lanes.
     pub(super) fn lane_of(&self, stream: StreamId) -> Option<usize> {
         self.lanes.iter().position(|lane| lane.stream == stream)

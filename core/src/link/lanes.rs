@@ -45,7 +45,12 @@ impl Default for OutLane {
 impl OutLane {
     /// How many bytes may be added now.
     pub(super) fn room(&self) -> usize {
-        LANE_BYTES_MAX.saturating_sub(self.chunk_bytes + self.staged.len())
+        LANE_BYTES_MAX.saturating_sub(self.waiting())
+    }
+
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.chunk_bytes + self.staged.len()
     }
 
     /// Adds a frame made of a header and a payload.

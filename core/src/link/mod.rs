@@ -188,6 +188,9 @@ pub struct Usage {
     pub answers: usize,
     /// Bytes of incomplete frames, at most [`REASSEMBLY_BYTES_MAX`].
     pub reassembly_bytes: usize,
+    /// Bytes of frames that wait for room in their streams: for each peer and class at most
+    /// [`LANE_BYTES_MAX`] and one frame.
+    pub lane_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -417,6 +420,7 @@ impl State {
             pursuits: self.pursuits.len(),
             answers: self.answers.len(),
             reassembly_bytes: self.reassembly_bytes,
+            lane_bytes: self.connections.values().map(Connection::waiting).sum(),
         }
     }
 
