@@ -131,6 +131,11 @@ impl Link {
         stream.map_or_else(Vec::new, |bytes| read_frames(&bytes[1..]))
     }
 
+    /// How many streams it opened.
+    pub(crate) fn opened(&self) -> usize {
+        self.streams.len()
+    }
+
     /// How many bytes wait for credit.
     pub(crate) fn unsent(&self) -> usize {
         self.pending.values().flatten().map(Bytes::len).sum()

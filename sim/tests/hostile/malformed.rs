@@ -1,7 +1,9 @@
 //! Frames that no honest peer sends, from a peer whose key and agent are proven.
 
+use x0x_core::link::AGENTS_PER_MACHINE_MAX;
 use x0x_core::node::Event;
 use x0x_core::support::{Counter, Rng};
+use x0x_core::transport::PEER_STREAMS_MAX;
 
 use super::arena::{Arena, SECOND, VICTIM};
 use super::frames::{BULK, CONTROL, DIRECT, GOSSIP, Hello, groups, message, open, varint};
@@ -36,7 +38,7 @@ fn cases(arena: &Arena) -> Vec<(&'static str, u8, Vec<u8>)> {
         ("a second hello", CONTROL, framed(&again)),
         ("a length that is not in its one form", CONTROL, framed(&[1, 1, 0x80, 0])),
         ("a byte after a rebind", CONTROL, framed(&[rebind(&[]), vec![0]].concat())),
-        ("nine bindings", CONTROL, framed(&rebind(&vec![vec![1]; 9]))),
+        ("too many bindings", CONTROL, framed(&rebind(&vec![vec![1]; AGENTS_PER_MACHINE_MAX + 1]))),
         ("a huge number of bindings", CONTROL, framed(&[vec![1, 1], groups(u64::MAX)].concat())),
         ("a frame of gossip", GOSSIP, framed(b"rumour")),
         ("a frame of bulk", BULK, framed(b"load")),
@@ -105,6 +107,22 @@ fn garbage_in_every_lane_ends_its_session_alone() {
     // The others wait for the rest of a frame that they began, until their node is back.
     assert!(ended > 20, "{ended}");
     arena.run(60 * SECOND);
+    arena.unharmed();
+}
+
+#[test]
+fn a_peer_can_open_no_more_streams_than_there_are_classes() {
+    let mut arena = Arena::new(1);
+    let identity = arena.identity(1);
+    let link = arena.session(&identity);
+    arena.attack(|attacker, _| {
+        for class in [CONTROL, DIRECT, GOSSIP, BULK, 9, 10] {
+            attacker.write(link, class, varint(100));
+        }
+    });
+    let opened = arena.look(|a| a.link(link).opened());
+    assert_eq!(opened, PEER_STREAMS_MAX as usize);
+    assert_eq!(arena.look(|a| a.link(link).close_code()), None);
     arena.unharmed();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn_proto::VarInt;
 use x0x_core::direct::{DirectError, RECIPIENT_BYTES_MAX};
-use x0x_core::link::REASSEMBLY_BYTES_MAX;
+use x0x_core::link::{LANE_BYTES_MAX, REASSEMBLY_BYTES_MAX};
 use x0x_core::node::{CommandError, CommandId, Reply, SendDirect};
 use x0x_core::support::Counter;
 use x0x_core::transport::STRANGER_WINDOW;
@@ -182,6 +182,8 @@ fn a_peer_that_never_reads_makes_its_own_messages_fail_and_no_others() {
             arena.run(SECOND);
             let behind = arena.world.outstanding();
             assert!(behind <= ids.len() + 10, "{behind} messages wait");
+            let waiting = arena.usage().lane_bytes;
+            assert!(waiting <= LANE_BYTES_MAX + (1 << 20) + 10_000, "{waiting} bytes wait");
         }
         arena.run(15 * SECOND);
         ends_with(&arena, &ids, |error| matches!(error, DirectError::Timeout { .. }));
