@@ -142,11 +142,16 @@ impl Arena {
 
     /// Has the attacker make a session with the victim, as an honest node would.
     pub(crate) fn session(&mut self, identity: &Identity) -> LinkNumber {
+        self.held_session(identity).expect("the victim answers at once")
+    }
+
+    /// As [`Arena::session`], for a victim that may be dialling the attacker itself: then it may
+    /// hold the connection, and there is no session.
+    pub(crate) fn held_session(&mut self, identity: &Identity) -> Option<LinkNumber> {
         let link = self.dial(identity);
         let hello = Hello::with(vec![identity.binding()]).encode();
-        self.attack(|attacker, _| attacker.frame(link, CONTROL, &hello));
-        assert_eq!(self.look(|attacker| attacker.link(link).frames(CONTROL).len()), 1);
-        link
+        self.frame(link, CONTROL, &hello);
+        self.look(|attacker| attacker.link(link).frames(CONTROL).len() == 1).then_some(link)
     }
 
     /// Writes a frame on a connection of the attacker.

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use x0x_core::direct::DirectError;
+use x0x_core::identity::AgentId;
 use x0x_core::node::{CommandId, Event, Reply, SendDirect};
-use x0x_core::support::Counter;
+use x0x_core::support::{Counter, Rng};
 
 use super::arena::{Arena, Identity, SECOND, VICTIM};
 use super::attacker::LinkNumber;
@@ -11,15 +12,21 @@ use super::frames::{DIRECT, message, open, opened, verdict};
 
 const VIOLATION: u64 = 6;
 
-/// A session in which the victim has sent the attacker a few messages.
-fn addressed(arena: &mut Arena, identity: &Identity, count: usize) -> (LinkNumber, Vec<CommandId>) {
-    let link = arena.session(identity);
+/// Has the victim send the attacker a few messages.
+fn address(arena: &mut Arena, identity: &Identity, count: usize) -> Vec<CommandId> {
     let send = || {
         let payload = Bytes::from_static(b"to be acknowledged");
         SendDirect { recipient: identity.agent.id(), payload, timeout: 5 * SECOND }
     };
     let ids = (0..count).map(|_| arena.world.command(VICTIM, send()).unwrap()).collect();
     arena.run(SECOND);
+    ids
+}
+
+/// A session in which the attacker has got a few messages.
+fn addressed(arena: &mut Arena, identity: &Identity, count: usize) -> (LinkNumber, Vec<CommandId>) {
+    let link = arena.session(identity);
+    let ids = address(arena, identity, count);
     assert_eq!(arena.look(|a| a.link(link).frames(DIRECT).len()), 1 + count);
     (link, ids)
 }
@@ -111,5 +118,55 @@ fn a_flood_of_messages_that_came_before_delivers_none_of_them_again() {
     });
     assert_eq!(delivered.count(), 1000);
     assert_eq!(arena.count(Counter::DirectMessagesDuplicate), 3000);
+    arena.unharmed();
+}
+
+/// A frame of any kind whose fields are near to what the rules allow.
+fn likely(rng: &mut Rng, to: AgentId, step: u64) -> Vec<u8> {
+    let small = |rng: &mut Rng, bound| u8::try_from(rng.below(bound)).unwrap();
+    let channel = small(rng, 3);
+    match rng.below(12) {
+        0 => open(channel, small(rng, 2), to, rng.below(3), 1 + rng.below(4)),
+        1 => opened(channel, 1 + rng.below(3)),
+        2 | 3 => verdict(channel, rng.below(8), small(rng, 6)),
+        4 => message(channel, rng.below(40), b"at random"),
+        _ => message(0, 1 + 2 * step + rng.below(3), b"likely"),
+    }
+}
+
+#[test]
+fn whatever_a_peer_says_in_whatever_order_its_messages_and_those_for_it_end() {
+    for seed in 1..=6 {
+        chatter(seed);
+    }
+}
+
+fn chatter(seed: u8) {
+    let mut arena = Arena::new(seed.into());
+    let identity = arena.identity(1);
+    let to = arena.world.node_config(VICTIM).agent_key.id();
+    let mut rng = Rng::from_seed([seed; 32]);
+    for round in 0..100 {
+        let Some(link) = arena.held_session(&identity) else {
+            arena.run(40 * SECOND);
+            continue;
+        };
+        address(&mut arena, &identity, round % 4);
+        if rng.below(4) > 0 {
+            arena.frame(link, DIRECT, &open(0, 0, to, rng.below(2), 1 + rng.below(4)));
+        }
+        for step in 0..rng.below(12) {
+            let frame = likely(&mut rng, to, step);
+            arena.strike(|attacker, _| attacker.frame(link, DIRECT, &frame));
+            if rng.below(4) == 0 {
+                arena.run(SECOND / 20);
+            }
+        }
+        arena.run(SECOND);
+    }
+    arena.run(10 * SECOND);
+    assert_eq!(arena.world.outstanding(), 0);
+    assert!(arena.count(Counter::DirectViolations) > 10);
+    assert!(arena.count(Counter::DirectMessagesReceived) > 10);
     arena.unharmed();
 }
