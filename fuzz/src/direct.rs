@@ -82,7 +82,7 @@ impl Node {
                 let agents: Vec<AgentId> =
                     (1..=3).filter(|bit| number >> (bit + 2) & 1 == 1).map(agent).collect();
                 self.sessions.insert(machine, agents.clone());
-                direct::Input::PeerUp { machine, agents, room: input.number() }
+                direct::Input::PeerUp { machine, agents, incarnation: 0, room: input.number() }
             }
             1 => {
                 self.sessions.remove(&machine);

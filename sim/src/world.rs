@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use x0x_core::identity::{AgentKey, MachineKey};
+use x0x_core::identity::{AgentId, AgentKey, MachineId, MachineKey};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::{
     ChangeNetwork, Command, CommandError, CommandId, Config, Event, Input, LoadId, Node, Request,
@@ -187,6 +187,31 @@ impl<M: Machine> World<M> {
     /// Puts an attacker on every path, or takes it away.
     pub fn set_interceptor(&mut self, interceptor: Option<Interceptor>) {
         self.interceptor = interceptor;
+    }
+
+    /// Expects nothing of a node from here on: it may say what it wants and break every rule. What
+    /// others do is checked all the same.
+    pub fn set_hostile(&mut self, node: NodeId) {
+        self.checks.set_hostile(node);
+    }
+
+    /// Tells the world that a node may show this identity, beside its own.
+    pub fn add_identity(&mut self, node: NodeId, machine: MachineId, agent: AgentId) {
+        self.checks.add_node(node, machine, agent);
+    }
+
+    /// Lets a test do something with a node that is no step, and takes what comes of it. Like an
+    /// [`Interceptor`] it is code: a world that was acted on like this replays only with the test.
+    ///
+    /// # Panics
+    ///
+    /// If the node does not run.
+    pub fn act<R>(&mut self, node: NodeId, act: impl FnOnce(&mut M, Instant) -> R) -> R {
+        let now = self.instant();
+        let machine = self.hosts[node.index()].machine.as_mut();
+        let result = act(machine.expect("the node runs"), now);
+        self.drain(node);
+        result
     }
 
     /// Does a step at the present time. Returns the id of the command, if it is one.

@@ -99,7 +99,7 @@ fn a_live_link_moves_to_another_address_with_nothing_lost() {
 fn the_trace_is_the_same_in_every_build() {
     let report = Scenario::new(7, 50).latency(LATENCY, LATENCY).run();
     let report = report.unwrap_or_else(|failure| panic!("{failure}"));
-    let expected = "e490e8704d448d45f07d0660c8bd51b04aa26dd245c46190a55ac22531b67a79";
+    let expected = "306d10ef24ab2fdeec30ec3d20018521efef3af0773eadd8502ed2b20c6b4be6";
     assert_eq!(report.trace_hex(), expected);
 }
 

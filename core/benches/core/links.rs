@@ -71,7 +71,8 @@ impl LinkEnd {
                 | link::Output::Writable { .. }
                 | link::Output::ConnectEnded { .. }
                 | link::Output::NoRoute { .. }
-                | link::Output::SavePeer { .. } => {}
+                | link::Output::SavePeer { .. }
+                | link::Output::ForgetPeer { .. } => {}
             }
         }
     }

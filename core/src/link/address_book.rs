@@ -78,24 +78,24 @@ impl AddressBook {
         self.pages.peek(machine).map(wire::encode)
     }
 
-    /// Adds an address that the application named.
-    pub(super) fn add(&mut self, machine: MachineId, address: SocketAddr) {
+    /// Adds an address that the application named. Returns a machine that had to be forgotten.
+    pub(super) fn add(&mut self, machine: MachineId, address: SocketAddr) -> Option<MachineId> {
         self.change(machine, |page| {
             if !page.places.iter().any(|place| place.address == address) {
                 page.add(Place { address, worked_at: 0, failures: 0 });
             }
-        });
+        })
     }
 
-    /// Notes that a link came up.
+    /// Notes that a link came up. Returns a machine that had to be forgotten.
     pub(super) fn worked(
         &mut self,
         machine: MachineId,
         address: SocketAddr,
         unix_seconds: u64,
         residents: &[Resident],
-    ) {
-        self.change(machine, |page| {
+    ) -> Option<MachineId> {
+        let forgotten = self.change(machine, |page| {
             page.add(Place { address, worked_at: unix_seconds, failures: 0 });
             let kept = residents.iter().take(AGENTS_PER_MACHINE_MAX).copied().collect();
             page.residents = BoundedVec::new(kept).unwrap_or_default();
@@ -103,16 +103,16 @@ impl AddressBook {
         for resident in residents {
             self.homes.insert(resident.agent, machine);
         }
+        forgotten
     }
 
     /// Notes that an address did not answer.
     pub(super) fn failed(&mut self, machine: MachineId, address: SocketAddr) {
-        self.change(machine, |page| {
-            let known = page.places.iter().find(|place| place.address == address).copied();
-            if let Some(place) = known {
-                page.add(Place { failures: place.failures.saturating_add(1), ..place });
-            }
-        });
+        let Some(page) = self.pages.get_mut(&machine) else { return };
+        let known = page.places.iter().find(|place| place.address == address).copied();
+        if let Some(place) = known {
+            page.add(Place { failures: place.failures.saturating_add(1), ..place });
+        }
     }
 
     /// Returns the addresses of a machine, the most promising first.
@@ -135,10 +135,10 @@ impl AddressBook {
         resident.map_or(0, |resident| resident.sequence)
     }
 
-    fn change(&mut self, machine: MachineId, change: impl FnOnce(&mut Page)) {
+    fn change(&mut self, machine: MachineId, change: impl FnOnce(&mut Page)) -> Option<MachineId> {
         let mut page = self.pages.remove(&machine).unwrap_or_default();
         change(&mut page);
-        self.pages.insert(machine, page);
+        self.pages.insert(machine, page).map(|(forgotten, _)| forgotten)
     }
 }
 
@@ -195,7 +195,9 @@ mod tests {
         for number in 0..=MACHINES_MAX as u64 {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&number.to_be_bytes());
-            book.add(MachineId(id), address(1));
+            let is_full = number == MACHINES_MAX as u64;
+            let forgotten = is_full.then_some(MachineId([0; 32]));
+            assert_eq!(book.add(MachineId(id), address(1)), forgotten);
         }
         assert_eq!(book.pages.len(), MACHINES_MAX);
         assert!(book.addresses(&MachineId([0; 32])).is_empty());

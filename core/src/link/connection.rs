@@ -1,6 +1,7 @@
 //! What a link knows of one QUIC connection.
 
 use super::Class;
+use super::address_book::Resident;
 use super::lanes::{InLane, OutLane};
 use super::path::{Path, PathState, ProbeKeys};
 use super::pursuit::Goal;
@@ -25,8 +26,15 @@ pub(super) enum Phase {
 /// What a checked hello says.
 #[derive(Clone, Debug)]
 pub(super) struct Proven {
-    pub(super) agents: Vec<AgentId>,
+    pub(super) residents: Vec<Resident>,
     pub(super) incarnation: u64,
+}
+
+impl Proven {
+    /// The agents, in the order of their indexes.
+    pub(super) fn agents(&self) -> Vec<AgentId> {
+        self.residents.iter().map(|resident| resident.agent).collect()
+    }
 }
 
 pub(super) struct Connection {
@@ -79,13 +87,18 @@ impl Connection {
         self.out[usize::from(class.code())].room()
     }
 
+    /// How many bytes of frames wait for room in their streams.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.iter().map(OutLane::waiting).sum()
+    }
+
     /// Returns the place of a stream among the lanes.
     pub(super) fn lane_of(&self, stream: StreamId) -> Option<usize> {
         self.lanes.iter().position(|lane| lane.stream == stream)
     }
 
-    /// How many bytes of frames that are not complete it holds.
-    pub(super) fn buffered(&self) -> usize {
-        self.lanes.iter().map(InLane::buffered).sum()
+    /// How many bytes of frames that are not complete are accounted to it.
+    pub(super) fn accounted(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.accounted).sum()
     }
 }

@@ -1,5 +1,6 @@
 //! From a proven key to a session, and back: hellos, duplicates, ends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address_book::Resident;
@@ -66,22 +67,19 @@ impl State {
         hello: &Hello,
     ) {
         if hello.version_min > PROTOCOL_VERSION || hello.version_max < PROTOCOL_VERSION {
+            context.count(Counter::VersionsRefused);
             return self.close(context, key, CloseCode::Version);
         }
         let Some(connection) = self.connections.get(&key) else { return };
         let (Some(machine), side) = (connection.machine, connection.side) else { return };
-        let Some(agents) = self.prove_agents(context, key, machine, &hello.bindings) else {
+        let Some(residents) = self.prove_agents(context, key, machine, &hello.bindings) else {
             return self.close(context, key, CloseCode::BadBinding);
         };
         if let Some(connection) = self.connections.get_mut(&key) {
-            connection.proven = Some(Proven { agents, incarnation: hello.incarnation });
+            connection.proven = Some(Proven { residents, incarnation: hello.incarnation });
         }
         match self.choose(machine, side, hello.incarnation) {
-            Choice::Take if self.sessions.len() >= LINKS_MAX => {
-                context.count(Counter::LinksOverLimit);
-                self.close(context, key, CloseCode::TooManyLinks);
-            }
-            Choice::Take => self.session_up(context, key),
+            Choice::Take => self.take(context, key),
             Choice::Replace => {
                 let present = self.sessions.get(&machine).map(|session| session.connection);
                 if let Some(present) = present {
@@ -134,6 +132,16 @@ impl State {
             && !self.is_dialling(machine)
             && let Some(key) = self.held.remove(machine)
         {
+            self.take(context, key);
+        }
+    }
+
+    /// Makes a session with a machine that has none, if there is room for one more.
+    fn take(&mut self, context: &mut Context<'_>, key: ConnectionKey) {
+        if self.sessions.len() >= LINKS_MAX {
+            context.count(Counter::LinksOverLimit);
+            self.close(context, key, CloseCode::TooManyLinks);
+        } else {
             self.session_up(context, key);
         }
     }
@@ -146,7 +154,7 @@ impl State {
         key: ConnectionKey,
         machine: MachineId,
         bindings: &Bindings,
-    ) -> Option<Vec<AgentId>> {
+    ) -> Option<Vec<Resident>> {
         let mut proven: Vec<ProvenAgent> = Vec::new();
         for bytes in bindings.iter() {
             let sequence_min = |agent: &AgentId| self.book.sequence(&machine, agent);
@@ -163,20 +171,34 @@ impl State {
                 }
             }
         }
-        let expires = proven.iter().map(|agent| agent.not_after).min()?;
+        let Some(expires) = proven.iter().map(|agent| agent.not_after).min() else {
+            context.count(Counter::BindingsRefused);
+            return None;
+        };
         let left =
             (Duration::from_secs(expires) + CLOCK_SKEW_MAX).saturating_sub(context.unix_time);
         self.timers.set(Timer::Expiry(key), context.now + left);
-        let residents: Vec<Resident> = proven
-            .iter()
-            .map(|agent| Resident { agent: agent.agent, sequence: agent.sequence })
-            .collect();
-        let address = self.connections.get(&key)?.path.current().remote;
-        self.book.worked(machine, address, context.unix_time.as_secs(), &residents);
+        let resident =
+            |agent: &ProvenAgent| Resident { agent: agent.agent, sequence: agent.sequence };
+        Some(proven.iter().map(resident).collect())
+    }
+
+    /// Writes down where a peer that has a session is, and who lives there. Whoever is refused
+    /// takes no place in the address book.
+    pub(super) fn note_peer(
+        &mut self,
+        context: &mut Context<'_>,
+        machine: MachineId,
+        address: SocketAddr,
+        residents: &[Resident],
+    ) {
+        let seconds = context.unix_time.as_secs();
+        if let Some(machine) = self.book.worked(machine, address, seconds, residents) {
+            context.emit(Output::ForgetPeer { machine });
+        }
         if let Some(record) = self.book.record(&machine) {
             context.emit(Output::SavePeer { machine, record });
         }
-        Some(proven.iter().map(|agent| agent.agent).collect())
     }
 
     fn send_hello(&mut self, key: ConnectionKey) {
@@ -202,17 +224,20 @@ impl State {
         self.half_open.remove(&key);
         self.timers.cancel(&Timer::Handshake(key));
         if side == Side::Server {
+            self.transport.open_window(key);
             self.send_hello(key);
         }
+        self.note_peer(context, machine, address, &proven.residents);
+        let agents = proven.agents();
         let session = Session {
             connection: key,
-            agents: proven.agents.clone(),
+            agents: agents.clone(),
             incarnation: proven.incarnation,
             since: context.now,
         };
         self.sessions.insert(machine, session);
         context.count(Counter::LinksUp);
-        let Proven { agents, incarnation } = proven;
+        let incarnation = proven.incarnation;
         context.emit(Output::PeerUp { machine, agents, incarnation, address });
         self.pursuits_reached(context, &machine, address);
         if let Some(held) = self.held.remove(&machine)
@@ -266,7 +291,12 @@ impl State {
                 (DownReason::Protocol, ConnectError::Refused(RefuseReason::Version))
             }
             LostReason::Failed => {
-                context.count(Counter::HandshakesFailed);
+                let is_up = self.connections.get(&key).is_some_and(|c| c.phase == Phase::Up);
+                context.count(if is_up {
+                    Counter::ProtocolViolations
+                } else {
+                    Counter::HandshakesFailed
+                });
                 (DownReason::Protocol, ConnectError::WrongMachine)
             }
             LostReason::ClosedByPeer(number) => {
@@ -289,10 +319,8 @@ impl State {
             return;
         }
         connection.phase = Phase::Over;
-        let buffered = connection.buffered();
+        self.reassembly_bytes -= connection.accounted();
         connection.lanes.clear();
-        self.reassembly_bytes = self.reassembly_bytes.saturating_sub(buffered);
-        self.half_open.remove(&key);
         for timer in [Timer::Handshake(key), Timer::Path(key), Timer::Expiry(key)] {
             self.timers.cancel(&timer);
         }
@@ -317,6 +345,7 @@ impl State {
 
     /// Nothing is left of a connection.
     pub(super) fn drained(&mut self, key: ConnectionKey) {
+        self.half_open.remove(&key);
         if let Some(connection) = self.connections.remove(&key) {
             let path = connection.path.current();
             if self.by_path.get(&path) == Some(&key) {

@@ -45,7 +45,12 @@ impl Default for OutLane {
 impl OutLane {
     /// How many bytes may be added now.
     pub(super) fn room(&self) -> usize {
-        LANE_BYTES_MAX.saturating_sub(self.chunk_bytes + self.staged.len())
+        LANE_BYTES_MAX.saturating_sub(self.waiting())
+    }
+
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.chunk_bytes + self.staged.len()
     }
 
     /// Adds a frame made of a header and a payload.
@@ -108,13 +113,17 @@ pub(super) struct InLane {
     pub(super) stream: StreamId,
     /// Known once the first byte has arrived, and the reader with it.
     pub(super) open: Option<(Class, FrameReader)>,
+    /// How many bytes of it are accounted for, see
+    /// [`REASSEMBLY_BYTES_MAX`](super::REASSEMBLY_BYTES_MAX).
+    pub(super) accounted: usize,
 }
 
 impl InLane {
     pub(super) fn new(stream: StreamId) -> Self {
-        Self { stream, open: None }
+        Self { stream, open: None, accounted: 0 }
     }
 
+    /// How many bytes of frames that are not complete it holds.
     pub(super) fn buffered(&self) -> usize {
         self.open.as_ref().map_or(0, |(_, reader)| reader.buffered())
     }

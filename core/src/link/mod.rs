@@ -76,7 +76,7 @@ use crate::transport::{
     ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
 };
 use address_book::AddressBook;
-use admission::Sources;
+use admission::{Source, Sources};
 use connection::{Connection, Phase};
 use frames::CloseCode;
 use path::ProbeId;
@@ -159,6 +159,11 @@ pub enum Output {
         /// The record.
         record: Bytes,
     },
+    /// A machine had to be forgotten for want of room: forget its record.
+    ForgetPeer {
+        /// The machine.
+        machine: MachineId,
+    },
 }
 
 /// A session as others see it.
@@ -176,6 +181,26 @@ pub struct PeerLink {
     pub round_trip: Duration,
     /// When the session came up.
     pub since: Instant,
+}
+
+/// What links hold at the moment, in numbers. Each has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Connections, those included that are being closed.
+    pub connections: usize,
+    /// Connections that strangers dialled and that never had a session.
+    pub half_open: usize,
+    /// Sessions, at most [`LINKS_MAX`].
+    pub sessions: usize,
+    /// Pursuits, at most [`PURSUITS_MAX`].
+    pub pursuits: usize,
+    /// Answers that wait to be sent, at most [`ANSWERS_MAX`].
+    pub answers: usize,
+    /// Bytes of incomplete frames, at most [`REASSEMBLY_BYTES_MAX`].
+    pub reassembly_bytes: usize,
+    /// Bytes of frames that wait for room in their streams: for each peer and class at most
+    /// [`LANE_BYTES_MAX`] and one frame.
+    pub lane_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -217,8 +242,9 @@ pub struct State {
     /// The connection that used a path last.
     by_path: BTreeMap<Path, ConnectionKey>,
     by_probe_id: BTreeMap<ProbeId, ConnectionKey>,
-    /// Strangers' handshakes that are under way.
-    half_open: BTreeSet<ConnectionKey>,
+    /// The connections that strangers dialled and that never had a session, until nothing is left
+    /// of them, with where they came from.
+    half_open: BTreeMap<ConnectionKey, Source>,
     /// Peers' connections that wait for the end of an own attempt.
     held: BTreeMap<MachineId, ConnectionKey>,
     pursuits: BTreeMap<Goal, Pursuit>,
@@ -271,7 +297,7 @@ impl State {
             sessions: BTreeMap::new(),
             by_path: BTreeMap::new(),
             by_probe_id: BTreeMap::new(),
-            half_open: BTreeSet::new(),
+            half_open: BTreeMap::new(),
             held: BTreeMap::new(),
             pursuits: BTreeMap::new(),
             book: AddressBook::new(),
@@ -303,7 +329,10 @@ impl State {
         self.drain_transport(context);
         while let Some(timer) = self.timers.pop_due(context.now) {
             match timer {
-                Timer::Handshake(key) => self.close(context, key, CloseCode::TimedOut),
+                Timer::Handshake(key) => {
+                    context.count(Counter::HandshakesFailed);
+                    self.close(context, key, CloseCode::TimedOut);
+                }
                 Timer::Path(key) => self.drive_path(context, key),
                 Timer::Expiry(key) => {
                     context.count(Counter::BindingsExpired);
@@ -390,6 +419,19 @@ impl State {
     /// Returns the peers that have a session.
     pub fn peers(&self) -> impl Iterator<Item = PeerLink> {
         self.sessions.keys().filter_map(|machine| self.peer(machine, true))
+    }
+
+    /// Returns what is held at the moment.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            connections: self.connections.len(),
+            half_open: self.half_open.len(),
+            sessions: self.sessions.len(),
+            pursuits: self.pursuits.len(),
+            answers: self.answers.len(),
+            reassembly_bytes: self.reassembly_bytes,
+            lane_bytes: self.connections.values().map(Connection::waiting).sum(),
+        }
     }
 
     /// Ends all pursuits and closes all connections, telling the peers.

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::admission::Source;
 use super::connection::{Connection, Phase};
+use super::frames::CloseCode;
 use super::path::{self, PathOutput, Probe};
 use super::{Context, HANDSHAKE_TIME_MAX, Output, Path, State, Timer, admission};
 use crate::support::Counter;
@@ -134,33 +136,45 @@ impl State {
     }
 
     fn admit(&mut self, context: &mut Context<'_>, path: Path, stranger: Stranger) {
-        if !self.sources.take(path.remote.ip(), context.now) {
-            context.count(Counter::HandshakesOverSourceLimit);
-            return self.transport.ignore(stranger);
-        }
-        if self.half_open.len() >= admission::HALF_OPEN_MAX {
-            context.count(Counter::HandshakesOverLimit);
-            return self.transport.ignore(stranger);
-        }
+        let (source, is_proven) = (Source::from(path.remote.ip()), stranger.is_validated());
+        let is_allowed = self.sources.take(source, is_proven, context.now);
+        let is_crowded = self.half_open.len() >= self.config.retry_threshold;
         let mut answer = Vec::new();
-        if self.half_open.len() >= self.config.retry_threshold && !stranger.is_validated() {
+        if !is_proven && (is_crowded || !is_allowed) {
             context.count(Counter::HandshakesRetried);
             self.transport.retry(stranger, &mut answer);
+        } else if !is_allowed {
+            context.count(Counter::HandshakesOverSourceLimit);
+            self.transport.ignore(stranger);
+        } else if !self.has_place(context, source) {
+            context.count(Counter::HandshakesOverLimit);
+            self.transport.ignore(stranger);
+        } else if let Some(key) = self.transport.accept(context.now, stranger, &mut answer) {
+            context.count(Counter::HandshakesAccepted);
+            self.connections.insert(key, Connection::new(Side::Server, path, None));
+            self.by_path.insert(path, key);
+            self.half_open.insert(key, source);
+            self.timers.set(Timer::Handshake(key), context.now + HANDSHAKE_TIME_MAX);
         } else {
-            match self.transport.accept(context.now, stranger, &mut answer) {
-                Some(key) => {
-                    context.count(Counter::HandshakesAccepted);
-                    self.connections.insert(key, Connection::new(Side::Server, path, None));
-                    self.by_path.insert(path, key);
-                    self.half_open.insert(key);
-                    self.timers.set(Timer::Handshake(key), context.now + HANDSHAKE_TIME_MAX);
-                }
-                None => context.count(Counter::HandshakesFailed),
-            }
+            context.count(Counter::HandshakesFailed);
         }
         if !answer.is_empty() {
             self.answer(path, answer, context);
         }
+    }
+
+    /// Tells whether there is a place for one more handshake of a source, and makes one if another
+    /// source has more than its share.
+    fn has_place(&mut self, context: &mut Context<'_>, source: Source) -> bool {
+        if self.half_open.len() < admission::HALF_OPEN_MAX {
+            return true;
+        }
+        let Some(key) = admission::surplus(&self.half_open, source) else { return false };
+        context.count(Counter::HandshakesEvicted);
+        self.close(context, key, CloseCode::TimedOut);
+        self.transport.forget(key);
+        self.drained(key);
+        true
     }
 
     fn handle_probe(&mut self, context: &mut Context<'_>, path: Path, payload: &[u8]) {

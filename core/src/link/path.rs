@@ -315,7 +315,7 @@ impl PathState {
         self.consider(now, Check::new(path, None, now, rng), None, true);
     }
 
-    /// The peer sent a probe over a path, and asks to move there if `prefer`.
+    /// The peer sent a probe over a path, which is answered, and asks to move there if `prefer`.
     pub(super) fn handle_ask(&mut self, now: Instant, path: Path, prefer: bool, rng: &mut Rng) {
         if path == self.current || !prefer {
             return self.handle_foreign(now, path, PROBE_BUDGET, rng);

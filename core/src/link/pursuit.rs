@@ -18,8 +18,8 @@ use crate::transport::{ConnectionKey, Side};
 /// How many pursuits a node has.
 pub const PURSUITS_MAX: usize = 4096;
 
-/// How many callers wait for one pursuit.
-pub const WAITERS_MAX: usize = 64;
+/// How many callers wait for all pursuits together.
+pub const WAITERS_MAX: usize = 4096;
 
 /// How long a pursuit lasts that nobody but a message wants.
 const WANTED_TIME: Duration = Duration::from_secs(30);
@@ -78,7 +78,7 @@ impl State {
         keep: bool,
         timeout: Duration,
     ) {
-        let goal = match self.goal_of(target) {
+        let goal = match self.goal_of(context, target) {
             Ok(goal) => goal,
             Err(error) => {
                 return context.emit(Output::ConnectEnded { request, result: Err(error) });
@@ -112,7 +112,7 @@ impl State {
     /// Tells whether one more [`State::connect`] finds room.
     pub fn can_connect(&self) -> bool {
         let waiters: usize = self.pursuits.values().map(|p| p.waiters.len()).sum();
-        self.pursuits.len() < PURSUITS_MAX && waiters < WAITERS_MAX * PURSUITS_MAX / 64
+        self.pursuits.len() < PURSUITS_MAX && waiters < WAITERS_MAX
     }
 
     /// A message waits for an agent: tries to reach it for a while.
@@ -338,11 +338,13 @@ impl State {
         matching.map(|(goal, _)| *goal).collect()
     }
 
-    fn goal_of(&mut self, target: Target) -> Result<Goal, ConnectError> {
+    fn goal_of(&mut self, context: &mut Context<'_>, target: Target) -> Result<Goal, ConnectError> {
         let machine = match target {
             Target::Address(address) => return Ok(Goal::Address(address)),
             Target::MachineAt(machine, address) => {
-                self.book.add(machine, address);
+                if let Some(machine) = self.book.add(machine, address) {
+                    context.emit(Output::ForgetPeer { machine });
+                }
                 machine
             }
             Target::Machine(machine) => machine,

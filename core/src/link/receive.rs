@@ -79,15 +79,13 @@ impl State {
             if class != Class::Control && connection.phase != Phase::Up {
                 return;
             }
-            let (mut count, before) = (0, reader.buffered());
+            let mut count = 0;
             let end = self.transport.read(key, stream, READ_BYTES_MAX, |chunk| {
                 count += chunk.len();
                 reader.push(chunk);
             });
             self.take_frames(context, key, index, class);
-            let lane = self.connections.get(&key).and_then(|c| c.lanes.get(index));
-            let Some(after) = lane.map(InLane::buffered) else { return };
-            self.account(context, before, after);
+            self.account(context, key, index);
             if end == ReadEnd::Closed {
                 // A class lives as long as the session.
                 return self.violated(context, key);
@@ -177,13 +175,20 @@ impl State {
         key: ConnectionKey,
         bindings: &frames::Bindings,
     ) {
-        let Some(machine) = self.connections.get(&key).and_then(|c| c.machine) else { return };
-        let agents = self.sessions.get(&machine).map(|session| session.agents.clone());
-        match self.prove_agents(context, key, machine, bindings) {
-            // Agents neither come nor go while a session lasts: frames name them by index.
-            Some(proven) if Some(&proven) == agents.as_ref() => {}
-            Some(_) => self.violated(context, key),
-            None => self.close(context, key, CloseCode::BadBinding),
+        let Some(connection) = self.connections.get(&key) else { return };
+        let (Some(machine), address) = (connection.machine, connection.path.current().remote)
+        else {
+            return;
+        };
+        let Some(residents) = self.prove_agents(context, key, machine, bindings) else {
+            return self.close(context, key, CloseCode::BadBinding);
+        };
+        // Agents neither come nor go while a session lasts: frames name them by index.
+        let agents = residents.iter().map(|resident| &resident.agent);
+        if self.sessions.get(&machine).is_some_and(|session| session.agents.iter().eq(agents)) {
+            self.note_peer(context, machine, address, &residents);
+        } else {
+            self.violated(context, key);
         }
     }
 
@@ -200,11 +205,15 @@ impl State {
         }
     }
 
-    /// Accounts for a lane that held `before` bytes of incomplete frames.
-    fn account(&mut self, context: &mut Context<'_>, before: usize, after: usize) {
-        self.reassembly_bytes = (self.reassembly_bytes + after).saturating_sub(before);
+    /// Accounts for what a lane holds of incomplete frames.
+    fn account(&mut self, context: &mut Context<'_>, key: ConnectionKey, index: usize) {
+        let connection = self.connections.get_mut(&key);
+        let Some(lane) = connection.and_then(|c| c.lanes.get_mut(index)) else { return };
+        let held = lane.buffered();
+        let before = std::mem::replace(&mut lane.accounted, held);
+        self.reassembly_bytes = self.reassembly_bytes + held - before;
         if self.reassembly_bytes > REASSEMBLY_BYTES_MAX {
-            let largest = self.connections.iter().map(|(key, c)| (c.buffered(), *key)).max();
+            let largest = self.connections.iter().map(|(key, c)| (c.accounted(), *key)).max();
             if let Some((_, key)) = largest {
                 context.count(Counter::ReassemblyOverLimit);
                 self.close(context, key, CloseCode::Protocol);

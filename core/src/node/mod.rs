@@ -227,6 +227,11 @@ impl Node {
         }
     }
 
+    /// Returns what the node's links hold at the moment.
+    pub fn link_usage(&self) -> link::Usage {
+        self.link.state.usage()
+    }
+
     fn deadline(&self) -> Option<Deadline> {
         let link = self.link.state.deadline();
         let direct = self.direct.state.deadline().map(|at| (at, "message timeout"));

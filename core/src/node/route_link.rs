@@ -58,6 +58,10 @@ impl Node {
                 let put = Record { table: Table::Peers, key, value: record };
                 self.store(vec![put], Vec::new(), Vec::new());
             }
+            link::Output::ForgetPeer { machine } => {
+                let key = Bytes::copy_from_slice(&machine.0);
+                self.store(Vec::new(), vec![(Table::Peers, key)], Vec::new());
+            }
         }
     }
 

@@ -35,6 +35,8 @@ counters! {
     HandshakesOverLimit => "handshakes_over_limit",
     /// Handshakes dropped because their source started too many.
     HandshakesOverSourceLimit => "handshakes_over_source_limit",
+    /// Handshakes given up for the sake of others, because their source had the most under way.
+    HandshakesEvicted => "handshakes_evicted",
     /// Handshakes that failed: wrong key, bad signature, or not finished in time.
     HandshakesFailed => "handshakes_failed",
     /// Handshakes, of either side, in which a session was resumed and no key was proven again.
@@ -55,6 +57,8 @@ counters! {
     LinksOverLimit => "links_over_limit",
     /// Agent bindings of peers that were checked and hold.
     BindingsProven => "bindings_proven",
+    /// Peers refused because they speak no version of the protocol that this node speaks.
+    VersionsRefused => "versions_refused",
     /// Peers refused because an agent binding was not valid.
     BindingsRefused => "bindings_refused",
     /// Links closed because a binding was not renewed in time.

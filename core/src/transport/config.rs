@@ -22,6 +22,16 @@ pub const PEER_STREAMS_MAX: u32 = 4;
 /// How many bytes a peer may send on one stream before they are read.
 pub const STREAM_WINDOW: u32 = 1 << 20;
 
+/// How many bytes whoever dialled may send on all streams before [`State::open_window`]: more than
+/// the largest hello.
+///
+/// [`State::open_window`]: super::State::open_window
+pub const STRANGER_WINDOW: u32 = 256 * 1024;
+
+/// How many bytes a peer may send on all streams. The window of the connection never binds before
+/// those of its streams, so a full stream of one class takes nothing from the others.
+pub(super) const WINDOW: u32 = STREAM_WINDOW * PEER_STREAMS_MAX;
+
 /// How many handshakes of strangers wait to be decided on. Each is decided at once.
 pub(super) const INCOMING_MAX: usize = 16;
 
@@ -84,7 +94,7 @@ pub(super) fn configure(
     let mut server =
         ServerConfig::new(Arc::new(quic_server), Arc::new(TokenKey(derived("address token key"))));
     server
-        .transport_config(Arc::new(transport_config(settings, None)))
+        .transport_config(Arc::new(transport_config(settings, None, STRANGER_WINDOW)))
         .time_source(Arc::new(TokenClock(WallClock::clone(clock))))
         .max_incoming(INCOMING_MAX)
         // To QUIC a peer's address is a label that never changes.
@@ -94,7 +104,7 @@ pub(super) fn configure(
         .expect("the cipher suites hold the one of Initial packets");
     let mut client = ClientConfig::new(Arc::new(quic_client));
     client
-        .transport_config(Arc::new(transport_config(settings, Some(settings.keep_alive))))
+        .transport_config(Arc::new(transport_config(settings, Some(settings.keep_alive), WINDOW)))
         .initial_dst_cid_provider(first_destination_ids(rng.fork("first destination ids")));
 
     let endpoint = Endpoint::new(
@@ -114,18 +124,18 @@ fn first_destination_ids(rng: Rng) -> Arc<dyn Fn() -> ConnectionId + Send + Sync
     })
 }
 
-fn transport_config(settings: &TransportSettings, keep_alive: Option<Duration>) -> TransportConfig {
+fn transport_config(
+    settings: &TransportSettings,
+    keep_alive: Option<Duration>,
+    receive_window: u32,
+) -> TransportConfig {
     let mut config = TransportConfig::default();
-    let window = VarInt::from_u32(STREAM_WINDOW);
-    let windows = u64::from(STREAM_WINDOW) * u64::from(PEER_STREAMS_MAX);
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(PEER_STREAMS_MAX))
-        .stream_receive_window(window)
-        // The window of the connection never binds before those of its streams, so a full stream
-        // of one class takes nothing from the others.
-        .receive_window(VarInt::from_u64(windows).unwrap_or(window))
-        .send_window(windows)
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(receive_window))
+        .send_window(WINDOW.into())
         .initial_rtt(INITIAL_ROUND_TRIP)
         .initial_mtu(settings.initial_mtu)
         .max_idle_timeout(Some(idle_timeout(settings.idle_timeout)))

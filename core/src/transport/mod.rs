@@ -40,10 +40,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionEvent, ConnectionHandle, DatagramEvent,
-    Endpoint, Incoming, VarInt,
+    Endpoint, EndpointEvent, Incoming, VarInt,
 };
 
-pub use config::{PEER_STREAMS_MAX, STREAM_WINDOW, TlsIdentity, TransportSettings};
+pub use config::{
+    PEER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW, TlsIdentity, TransportSettings,
+};
 pub use datagram::{Datagram, Ecn, Transmit};
 pub use streams::{ReadEnd, StreamId};
 
@@ -334,6 +336,22 @@ impl State {
             let reason = Bytes::from_static(reason.as_bytes());
             entry.connection.close(now, VarInt::from_u32(code), reason);
             self.drive(key);
+        }
+    }
+
+    /// Lets the peer send as much as the windows of its streams allow.
+    pub fn open_window(&mut self, key: ConnectionKey) {
+        if let Some(entry) = self.connections.get_mut(&key) {
+            entry.connection.set_receive_window(VarInt::from_u32(config::WINDOW));
+            self.drive(key);
+        }
+    }
+
+    /// Forgets a connection at once, without a word to the peer. [`Event::Drained`] follows.
+    pub fn forget(&mut self, key: ConnectionKey) {
+        if let Some(entry) = self.connections.get(&key) {
+            self.endpoint.handle_event(entry.handle, EndpointEvent::drained());
+            self.remove(key);
         }
     }
 

@@ -164,7 +164,7 @@ impl<M: Machine> World<M> {
         let due = deadline.map(|deadline| deadline.at.saturating_duration_since(self.anchor));
         self.hosts[node.index()].deadline = due;
         let Some((due, timer)) = due.zip(deadline.map(|deadline| deadline.timer)) else { return };
-        if due <= self.now {
+        if due <= self.now && self.checks.is_honest(node) {
             let what = format!("idle with a deadline that has passed: {timer} at {due:?}");
             self.checks.fail(self.now, Some(node), what);
         }

@@ -212,3 +212,14 @@ fn one_move_is_considered_at_a_time() {
     case.ask(path(3), true);
     assert_eq!(case.probes_to(path(3)), 1, "what the peer asks for goes first");
 }
+
+#[test]
+fn a_probe_is_worth_its_answer_and_two_probes() {
+    for prefer in [false, true] {
+        let mut case = Case::new();
+        case.ask(path(2), prefer);
+        case.pass(Duration::from_secs(10));
+        assert_eq!(case.probes_to(path(2)), AMPLIFICATION_MAX - 1, "prefer: {prefer}");
+        assert_eq!(case.state.current(), path(1));
+    }
+}
