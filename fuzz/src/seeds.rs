@@ -264,15 +264,22 @@ fn handshake(dialling: Who) -> (Seeds, Seeds) {
 }
 
 fn node_datagrams() -> Seeds {
-    let (inbound, _) = handshake(Who::Other);
+    let (inbound, outbound) = handshake(Who::Other);
     let step = |source: u8, payload: &Vec<u8>| [&[source, 0], &counted(payload)[..]].concat();
     let whole: Vec<u8> = inbound.iter().flat_map(|datagram| step(0, datagram)).collect();
+    // A packet from elsewhere with an id that the node gave to the stranger.
+    let mut forged = [&[0xc0, 0, 0, 0, 1, 8], &outbound[0][15..23]].concat();
+    forged.resize(1200, 0);
+    let mut credited: Vec<u8> =
+        inbound[..2].iter().flat_map(|datagram| step(0, datagram)).collect();
+    credited.extend((0..4).flat_map(|_| step(1, &forged)));
     let begun: Vec<u8> = inbound[..2].iter().flat_map(|datagram| step(1, datagram)).collect();
     let unknown_version = [&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8], &[1; 8][..], &[4, 1, 2, 3, 4]];
     let mut unknown_version = unknown_version.concat();
     unknown_version.resize(1200, 0);
     let short = [&[0x40], &[5; 60][..]].concat();
-    vec![whole, begun, step(2, &unknown_version), step(3, &short), step(0, &path_probes()[0])]
+    let (version, probe) = (step(2, &unknown_version), step(0, &path_probes()[0]));
+    vec![whole, begun, version, step(3, &short), probe, credited]
 }
 
 fn node_initials() -> Seeds {

@@ -23,6 +23,14 @@ pub fn connection_id(data: &[u8]) {
         let (id, named) = fuzzing::owner(&datagram, SEED).expect("an id is found");
         assert_eq!((&id[..], named), (&issued[..], number));
     }
+    // Whoever has an id of one connection cannot choose what a changed one names.
+    let change: u32 = u32::from_be_bytes(Input::new(data).array()) | 1;
+    let mut changed = [&[0x40], &issued[..]].concat();
+    for (byte, change) in changed[5..].iter_mut().zip(change.to_be_bytes()) {
+        *byte ^= change;
+    }
+    let named = fuzzing::owner(&changed, SEED).map(|(_, named)| named);
+    assert_ne!(named, Some(number ^ change));
 }
 
 /// A name stands for one machine, and a machine has one name.

@@ -23,6 +23,9 @@ impl State {
             return self.handle_probe(context, path, &datagram.payload);
         }
         let label = match self.transport.owner(&datagram.payload) {
+            Some(key) if self.is_misplaced(key, path) => {
+                return context.count(Counter::DatagramsUnknown);
+            }
             Some(key) => self.note_path(context, key, path, datagram.payload.len()),
             None => self.stranger_label(path, &datagram.payload),
         };
@@ -106,6 +109,16 @@ impl State {
         {
             context.emit(Output::PathChanged { machine, address: path.remote });
         }
+    }
+
+    /// Tells whether a datagram is of a stranger's handshake and from another place than the
+    /// stranger. It must not count towards what may be sent to the stranger's address.
+    fn is_misplaced(&self, key: ConnectionKey, path: Path) -> bool {
+        self.connections.get(&key).is_some_and(|connection| {
+            connection.side == Side::Server
+                && connection.probe_keys.is_none()
+                && connection.path.current() != path
+        })
     }
 
     /// Notes over which path a datagram of a connection came; returns the connection's label.

@@ -1,10 +1,11 @@
 //! Connection ids that tell their issuer, and nobody else, which connection they belong to.
 //!
-//! An id is eight bytes: a random nonce of four, then the connection's number hidden under a
-//! SipHash of the nonce. So a datagram is known to be ours wherever it comes from, two ids of one
-//! connection look unrelated to an observer (RFC 9000 §9.5), and no table is kept. A guessed id
-//! names a connection with a chance of one in 2³² per living connection, and then fails
-//! authentication like any other forged packet.
+//! An id is eight bytes: a random nonce of four and the connection's number, encrypted as one block
+//! by a Feistel network over SipHash. So a datagram is known to be ours wherever it comes from, two
+//! ids of one connection look unrelated to an observer (RFC 9000 §9.5), and no table is kept. Any
+//! change of an id changes all of what it says: ids of one connection do not help to make one of
+//! another. A guessed id names a connection with a chance of one in 2³² per living connection, and
+//! then fails authentication like any other forged packet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +18,9 @@ use crate::support::Rng;
 /// The length of each connection id that this node issues.
 pub(super) const CONNECTION_ID_LEN: usize = 8;
 
-const NONCE_LEN: usize = 4;
+/// How often the halves of an id are mixed. Four rounds of a random function make a block that
+/// neither its encryption nor its decryption tells from a random one (Luby and Rackoff).
+const ROUNDS: u8 = 4;
 
 /// Issues ids for the connection that is selected at the moment, and reads them back.
 #[derive(Clone)]
@@ -39,8 +42,20 @@ impl ConnectionIds {
 
     /// Returns the number in an id; for an id of somebody else's making the number is arbitrary.
     pub(super) fn number(&self, id: &[u8; CONNECTION_ID_LEN]) -> u32 {
-        let [n0, n1, n2, n3, m0, m1, m2, m3] = *id;
-        u32::from_be_bytes([m0, m1, m2, m3]) ^ self.mask([n0, n1, n2, n3])
+        let (mut nonce, mut number) = halves(id);
+        for round in (0..ROUNDS).rev() {
+            (nonce, number) = (number ^ self.mix(round, nonce), nonce);
+        }
+        number
+    }
+
+    /// Returns the id of a connection for a nonce.
+    fn id(&self, nonce: u32, number: u32) -> [u8; CONNECTION_ID_LEN] {
+        let (mut left, mut right) = (nonce, number);
+        for round in 0..ROUNDS {
+            (left, right) = (right, left ^ self.mix(round, right));
+        }
+        (u64::from(left) << 32 | u64::from(right)).to_be_bytes()
     }
 
     /// Makes the generator for the endpoint.
@@ -48,10 +63,16 @@ impl ConnectionIds {
         Generator { ids: self.clone(), rng }
     }
 
-    fn mask(&self, nonce: [u8; NONCE_LEN]) -> u32 {
-        let [.., b0, b1, b2, b3] = siphash(&self.key, &nonce).to_be_bytes();
-        u32::from_be_bytes([b0, b1, b2, b3])
+    fn mix(&self, round: u8, half: u32) -> u32 {
+        let [b0, b1, b2, b3] = half.to_be_bytes();
+        let [.., h0, h1, h2, h3] = siphash(&self.key, &[round, b0, b1, b2, b3]).to_be_bytes();
+        u32::from_be_bytes([h0, h1, h2, h3])
     }
+}
+
+fn halves(id: &[u8; CONNECTION_ID_LEN]) -> (u32, u32) {
+    let [l0, l1, l2, l3, r0, r1, r2, r3] = *id;
+    (u32::from_be_bytes([l0, l1, l2, l3]), u32::from_be_bytes([r0, r1, r2, r3]))
 }
 
 /// The generator that the endpoint owns.
@@ -62,12 +83,8 @@ pub(super) struct Generator {
 
 impl ConnectionIdGenerator for Generator {
     fn generate_cid(&mut self) -> ConnectionId {
-        let nonce: [u8; NONCE_LEN] = self.rng.bytes();
-        let number = self.ids.selected.load(Ordering::Relaxed);
-        let mut id = [0; CONNECTION_ID_LEN];
-        let (head, tail) = id.split_at_mut(NONCE_LEN);
-        head.copy_from_slice(&nonce);
-        tail.copy_from_slice(&(number ^ self.ids.mask(nonce)).to_be_bytes());
+        let nonce = u32::from_be_bytes(self.rng.bytes());
+        let id = self.ids.id(nonce, self.ids.selected.load(Ordering::Relaxed));
         ConnectionId::new(&id)
     }
 
@@ -120,9 +137,26 @@ mod tests {
         let ids = ConnectionIds::new(&mut rng);
         let mut generator = ids.generator(rng.fork("ids"));
         ids.select(5);
-        let tails: std::collections::BTreeSet<Vec<u8>> =
-            (0..100).map(|_| generator.generate_cid()[NONCE_LEN..].to_vec()).collect();
-        assert_eq!(tails.len(), 100);
+        let issued: Vec<Vec<u8>> = (0..100).map(|_| generator.generate_cid().to_vec()).collect();
+        for half in [0..4, 4..8] {
+            let halves: std::collections::BTreeSet<&[u8]> =
+                issued.iter().map(|id| &id[half.clone()]).collect();
+            assert_eq!(halves.len(), 100);
+        }
+    }
+
+    #[test]
+    fn an_id_of_one_connection_does_not_make_one_of_another() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let ids = ConnectionIds::new(&mut rng);
+        let id = ids.id(rng.next_u32(), 5);
+        for byte in 0..CONNECTION_ID_LEN {
+            for change in 1..=u8::MAX {
+                let mut changed = id;
+                changed[byte] ^= change;
+                assert!(ids.number(&changed) > 1000, "byte {byte} changed by {change}");
+            }
+        }
     }
 
     #[test]
