@@ -190,7 +190,7 @@ fn shutting_down_answers_everybody_and_takes_no_more_commands() {
 }
 
 #[test]
-fn a_setting_beyond_an_hour_is_refused() {
+fn a_setting_beyond_a_year_is_refused() {
     type Set = fn(&mut LinkConfig, Duration);
     let settings: [(&str, Set); 5] = [
         ("idle_timeout", |link, value| link.idle_timeout = value),

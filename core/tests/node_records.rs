@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use x0x_core::crypto::hash::blake3;
 use x0x_core::direct::{DirectError, RefuseReason};
 use x0x_core::identity::{AgentId, AgentKey, MachineId, MachineKey};
-use x0x_core::link::{ConnectError, DownReason, LinkConfig};
+use x0x_core::link::{ConnectError, DownReason, LinkConfig, PingError};
 use x0x_core::node::*;
 use x0x_core::support::Counters;
 use x0x_core::transport::{Datagram, Ecn};
@@ -35,6 +35,7 @@ fn requests() -> Vec<Request> {
         SetBlocked { agent: AGENT, blocked: true }.into(),
         ChangeNetwork { sockets: vec![address] }.into(),
         ListPeers.into(),
+        ProbePeer { machine: MACHINE, timeout: SECOND }.into(),
         GetCounters.into(),
         ShutDown.into(),
     ]
@@ -80,6 +81,8 @@ fn events() -> Vec<Event> {
         Reply::SetBlocked(BlockedSet),
         Reply::ChangeNetwork(NetworkChanged { moving: 3 }),
         Reply::ListPeers(vec![peer]),
+        Reply::ProbePeer(Ok(PeerProbed { round_trip: SECOND })),
+        Reply::ProbePeer(Err(PingError::Timeout)),
         Reply::GetCounters(Counters::default()),
         Reply::ShutDown(()),
     ];

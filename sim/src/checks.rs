@@ -101,6 +101,7 @@ enum Kind {
     SetBlocked,
     ChangeNetwork,
     ListPeers,
+    ProbePeer,
     GetCounters,
     ShutDown,
 }
@@ -210,6 +211,7 @@ impl Checks {
             Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
             Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
             Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
+            Request::ProbePeer(probe) => (Kind::ProbePeer, probe.timeout),
             Request::GetCounters(_) => (Kind::GetCounters, Duration::ZERO),
             Request::ShutDown(_) => (Kind::ShutDown, Duration::ZERO),
         };
@@ -349,6 +351,7 @@ impl Checks {
             | (Kind::ShutDown, Reply::ShutDown(()))
             | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
             | (Kind::ListPeers, Reply::ListPeers(_))
+            | (Kind::ProbePeer, Reply::ProbePeer(_))
             | (Kind::GetCounters, Reply::GetCounters(_)) => Ok(()),
             (kind, reply) => Err(format!("the reply to {kind:?} is {reply:?}")),
         }

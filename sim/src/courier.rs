@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use x0x_core::direct::DirectError;
 use x0x_core::identity::{AgentId, MachineId};
+use x0x_core::link::PingError;
 use x0x_core::node::{
     Batch, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged, Event, Input,
     NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table, Target, WriteId,
@@ -128,6 +129,7 @@ impl Courier {
                 Reply::ChangeNetwork(NetworkChanged { moving: 0 })
             }
             Request::ListPeers(_) => Reply::ListPeers(Vec::new()),
+            Request::ProbePeer(_) => Reply::ProbePeer(Err(PingError::NotConnected)),
             Request::GetCounters(_) => Reply::GetCounters(Counters::default()),
             Request::Disconnect(_) | Request::SetBlocked(_) | Request::ShutDown(_) => return,
         };

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use x0x_core::identity::BINDING_VALIDITY;
-use x0x_core::link::DownReason;
+use x0x_core::link::{DownReason, PINGS_MAX, PingError};
 use x0x_core::node::{
-    CommandId, Connect, Disconnect, Event, GetCounters, NetworkChanged, Reply, SendDirect, Target,
+    CommandError, CommandId, Connect, Disconnect, Event, GetCounters, NetworkChanged, ProbePeer,
+    Reply, SendDirect, Target,
 };
 use x0x_core::support::{Counter, Counters};
 use x0x_sim::{LinkProfile, NodeId, PartitionName, Scenario, Step, Topology, World, WorldConfig};
@@ -99,7 +100,7 @@ fn a_live_link_moves_to_another_address_with_nothing_lost() {
 fn the_trace_is_the_same_in_every_build() {
     let report = Scenario::new(7, 50).latency(LATENCY, LATENCY).run();
     let report = report.unwrap_or_else(|failure| panic!("{failure}"));
-    let expected = "306d10ef24ab2fdeec30ec3d20018521efef3af0773eadd8502ed2b20c6b4be6";
+    let expected = "5b4627cfc289378ec58c2bf03cc5c793fe91a2ddbeab143f4908245555da834e";
     assert_eq!(report.trace_hex(), expected);
 }
 
@@ -219,7 +220,7 @@ fn the_trace_of_a_rough_world_is_the_same_in_every_build() {
     assert!(network.lost > 0 && network.reordered > 0 && network.duplicated > 0, "{network:?}");
     assert_eq!(world.tally().crashes, 1);
     assert!(world.tally().sends_acknowledged > 300, "{:?}", world.tally());
-    let expected = "c12bc337bb46b0e3f2cf22bb9a51d19be7e8a026583560a2c20cc46069aabe0d";
+    let expected = "99b664dc1a44d0de10baf1a2f5f966fc961db312def63f0cb0aab6d221d29325";
     assert_eq!(world.trace_hex(), expected);
 }
 
@@ -341,4 +342,33 @@ fn links_follow_their_sockets_under_load() {
     assert_eq!(world.tally().links_down, 0);
     let hub = counters(&mut world, HUB).get(Counter::PathsChanged);
     assert_eq!(hub, (MOVES * others.len() + 1) as u64);
+}
+
+#[test]
+fn a_probe_measures_the_way_to_a_peer_and_back() {
+    let mut config = WorldConfig::new(33, 3);
+    config.link = LinkProfile { latency: SECOND / 20, ..LinkProfile::default() };
+    let mut world = World::new(config);
+    connect(&mut world, NodeId(1), HUB);
+    assert!(world.run_until_true(20 * SECOND, |world| world.is_linked(HUB, NodeId(1))).unwrap());
+    let machine = |world: &World, node| world.node_config(node).machine_key.id();
+    let (near, far) = (machine(&world, NodeId(1)), machine(&world, NodeId(2)));
+    let probe = |machine| ProbePeer { machine, timeout: SECOND };
+    let [answered, unknown] = [near, far].map(|id| world.command(HUB, probe(id)).unwrap());
+    world.run_for(SECOND).unwrap();
+    let Some(Reply::ProbePeer(Ok(probed))) = world.reply(answered) else { panic!("no answer") };
+    let round_trip = SECOND / 10;
+    assert!((round_trip..round_trip * 11 / 10).contains(&probed.round_trip), "{probed:?}");
+    let not_connected = Reply::ProbePeer(Err(PingError::NotConnected));
+    assert_eq!(world.reply(unknown), Some(&not_connected));
+
+    let name = PartitionName(1);
+    world.apply(Step::Partition { name, groups: vec![vec![HUB]] }).unwrap();
+    let lost: Vec<CommandId> =
+        (0..PINGS_MAX).map(|_| world.command(HUB, probe(near)).unwrap()).collect();
+    assert_eq!(world.command(HUB, probe(near)), Err(CommandError::TooManyProbes));
+    world.run_for(2 * SECOND).unwrap();
+    let timeout = Reply::ProbePeer(Err(PingError::Timeout));
+    assert!(lost.iter().all(|&id| world.reply(id) == Some(&timeout)));
+    world.command(HUB, probe(near)).unwrap();
 }

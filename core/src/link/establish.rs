@@ -321,6 +321,7 @@ impl State {
         connection.phase = Phase::Over;
         self.reassembly_bytes -= connection.accounted();
         connection.lanes.clear();
+        self.end_pings_of(context, key);
         for timer in [Timer::Handshake(key), Timer::Path(key), Timer::Expiry(key)] {
             self.timers.cancel(&timer);
         }

@@ -23,6 +23,10 @@ pub(super) enum Control {
     Hello(Hello),
     /// Newer bindings, in place of those before.
     Rebind(Bindings),
+    /// Asks for a sign of life.
+    Ping(u64),
+    /// Gives it, with the number of the ping.
+    Pong(u64),
 }
 
 /// What a side says of itself.

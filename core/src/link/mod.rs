@@ -31,7 +31,7 @@
 //!
 //! [`LINKS_MAX`], [`PURSUITS_MAX`], [`WAITERS_MAX`], [`REASSEMBLY_BYTES_MAX`],
 //! [`admission::HALF_OPEN_MAX`], [`admission::SOURCES_MAX`], [`address_book::MACHINES_MAX`],
-//! [`LANE_BYTES_MAX`], [`ANSWERS_MAX`]. What is refused is counted by reason.
+//! [`LANE_BYTES_MAX`], [`ANSWERS_MAX`], [`PINGS_MAX`]. What is refused is counted by reason.
 
 pub mod address_book;
 pub mod admission;
@@ -46,6 +46,7 @@ pub mod fuzzing;
 mod lanes;
 mod moves;
 mod path;
+mod ping;
 mod pursuit;
 mod receive;
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use error::{ConnectError, DownReason, RefuseReason};
 pub use frames::{AGENTS_PER_MACHINE_MAX, Class};
 pub use lanes::LANE_BYTES_MAX;
 pub use path::Path;
+pub use ping::{PINGS_MAX, PingError};
 pub use pursuit::{PURSUITS_MAX, RequestId, Target, WAITERS_MAX};
 pub use receive::REASSEMBLY_BYTES_MAX;
 
@@ -80,6 +82,7 @@ use admission::{Source, Sources};
 use connection::{Connection, Phase};
 use frames::CloseCode;
 use path::ProbeId;
+use ping::Ping;
 use pursuit::{Goal, Pursuit};
 
 /// How many peers a node has sessions with.
@@ -146,6 +149,13 @@ pub enum Output {
         request: RequestId,
         /// The link, or why there is none.
         result: Result<PeerLink, ConnectError>,
+    },
+    /// A [`State::ping`] ended.
+    PingEnded {
+        /// The caller's number.
+        request: RequestId,
+        /// How long the answer took, or why there is none.
+        result: Result<Duration, PingError>,
     },
     /// No machine is known for an agent that [`State::want`] asked for.
     NoRoute {
@@ -223,6 +233,8 @@ enum Timer {
     Pursue(Goal),
     /// Somebody has waited long enough.
     Waiter(Goal, RequestId),
+    /// A ping has waited long enough.
+    Ping(u64),
     /// The own binding needs to be renewed.
     Renew,
 }
@@ -248,6 +260,8 @@ pub struct State {
     /// Peers' connections that wait for the end of an own attempt.
     held: BTreeMap<MachineId, ConnectionKey>,
     pursuits: BTreeMap<Goal, Pursuit>,
+    /// The pings without an answer, by their tokens.
+    pings: BTreeMap<u64, Ping>,
     book: AddressBook,
     verifier: BindingVerifier,
     sources: Sources,
@@ -300,6 +314,7 @@ impl State {
             half_open: BTreeMap::new(),
             held: BTreeMap::new(),
             pursuits: BTreeMap::new(),
+            pings: BTreeMap::new(),
             book: AddressBook::new(),
             verifier: BindingVerifier::default(),
             sources: Sources::new(),
@@ -340,6 +355,7 @@ impl State {
                 }
                 Timer::Pursue(goal) => self.attempt(context, goal),
                 Timer::Waiter(goal, request) => self.give_up_waiting(context, goal, request),
+                Timer::Ping(token) => self.end_ping(context, token, Err(PingError::Timeout)),
                 Timer::Renew => self.renew_binding(context),
             }
         }
@@ -486,6 +502,7 @@ impl Timer {
             Self::Expiry(_) => "binding expiry",
             Self::Pursue(_) => "dial",
             Self::Waiter(..) => "connect timeout",
+            Self::Ping(_) => "ping timeout",
             Self::Renew => "binding renewal",
         }
     }

@@ -163,7 +163,9 @@ impl State {
             (Ok(Control::Rebind(bindings)), Some(Phase::Up)) => {
                 self.handle_rebind(context, key, &bindings);
             }
-            (Ok(Control::Hello(_) | Control::Rebind(_)) | Err(_), _) => {
+            (Ok(Control::Ping(token)), Some(Phase::Up)) => self.handle_ping(key, token),
+            (Ok(Control::Pong(token)), Some(Phase::Up)) => self.handle_pong(context, key, token),
+            (Ok(_) | Err(_), _) => {
                 self.violated(context, key);
             }
         }

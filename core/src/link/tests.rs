@@ -18,7 +18,7 @@ fn exported() -> [u8; EXPORT_LEN] {
     std::array::from_fn(|index| u8::try_from(index).expect("48 fits"))
 }
 
-fn control_frames() -> [(&'static str, Control); 3] {
+fn control_frames() -> [(&'static str, Control); 5] {
     let list = || bindings([Bytes::from("the first"), Bytes::from("and the second")]);
     let hello = |bindings| {
         Control::Hello(Hello {
@@ -32,6 +32,8 @@ fn control_frames() -> [(&'static str, Control); 3] {
         ("hello", hello(list())),
         ("hello without bindings", hello(bindings([]))),
         ("rebind", Control::Rebind(list())),
+        ("ping", Control::Ping(300)),
+        ("pong", Control::Pong(300)),
     ]
 }
 

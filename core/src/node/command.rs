@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{AgentId, MachineId};
-use crate::link::ConnectError;
+use crate::link::{ConnectError, PingError};
 use crate::support::Counters;
 
 use crate::direct::DirectError;
@@ -46,6 +46,8 @@ pub enum Request {
     SetBlocked(SetBlocked),
     /// See [`ChangeNetwork`].
     ChangeNetwork(ChangeNetwork),
+    /// See [`ProbePeer`].
+    ProbePeer(ProbePeer),
     /// See [`ListPeers`].
     ListPeers(ListPeers),
     /// See [`GetCounters`].
@@ -67,6 +69,8 @@ pub enum Reply {
     SetBlocked(BlockedSet),
     /// The answer to [`ChangeNetwork`].
     ChangeNetwork(NetworkChanged),
+    /// The answer to [`ProbePeer`].
+    ProbePeer(Result<PeerProbed, PingError>),
     /// The answer to [`ListPeers`].
     ListPeers(Vec<PeerInfo>),
     /// The answer to [`GetCounters`].
@@ -110,6 +114,7 @@ typed_requests! {
     SendDirect => Result<DirectAcknowledged, DirectError>,
     SetBlocked => BlockedSet,
     ChangeNetwork => NetworkChanged,
+    ProbePeer => Result<PeerProbed, PingError>,
     ListPeers => Vec<PeerInfo>,
     GetCounters => Counters,
     ShutDown => (),
@@ -218,6 +223,23 @@ pub struct NetworkChanged {
     pub moving: usize,
 }
 
+/// Asks a machine that has a link for a sign of life. Answered when it comes or when `timeout` is
+/// over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbePeer {
+    /// The machine.
+    pub machine: MachineId,
+    /// How long to wait, at most [`TIMEOUT_MAX`].
+    pub timeout: Duration,
+}
+
+/// The answer to [`ProbePeer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerProbed {
+    /// From the question to the answer.
+    pub round_trip: Duration,
+}
+
 /// Asks for the peers that have a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPeers;
@@ -275,6 +297,9 @@ pub enum CommandError {
     /// Too many agents are blocked.
     #[error("too many agents are blocked: unblock some first")]
     TooManyBlocked,
+    /// Too many probes are under way.
+    #[error("too many probes are under way")]
+    TooManyProbes,
     /// Too many connection attempts are under way.
     #[error("too many connection attempts are under way")]
     TooManyConnects,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
 
 /// The longest time that a configuration may name.
-const TIME_MAX: Duration = Duration::from_secs(3600);
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The configuration of a node. It holds secrets: its `Debug` form redacts them, its serde form
 /// does not.
@@ -48,7 +48,7 @@ impl Config {
                 return Err(StartError::InvalidConfig { name, value, expected });
             }
             if value > TIME_MAX {
-                let expected = "at most an hour";
+                let expected = "at most a year";
                 return Err(StartError::InvalidConfig { name, value, expected });
             }
         }

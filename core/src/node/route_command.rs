@@ -32,6 +32,16 @@ impl Node {
                 });
                 self.reply(id, Reply::ChangeNetwork(NetworkChanged { moving }));
             }
+            Request::ProbePeer(request) => {
+                check_timeout(request.timeout)?;
+                if !self.link.state.can_ping() {
+                    return Err(CommandError::TooManyProbes);
+                }
+                self.link.act(clock, &mut self.counters, |link, context| {
+                    let request_id = link::RequestId(id.0);
+                    link.ping(context, request_id, &request.machine, request.timeout);
+                });
+            }
             Request::ListPeers(_) => {
                 let peers = self.link.state.peers().map(|peer| PeerInfo {
                     machine: peer.machine,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::part::Clock;
-use super::{CommandId, Connected, Event, Node, Output, Record, Reply, Table};
+use super::{CommandId, Connected, Event, Node, Output, PeerProbed, Record, Reply, Table};
 use crate::{direct, link};
 
 impl Node {
@@ -49,6 +49,10 @@ impl Node {
                     already: peer.already,
                 });
                 self.reply(CommandId(request.0), Reply::Connect(result));
+            }
+            link::Output::PingEnded { request, result } => {
+                let result = result.map(|round_trip| PeerProbed { round_trip });
+                self.reply(CommandId(request.0), Reply::ProbePeer(result));
             }
             link::Output::NoRoute { agent } => {
                 self.tell_direct(clock, direct::Input::NoRoute { agent });
