@@ -66,10 +66,7 @@ pub enum StartError {
 /// # Panics
 ///
 /// Outside of a tokio runtime with its time and I/O drivers.
-pub async fn start(
-    mut config: Config,
-    mut store: impl Store,
-) -> Result<(Handle, Events), StartError> {
+pub fn start(mut config: Config, mut store: impl Store) -> Result<(Handle, Events), StartError> {
     let sockets = socket::bind(&config.sockets)?;
     config.sockets = sockets.iter().map(|socket| socket.local).collect();
     let locals = config.sockets.clone();

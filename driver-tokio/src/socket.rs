@@ -124,7 +124,7 @@ impl Socket {
             SocketAddr::V4(v4) if self.local.is_ipv6() => {
                 SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
             }
-            _ => target,
+            SocketAddr::V4(_) | SocketAddr::V6(_) => target,
         }
     }
 }

@@ -30,7 +30,7 @@ fn config(number: u8, sockets: &[&str]) -> Config {
 }
 
 async fn node(number: u8) -> (Handle, Events) {
-    start(config(number, &["127.0.0.1:0"]), MemoryStore::default()).await.unwrap()
+    start(config(number, &["127.0.0.1:0"]), MemoryStore::default()).unwrap()
 }
 
 async fn connect(from: &Handle, address: SocketAddr) -> Result<Connected, ConnectError> {
@@ -90,9 +90,9 @@ async fn messages_arrive_in_order_and_a_peer_learns_of_a_shutdown() {
 
 #[tokio::test]
 async fn a_socket_for_both_families_reaches_both() {
-    let (dual, _dual_events) = start(config(1, &["[::]:0"]), MemoryStore::default()).await.unwrap();
+    let (dual, _dual_events) = start(config(1, &["[::]:0"]), MemoryStore::default()).unwrap();
     let (four, _four_events) = node(2).await;
-    let (six, _six_events) = start(config(3, &["[::1]:0"]), MemoryStore::default()).await.unwrap();
+    let (six, _six_events) = start(config(3, &["[::1]:0"]), MemoryStore::default()).unwrap();
     for other in [&four, &six] {
         let address = other.sockets()[0];
         let connected = connect(&dual, address).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_socket_for_both_families_reaches_both() {
 async fn an_address_that_is_taken_is_an_error_that_names_it() {
     let (taken, _events) = node(1).await;
     let address = taken.sockets()[0];
-    let error = start(config(2, &[&address.to_string()]), MemoryStore::default()).await.err();
+    let error = start(config(2, &[&address.to_string()]), MemoryStore::default()).err();
     assert!(
         matches!(error, Some(StartError::Bind { address: a, .. }) if a == address),
         "{error:?}"
@@ -139,7 +139,7 @@ impl Store for Full {
 
 #[tokio::test]
 async fn a_full_disk_halts_the_node_and_nobody_waits_for_ever() {
-    let (node, mut events) = start(config(1, &["127.0.0.1:0"]), Full).await.unwrap();
+    let (node, mut events) = start(config(1, &["127.0.0.1:0"]), Full).unwrap();
     let block = SetBlocked { agent: agent(9).id(), blocked: true };
     let answer = timeout(PATIENCE, node.request(block)).await.unwrap();
     assert_eq!(answer, Err(CommandError::Halted));
