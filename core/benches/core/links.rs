@@ -72,6 +72,7 @@ impl LinkEnd {
                 | link::Output::ConnectEnded { .. }
                 | link::Output::NoRoute { .. }
                 | link::Output::SavePeer { .. }
+                | link::Output::PingEnded { .. }
                 | link::Output::ForgetPeer { .. } => {}
             }
         }

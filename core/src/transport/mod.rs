@@ -177,6 +177,8 @@ pub struct State {
     proofs: tls::Proofs,
     entropy: Entropy,
     ids: ConnectionIds,
+    /// The connection id that was read last and what it names: the next is mostly the same.
+    last_read: ([u8; CONNECTION_ID_LEN], ConnectionKey),
     connections: BTreeMap<ConnectionKey, Entry>,
     /// The key of each living handle, by the handle's index.
     keys: Vec<Option<ConnectionKey>>,
@@ -206,6 +208,7 @@ impl State {
             client: configured.client,
             proofs: configured.proofs,
             entropy: Entropy::new(rng.fork("tls")),
+            last_read: ([0; CONNECTION_ID_LEN], ConnectionKey(ids.number(&[0; CONNECTION_ID_LEN]))),
             ids,
             connections: BTreeMap::new(),
             keys: Vec::new(),
@@ -236,9 +239,12 @@ impl State {
 
     /// Returns the connection that a datagram is addressed to, if its connection id is of this
     /// node's making.
-    pub fn owner(&self, datagram: &[u8]) -> Option<ConnectionKey> {
+    pub fn owner(&mut self, datagram: &[u8]) -> Option<ConnectionKey> {
         let id: &[u8; CONNECTION_ID_LEN] = connection_ids::destination(datagram)?;
-        let key = ConnectionKey(self.ids.number(id));
+        if self.last_read.0 != *id {
+            self.last_read = (*id, ConnectionKey(self.ids.number(id)));
+        }
+        let key = self.last_read.1;
         self.connections.contains_key(&key).then_some(key)
     }
 
