@@ -1,5 +1,7 @@
 //! Two nodes over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a node that cannot go on has failed its test")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ fn config(number: u8, sockets: &[&str]) -> Config {
     }
 }
 
-async fn node(number: u8) -> (Handle, Events) {
+fn node(number: u8) -> (Handle, Events) {
     start(config(number, &["127.0.0.1:0"]), MemoryStore::default()).unwrap()
 }
 
@@ -58,8 +60,8 @@ fn message(recipient: AgentId, number: u32) -> SendDirect {
 #[tokio::test]
 async fn messages_arrive_in_order_and_a_peer_learns_of_a_shutdown() {
     const COUNT: u32 = 10_000;
-    let (alice, mut alice_events) = node(1).await;
-    let (bob, mut bob_events) = node(2).await;
+    let (alice, mut alice_events) = node(1);
+    let (bob, mut bob_events) = node(2);
     connect(&alice, bob.sockets()[0]).await.unwrap();
     let recipient = agent(2).id();
     let sending = async {
@@ -91,7 +93,7 @@ async fn messages_arrive_in_order_and_a_peer_learns_of_a_shutdown() {
 #[tokio::test]
 async fn a_socket_for_both_families_reaches_both() {
     let (dual, _dual_events) = start(config(1, &["[::]:0"]), MemoryStore::default()).unwrap();
-    let (four, _four_events) = node(2).await;
+    let (four, _four_events) = node(2);
     let (six, _six_events) = start(config(3, &["[::1]:0"]), MemoryStore::default()).unwrap();
     for other in [&four, &six] {
         let address = other.sockets()[0];
@@ -102,7 +104,7 @@ async fn a_socket_for_both_families_reaches_both() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_that_names_it() {
-    let (taken, _events) = node(1).await;
+    let (taken, _events) = node(1);
     let address = taken.sockets()[0];
     let error = start(config(2, &[&address.to_string()]), MemoryStore::default()).err();
     assert!(
@@ -113,8 +115,8 @@ async fn an_address_that_is_taken_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn a_handle_that_is_dropped_stops_the_node() {
-    let (alice, mut alice_events) = node(1).await;
-    let (bob, _bob_events) = node(2).await;
+    let (alice, mut alice_events) = node(1);
+    let (bob, _bob_events) = node(2);
     connect(&alice, bob.sockets()[0]).await.unwrap();
     drop(bob);
     next(&mut alice_events, |e| matches!(e, Event::PeerDown { .. })).await;
