@@ -135,7 +135,7 @@ fn connection_ids() -> Seeds {
 
 /// The frames of a conversation from agent 0 of a machine to the agent `to`.
 fn direct_frames_to(to: u8) -> Seeds {
-    let open = [&[1, 0], &[9; 8][..], &[0], &[to; 32], &[1, 1]].concat();
+    let open = [&[1, 0], &[9; 8][..], &[0], &[to; 32], &[1, 1, 1]].concat();
     vec![
         open,
         b"\x02\x00\x01".to_vec(),
