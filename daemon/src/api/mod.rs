@@ -1,0 +1,135 @@
+//! The local API: HTTP, server-sent events and WebSocket.
+//!
+//! A request passes, in this order: the check of its `Host`, CORS, the token, the router, the
+//! limit of its body, the handler. `contract` below means the published contract of API level
+//! 0.19.21; what differs from it is in `docs/src/api.md`.
+
+mod access;
+mod direct;
+mod error;
+mod identity;
+mod network;
+mod sse;
+mod system;
+mod ws;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tokio::sync::watch;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use x0x_core::crypto::kem::EncapsulationKey;
+use x0x_core::identity::{AgentId, MachineId, UserId};
+use x0x_tokio::Handle;
+
+use crate::hub::Hub;
+
+pub use error::ApiError;
+
+/// The largest body of a request, in bytes.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// How often a stream shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Who the node is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The agent.
+    pub agent: AgentId,
+    /// The machine.
+    pub machine: MachineId,
+    /// The human, if there is one.
+    pub user: Option<UserId>,
+    /// What messages for the agent are sealed to while it is away.
+    pub kem: EncapsulationKey,
+}
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct App {
+    /// The node.
+    pub node: Handle,
+    /// What the node tells.
+    pub hub: Arc<Hub>,
+    /// Who the node is.
+    pub identity: Identity,
+    /// What every request but the public ones must show.
+    pub token: String,
+    /// Where the API listens.
+    pub api_address: SocketAddr,
+    /// When the daemon started.
+    pub started: Instant,
+    /// Whether the daemon is to stop.
+    pub stop: watch::Sender<bool>,
+    /// The WebSocket sessions.
+    pub(crate) sessions: ws::Sessions,
+}
+
+impl App {
+    /// Brings together what handlers share.
+    pub fn new(
+        node: Handle,
+        hub: Arc<Hub>,
+        identity: Identity,
+        token: String,
+        api_address: SocketAddr,
+    ) -> Self {
+        let (stop, _) = watch::channel(false);
+        let sessions = ws::Sessions::default();
+        let started = Instant::now();
+        Self { node, hub, identity, token, api_address, started, stop, sessions }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "x0x daemon",
+    description = "The local API of an x0x node.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Description;
+
+/// Makes the router and its description.
+pub fn router(app: Arc<App>) -> (Router, utoipa::openapi::OpenApi) {
+    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(system::health))
+        .routes(routes!(system::status))
+        .routes(routes!(system::shutdown))
+        .routes(routes!(system::constitution))
+        .routes(routes!(system::constitution_json))
+        .routes(routes!(identity::agent))
+        .routes(routes!(identity::user_id))
+        .routes(routes!(network::peers))
+        .routes(routes!(network::status))
+        .routes(routes!(network::probe))
+        .routes(routes!(network::health))
+        .routes(routes!(network::peer_events))
+        .routes(routes!(direct::connect_agent))
+        .routes(routes!(direct::connect_machine))
+        .routes(routes!(direct::send))
+        .routes(routes!(direct::connections))
+        .routes(routes!(direct::events))
+        .routes(routes!(direct::diagnostics))
+        .routes(routes!(ws::ws))
+        .routes(routes!(ws::ws_direct))
+        .routes(routes!(ws::sessions))
+        .split_for_parts();
+    let served = description.to_pretty_json().expect("a description has a JSON form");
+    let json = [("content-type", "application/json")];
+    let router = router
+        .route("/openapi.json", get(move || async move { (json, served) }))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(app.clone(), access::authenticate))
+        .layer(access::cors())
+        .layer(from_fn_with_state(app.clone(), access::check_host))
+        .with_state(app);
+    (router, description)
+}

@@ -1,0 +1,198 @@
+//! What the configuration file says (TOML). Unknown keys are ignored, missing ones have defaults.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::paths::{Home, InstanceName};
+
+/// The QUIC port of an unnamed instance.
+const QUIC_PORT: u16 = 5483;
+
+/// The API port of an unnamed instance.
+pub const API_PORT: u16 = 12_700;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file is no configuration.
+    #[error("{path} is not a configuration:\n{error}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// The name in the file is no name.
+    #[error(transparent)]
+    Name(#[from] crate::paths::PathsError),
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct File {
+    bind_address: Option<SocketAddr>,
+    api_address: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    log_level: Option<String>,
+    log_format: LogFormat,
+    bootstrap_peers: Vec<SocketAddr>,
+    user_key_path: Option<PathBuf>,
+    instance_name: Option<String>,
+}
+
+/// What the command line adds to the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The file to read instead of the one in its usual place.
+    pub config: Option<PathBuf>,
+    /// The name of the instance.
+    pub name: Option<InstanceName>,
+    /// The port of the API.
+    pub api_port: Option<u16>,
+}
+
+/// Everything that a daemon needs to know to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file that it was read from, if there was one.
+    pub file: Option<PathBuf>,
+    /// The name of the instance.
+    pub name: Option<InstanceName>,
+    /// Where QUIC listens.
+    pub bind_address: SocketAddr,
+    /// Where the API listens.
+    pub api_address: SocketAddr,
+    /// The directory of data.
+    pub data_dir: PathBuf,
+    /// The directory of keys.
+    pub keys_dir: PathBuf,
+    /// What is logged: a level, or levels by target as in `RUST_LOG`.
+    pub log_level: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Who is dialled at the start and kept.
+    pub bootstrap_peers: Vec<SocketAddr>,
+    /// The key of the human; nothing is made there.
+    pub user_key: PathBuf,
+}
+
+impl Config {
+    /// Reads the configuration of an instance.
+    ///
+    /// # Errors
+    ///
+    /// If a file that was named does not exist, or any file is not a configuration.
+    pub fn read(home: &Home, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let path = overrides.config.clone().unwrap_or_else(|| home.config(overrides.name.as_ref()));
+        let file = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(parse(&path, &text)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && overrides.config.is_none() => {
+                None
+            }
+            Err(error) => return Err(ConfigError::Unreadable { path, error }),
+        };
+        let is_file = file.is_some();
+        let mut config = Self::merge(home, file.unwrap_or_default(), overrides)?;
+        config.file = is_file.then_some(path);
+        Ok(config)
+    }
+
+    fn merge(home: &Home, file: File, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let in_file = file.instance_name.as_deref().map(str::parse).transpose()?;
+        let name = overrides.name.clone().or(in_file);
+        // A named instance lives beside others: the system chooses its ports.
+        let default_port = |port| if name.is_some() { 0 } else { port };
+        let quic = SocketAddr::from((Ipv6Addr::UNSPECIFIED, default_port(QUIC_PORT)));
+        let mut bind_address = file.bind_address.unwrap_or(quic);
+        if bind_address.is_ipv4() && bind_address.ip().is_unspecified() {
+            bind_address = (Ipv6Addr::UNSPECIFIED, bind_address.port()).into();
+        }
+        let api = SocketAddr::from(([127, 0, 0, 1], default_port(API_PORT)));
+        let mut api_address = file.api_address.unwrap_or(api);
+        if let Some(port) = overrides.api_port {
+            api_address.set_port(port);
+        }
+        Ok(Self {
+            file: None,
+            bind_address,
+            api_address,
+            data_dir: file.data_dir.unwrap_or_else(|| home.data(name.as_ref())),
+            keys_dir: home.keys(name.as_ref()),
+            log_level: file.log_level.unwrap_or_else(|| "info".into()),
+            log_format: file.log_format,
+            bootstrap_peers: file.bootstrap_peers,
+            user_key: file.user_key_path.unwrap_or_else(|| home.user_key()),
+            name,
+        })
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    toml::from_str(text)
+        .map_err(|error| ConfigError::Invalid { path: path.into(), error: Box::new(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> Home {
+        Home::from_env().expect("tests run with a home")
+    }
+
+    fn read(text: &str, overrides: &Overrides) -> Config {
+        let file = parse(Path::new("config.toml"), text).expect("the file is good");
+        Config::merge(&home(), file, overrides).expect("the names are good")
+    }
+
+    #[test]
+    fn an_unnamed_instance_has_the_ports_that_everybody_knows() {
+        let config = read("", &Overrides::default());
+        assert_eq!(config.bind_address.to_string(), "[::]:5483");
+        assert_eq!(config.api_address.to_string(), "127.0.0.1:12700");
+        assert_eq!(config.data_dir, home().data(None));
+    }
+
+    #[test]
+    fn a_named_instance_has_ports_of_its_own_unless_told_otherwise() {
+        let name = "alice".parse().ok();
+        let config = read("", &Overrides { name: name.clone(), ..Overrides::default() });
+        assert_eq!(config.bind_address.to_string(), "[::]:0");
+        assert_eq!(config.api_address.to_string(), "127.0.0.1:0");
+        assert_eq!(config.keys_dir, home().keys(name.as_ref()));
+        let text = "instance_name = 'alice'\nbind_address = '0.0.0.0:7'\nunknown = 1";
+        let config = read(text, &Overrides { api_port: Some(9), ..Overrides::default() });
+        assert_eq!((config.name, config.bind_address.to_string()), (name, "[::]:7".into()));
+        assert_eq!(config.api_address.to_string(), "127.0.0.1:9");
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_says_where() {
+        let error = parse(Path::new("/etc/x.toml"), "bind_address = 'nowhere'");
+        let text = error.expect_err("it is wrong").to_string();
+        assert!(text.contains("/etc/x.toml") && text.contains("bind_address"), "{text}");
+    }
+}

@@ -1,0 +1,171 @@
+//! Start and stop of it all.
+//!
+//! The order of a start: files, store, node, API, `api.port`. Each step that fails undoes nothing
+//! and says what to do. The order of a stop: no new requests, streams end, [`STOP_TIME`] for the
+//! requests that are open, `api.port` goes, the node tells its peers, the store is written.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use x0x_core::link::LinkConfig;
+use x0x_core::node::{self, Connect, Target};
+use x0x_tokio::Handle;
+
+use crate::api::{self, App, Identity};
+use crate::config::Config;
+use crate::files::{self, FileError, Keys};
+use crate::hub::Hub;
+use crate::paths::{api_port, api_token};
+use crate::store::{OpenError, RedbStore};
+
+/// How long open requests may take once the daemon is to stop.
+pub const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// How long the start waits for a configured peer before it says that there is none.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a daemon did not start, or did not stop well.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The node.
+    #[error("{0}; choose another address with bind_address in the configuration")]
+    Bind(x0x_tokio::StartError),
+    /// The node.
+    #[error(transparent)]
+    Node(x0x_tokio::StartError),
+    /// The API.
+    #[error("the API cannot listen on {address}: {error}; choose another port with --api-port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system.
+    #[error("the system does not let the daemon run: {0}")]
+    Io(#[from] io::Error),
+    /// The node halted while it ran.
+    #[error("the node has halted: {0}; nothing that was promised is lost, start it again")]
+    Halted(String),
+}
+
+/// A daemon that has started.
+#[derive(Debug)]
+pub struct Daemon {
+    app: Arc<App>,
+    listener: TcpListener,
+    events: x0x_tokio::Events,
+    port_file: PathBuf,
+    /// Whether the keys were made in this start.
+    pub is_new: bool,
+}
+
+impl Daemon {
+    /// Starts a daemon.
+    ///
+    /// # Errors
+    ///
+    /// See [`DaemonError`].
+    pub async fn start(config: &Config) -> Result<Self, DaemonError> {
+        let keys = Keys::open(&config.keys_dir, &config.data_dir, &config.user_key)?;
+        let store = RedbStore::open(&config.data_dir)?;
+        let token = files::token(&api_token(&config.data_dir))?;
+        let address = config.api_address;
+        let listen_error = |error| DaemonError::Listen { address, error };
+        let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+        let identity = Identity {
+            agent: keys.agent.id(),
+            machine: keys.machine.id(),
+            user: keys.user.as_ref().map(|user| user.id()),
+            kem: keys.kem.encapsulation_key().clone(),
+        };
+        let node_config = node::Config {
+            machine_key: keys.machine,
+            agent_key: keys.agent,
+            certificate: keys.certificate,
+            sockets: vec![config.bind_address],
+            link: LinkConfig::default(),
+        };
+        let (node, events) = x0x_tokio::start(node_config, store).map_err(|error| {
+            if matches!(error, x0x_tokio::StartError::Bind { .. }) {
+                DaemonError::Bind(error)
+            } else {
+                DaemonError::Node(error)
+            }
+        })?;
+        for &address in &config.bootstrap_peers {
+            tokio::spawn(keep(node.clone(), address));
+        }
+        let api_address = listener.local_addr()?;
+        let port_file = api_port(&config.data_dir);
+        files::write_private(&port_file, api_address.to_string().as_bytes())?;
+        let app = Arc::new(App::new(node, Arc::new(Hub::default()), identity, token, api_address));
+        Ok(Self { app, listener, events, port_file, is_new: keys.is_new })
+    }
+
+    /// What the handlers of the API share.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Serves until SIGINT, SIGTERM, a request to shut down, or the end of the node.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Halted`] if the node halted; [`DaemonError::Io`] if the system fails.
+    pub async fn run(self) -> Result<(), DaemonError> {
+        let Self { app, listener, events, port_file, is_new: _ } = self;
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let hub = app.hub.clone();
+        let mut node = tokio::spawn(async move { hub.run(events).await });
+        let (router, _) = api::router(app.clone());
+        let mut stop = app.stop.subscribe();
+        let stopped = async move {
+            // An error means that nobody can ask any more, which is a stop, too.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let serve = axum::serve(listener, router).with_graceful_shutdown(stopped);
+        let mut serve = tokio::spawn(serve.into_future());
+        let mut asked = app.stop.subscribe();
+        let halted = tokio::select! {
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            _ = asked.wait_for(|stop| *stop) => None,
+            reason = &mut node => reason.ok().flatten(),
+        };
+        tracing::info!("stopping");
+        app.stop.send_replace(true);
+        app.hub.close();
+        if timeout(STOP_TIME, &mut serve).await.is_err() {
+            serve.abort();
+        }
+        // It may be gone already, with the whole directory.
+        let _ = std::fs::remove_file(&port_file);
+        app.node.shut_down().await;
+        halted.map_or(Ok(()), |reason| Err(DaemonError::Halted(reason)))
+    }
+}
+
+/// Dials a configured peer and keeps the link.
+async fn keep(node: Handle, address: SocketAddr) {
+    let target = Target::Address { address, machine: None };
+    let connect = Connect { target, keep: true, timeout: BOOTSTRAP_TIMEOUT };
+    match node.request(connect).await {
+        Ok(Ok(link)) => tracing::info!(%address, machine = %link.machine.short(), "connected"),
+        Ok(Err(error)) => tracing::warn!(%address, %error, "a bootstrap peer is not reached yet"),
+        Err(error) => tracing::warn!(%address, %error, "a bootstrap peer cannot be dialled"),
+    }
+}

@@ -1,0 +1,295 @@
+//! What is wrong with a daemon: its program, its files, its answers. Looks, and changes nothing but
+//! a file that it makes in the data directory and removes again.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::client::{Client, ClientError, Endpoint, Target, block_on};
+use crate::config::Config;
+use crate::paths::{api_port, api_token};
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// Good.
+    Pass,
+    /// Not as it should be, but a daemon can run.
+    Warn,
+    /// Bad.
+    Fail,
+}
+
+impl Verdict {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Warn => "WARN",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// How it went.
+    pub verdict: Verdict,
+    /// What was looked at.
+    pub name: &'static str,
+    /// What was seen, and what to do.
+    pub detail: String,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    checks: Vec<Check>,
+}
+
+impl Report {
+    /// Whether anything failed.
+    pub fn has_failure(&self) -> bool {
+        self.count(Verdict::Fail) > 0
+    }
+
+    /// All that was looked at, in order.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// The counts, in words.
+    pub fn summary(&self) -> String {
+        let [pass, warn, fail] =
+            [Verdict::Pass, Verdict::Warn, Verdict::Fail].map(|verdict| self.count(verdict));
+        let s = if warn == 1 { "" } else { "s" };
+        format!("{pass} passed, {warn} warning{s}, {fail} failed")
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        self.checks.iter().filter(|check| check.verdict == verdict).count()
+    }
+
+    fn add(&mut self, verdict: Verdict, name: &'static str, detail: impl Into<String>) {
+        self.checks.push(Check { verdict, name, detail: detail.into() });
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Check { verdict, name, detail } in &self.checks {
+            writeln!(formatter, "{}  {name:<14}  {detail}", verdict.word())?;
+        }
+        write!(formatter, "{}", self.summary())
+    }
+}
+
+/// Looks for what is wrong with the daemon of a configuration.
+pub fn examine(config: &Config) -> Report {
+    let token = std::fs::read_to_string(api_token(&config.data_dir)).ok();
+    examine_at(config, None, token.map(|token| token.trim().to_owned()))
+}
+
+/// Looks for what is wrong, with the API at an address and with a token that may differ from those
+/// in the files.
+pub fn examine_at(config: &Config, api: Option<&str>, token: Option<String>) -> Report {
+    let mut report = Report::default();
+    programs(&mut report);
+    match &config.file {
+        Some(path) => report.add(Verdict::Pass, "configuration", path.display().to_string()),
+        None => report.add(Verdict::Pass, "configuration", "no file: defaults"),
+    }
+    key_files(&mut report, config);
+    data_directory(&mut report, &config.data_dir);
+    let address = match (api, std::fs::read_to_string(api_port(&config.data_dir))) {
+        (Some(api), _) => api.to_owned(),
+        (None, Ok(address)) => address.trim().to_owned(),
+        (None, Err(_)) => config.api_address.to_string(),
+    };
+    if address.ends_with(":0") {
+        report.add(Verdict::Warn, "daemon", "does not run; start it with: x0x start");
+        return report;
+    }
+    if block_on(answers(&mut report, &address, token)).is_err() {
+        report.add(Verdict::Fail, "daemon", "the system lets this program not wait for sockets");
+    }
+    report
+}
+
+fn programs(report: &mut Report) {
+    match std::env::current_exe() {
+        Ok(path) => report.add(Verdict::Pass, "program", path.display().to_string()),
+        Err(error) => report.add(Verdict::Warn, "program", format!("not known: {error}")),
+    }
+    match find_on_path("x0xd") {
+        Some(path) => report.add(Verdict::Pass, "x0xd on PATH", path.display().to_string()),
+        None => {
+            let detail = "not found; add the directory that holds x0xd to PATH";
+            report.add(Verdict::Warn, "x0xd on PATH", detail);
+        }
+    }
+}
+
+/// Finds a program in the directories of `PATH`.
+pub fn find_on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|p| p.is_file())
+}
+
+fn key_files(report: &mut Report, config: &Config) {
+    let keys = ["machine.key", "agent.key"].map(|file| config.keys_dir.join(file));
+    let data = ["agent_kem.key", "api-token"].map(|file| config.data_dir.join(file));
+    let mut seen = 0;
+    for path in keys.iter().chain(&data).chain([&config.user_key]) {
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let detail = format!("cannot read {}: {error}", path.display());
+                report.add(Verdict::Fail, "key file", detail);
+                continue;
+            }
+        };
+        seen += 1;
+        let mode = mode(&metadata);
+        if mode & 0o077 != 0 {
+            let path = path.display();
+            let detail = format!("others may read {path} ({mode:o}); run: chmod 600 {path}");
+            report.add(Verdict::Fail, "key file", detail);
+        } else if let Err(error) = std::fs::File::open(path) {
+            let detail = format!("cannot read {}: {error}", path.display());
+            report.add(Verdict::Fail, "key file", detail);
+        }
+    }
+    let is_good = !report.checks.iter().any(|check| check.name == "key file");
+    if is_good {
+        let dir = config.keys_dir.display();
+        let detail = match seen {
+            0 => format!("none yet; the first start makes them in {dir}"),
+            count => format!("{count} files, for their owner only, in {dir}"),
+        };
+        report.add(Verdict::Pass, "key files", detail);
+    }
+}
+
+#[cfg(unix)]
+fn mode(metadata: &std::fs::Metadata) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
+}
+
+#[cfg(not(unix))]
+fn mode(_: &std::fs::Metadata) -> u32 {
+    0
+}
+
+fn data_directory(report: &mut Report, directory: &Path) {
+    let name = "data directory";
+    if !directory.exists() {
+        let detail = format!("{} is made by the first start", directory.display());
+        report.add(Verdict::Pass, name, detail);
+        return;
+    }
+    let probe = directory.join(format!(".doctor-{}", std::process::id()));
+    let written = std::fs::write(&probe, b"x0x").and_then(|()| std::fs::remove_file(&probe));
+    match written {
+        Ok(()) => report.add(Verdict::Pass, name, format!("{} is writable", directory.display())),
+        Err(error) => {
+            let detail = format!("cannot write in {}: {error}", directory.display());
+            report.add(Verdict::Fail, name, detail);
+        }
+    }
+}
+
+async fn answers(report: &mut Report, address: &str, token: Option<String>) {
+    let endpoint = match Endpoint::at(address, token) {
+        Ok(endpoint) => endpoint,
+        Err(error) => return report.add(Verdict::Fail, "API address", error.to_string()),
+    };
+    let mut client = Client::new(endpoint);
+    match client.health().await {
+        Ok(health) => {
+            let version = health.get("version").and_then(Value::as_str).unwrap_or("unknown");
+            let detail = format!("version {version} answers at {}", client.endpoint().base());
+            report.add(Verdict::Pass, "GET /health", detail);
+        }
+        Err(_) => return unreachable(report, address),
+    }
+    match client.get(&Target::new(&["agent"])).await {
+        Ok(agent) => {
+            let id = agent.get("agent_id").and_then(Value::as_str).unwrap_or("unknown");
+            report.add(Verdict::Pass, "GET /agent", format!("agent {id}"));
+        }
+        Err(error) => report.add(Verdict::Fail, "GET /agent", explain(&error)),
+    }
+    match client.get(&Target::new(&["status"])).await {
+        Ok(status) => {
+            let word = status.get("status").and_then(Value::as_str).unwrap_or("unknown");
+            let peers = status.get("peers").and_then(Value::as_u64).unwrap_or(0);
+            let (verdict, hint) = match word {
+                "connected" | "connecting" => (Verdict::Pass, ""),
+                "isolated" => (Verdict::Warn, "; add bootstrap_peers to the configuration"),
+                _ => (Verdict::Warn, "; see: x0x status"),
+            };
+            report.add(verdict, "GET /status", format!("{word}, {peers} peers{hint}"));
+        }
+        Err(error) => report.add(Verdict::Fail, "GET /status", explain(&error)),
+    }
+}
+
+fn explain(error: &ClientError) -> String {
+    if matches!(error, ClientError::Refused { code: 401, .. }) {
+        return format!("{error}; set X0X_API_TOKEN to the token of this daemon");
+    }
+    error.to_string()
+}
+
+fn unreachable(report: &mut Report, address: &str) {
+    let detail = match TcpListener::bind(address) {
+        Ok(_) => {
+            let detail = format!("does not run ({address} is free); start it with: x0x start");
+            return report.add(Verdict::Warn, "daemon", detail);
+        }
+        Err(bind) if bind.kind() == std::io::ErrorKind::AddrInUse => format!(
+            "another program has {address}; stop it, or choose another port with api_address in the \
+             configuration"
+        ),
+        Err(bind) => format!("{address} cannot be used: {bind}"),
+    };
+    report.add(Verdict::Fail, "daemon", detail);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_aligned_and_counts() {
+        let mut report = Report::default();
+        report.add(Verdict::Pass, "program", "/bin/x0x");
+        report.add(Verdict::Warn, "x0xd on PATH", "not found");
+        assert!(!report.has_failure());
+        report.add(Verdict::Fail, "daemon", "gone");
+        let expected = "PASS  program         /bin/x0x\n\
+                        WARN  x0xd on PATH    not found\n\
+                        FAIL  daemon          gone\n\
+                        1 passed, 1 warning, 1 failed";
+        assert_eq!((report.to_string().as_str(), report.has_failure()), (expected, true));
+    }
+
+    #[test]
+    fn a_free_port_warns_and_a_taken_one_fails() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("there are ports");
+        let address = taken.local_addr().expect("it is bound").to_string();
+        let mut report = Report::default();
+        unreachable(&mut report, &address);
+        drop(taken);
+        unreachable(&mut report, &address);
+        let verdicts: Vec<_> = report.checks().iter().map(|check| check.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Fail, Verdict::Warn]);
+    }
+}

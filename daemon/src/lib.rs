@@ -1,0 +1,32 @@
+//! The x0x daemon: a node with its files and its local API, and the command line for it.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`paths`] | where an instance keeps its files |
+//! | [`config`] | what the configuration file says |
+//! | [`files`] | keys and tokens on disk |
+//! | [`store`] | the records of the node, in redb |
+//! | [`hub`] | what the node tells, handed to everybody who listens |
+//! | [`api`] | HTTP, server-sent events and WebSocket |
+//! | [`daemon`] | start and stop of it all |
+//! | [`client`] | asks a running daemon |
+//! | [`instances`] | which daemons there are |
+//! | [`doctor`] | what is wrong with one |
+//! | [`cli`] | the command line `x0x` |
+//!
+//! The protocol is in [`x0x_core`], the sockets are in [`x0x_tokio`]; nothing here knows either.
+
+pub mod api;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod daemon;
+pub mod doctor;
+pub mod files;
+pub mod hub;
+pub mod instances;
+pub mod paths;
+pub mod store;
+
+/// The version of the API that the daemon speaks.
+pub const API_LEVEL: &str = "0.19.21";
