@@ -72,6 +72,8 @@ pub struct Overrides {
     pub name: Option<InstanceName>,
     /// The port of the API.
     pub api_port: Option<u16>,
+    /// More peers to dial at the start and to keep.
+    pub peers: Vec<SocketAddr>,
 }
 
 /// Everything that a daemon needs to know to start.
@@ -143,7 +145,7 @@ impl Config {
             keys_dir: home.keys(name.as_ref()),
             log_level: file.log_level.unwrap_or_else(|| "info".into()),
             log_format: file.log_format,
-            bootstrap_peers: file.bootstrap_peers,
+            bootstrap_peers: [file.bootstrap_peers, overrides.peers.clone()].concat(),
             user_key: file.user_key_path.unwrap_or_else(|| home.user_key()),
             name,
         })

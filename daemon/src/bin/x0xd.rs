@@ -1,6 +1,7 @@
 //! The daemon. See `x0xd --help`.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +29,9 @@ struct Arguments {
     /// The port of the API.
     #[arg(long, value_name = "PORT")]
     api_port: Option<u16>,
+    /// A peer to dial and to keep a link with, beside those of the configuration. May be repeated.
+    #[arg(long, value_name = "IP:PORT")]
+    peer: Vec<SocketAddr>,
     /// Do not dial the built-in seeds. There are none.
     #[arg(long)]
     no_hard_coded_bootstrap: bool,
@@ -94,8 +98,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(path) = &arguments.exec_acl {
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     }
-    let Arguments { config, name, api_port, .. } = arguments;
-    let config = Config::read(&home, &Overrides { config, name, api_port })?;
+    let Arguments { config, name, api_port, peer: peers, .. } = arguments;
+    let config = Config::read(&home, &Overrides { config, name, api_port, peers })?;
     if arguments.doctor || arguments.rest.first().is_some_and(|word| word == "doctor") {
         let report = doctor::examine(&config);
         print(&report.to_string());

@@ -120,6 +120,10 @@ pub(super) struct Start {
     /// The configuration file (TOML).
     #[arg(long, value_name = "PATH")]
     pub(super) config: Option<PathBuf>,
+    /// A peer to dial and to keep a link with: the address of its QUIC, or the name of an instance
+    /// that runs here. May be repeated.
+    #[arg(long, value_name = "IP:PORT|NAME")]
+    pub(super) peer: Vec<String>,
     /// Stay in the foreground, and log here.
     #[arg(long)]
     pub(super) foreground: bool,

@@ -16,7 +16,7 @@ const CONSTITUTION: &str = include_str!("../api/constitution.md");
 
 /// Looks for what is wrong.
 pub(super) fn doctor(context: &Context) -> Result<(), CliError> {
-    let overrides = Overrides { name: context.locator.name.clone(), config: None, api_port: None };
+    let overrides = Overrides { name: context.locator.name.clone(), ..Overrides::default() };
     let config = Config::read(&context.home, &overrides)
         .map_err(|error| CliError::Failed(error.to_string()))?;
     let locator = &context.locator;

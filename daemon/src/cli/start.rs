@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::args::Start;
 use super::{CliError, Context};
-use crate::client::{Client, REQUEST_TIMEOUT, Target, block_on};
+use crate::client::{Client, Endpoint, Locator, REQUEST_TIMEOUT, Target, block_on};
 use crate::config::{Config, Overrides};
 use crate::doctor::find_on_path;
 use crate::instances::is_running;
-use crate::paths::{api_port, api_token};
+use crate::paths::{InstanceName, api_port, api_token};
 
 /// How long a daemon may take to start.
 const START_TIME: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ pub(super) fn start(context: &Context, arguments: &Start) -> Result<(), CliError
     let overrides = Overrides {
         config: arguments.config.clone(),
         name: context.locator.name.clone(),
-        api_port: None,
+        ..Overrides::default()
     };
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let config = Config::read(&context.home, &overrides).map_err(|error| failed(&error))?;
@@ -49,6 +50,13 @@ pub(super) fn start(context: &Context, arguments: &Start) -> Result<(), CliError
     if let Some(name) = &context.locator.name {
         command.arg("--name").arg(name.as_str());
     }
+    for peer in &arguments.peer {
+        let address = match peer.parse() {
+            Ok(address) => address,
+            Err(_) => block_on(quic_of(context, peer)).map_err(CliError::system)??,
+        };
+        command.arg("--peer").arg(address.to_string());
+    }
     if arguments.foreground {
         return Err(replace(&mut command, &program));
     }
@@ -63,6 +71,20 @@ pub(super) fn start(context: &Context, arguments: &Start) -> Result<(), CliError
         next(context, &config, &base)
     ));
     Ok(())
+}
+
+/// Where another instance on this machine listens for QUIC.
+async fn quic_of(context: &Context, name: &str) -> Result<SocketAddr, CliError> {
+    let name = name.parse::<InstanceName>().map_err(|error| CliError::Failed(error.to_string()))?;
+    let locator = Locator { name: Some(name), ..Locator::default() };
+    let mut client = Client::connect(Endpoint::find(&context.home, &locator)?).await?;
+    let status = client.get(&Target::new(&["network", "status"])).await?;
+    let local = status["local_addr"].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
+    let mut address = local.ok_or_else(|| CliError::Failed("it listens nowhere".into()))?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(address)
 }
 
 /// How the daemon of a configuration is asked: it is found by its name, unless its data are in a
