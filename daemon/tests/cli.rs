@@ -91,7 +91,12 @@ impl User {
 
     /// Starts an instance. Returns its process.
     fn start(&mut self, name: &str) -> u64 {
-        let started = self.x0x(&format!("start --name {name} --json")).json();
+        self.start_with(name, "")
+    }
+
+    /// Starts an instance with more arguments, a space before each.
+    fn start_with(&mut self, name: &str, more: &str) -> u64 {
+        let started = self.x0x(&format!("start --name {name} --json{more}")).json();
         assert_eq!(started["status"], "started");
         let pid = started["pid"].as_u64().unwrap();
         self.started.insert(name.into(), pid);
@@ -105,8 +110,12 @@ impl User {
         let port = status["local_addr"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
         self.configure("bob", &format!("bootstrap_peers = ['127.0.0.1:{port}']"));
         self.start("bob");
+        self.wait_for_link("bob");
+    }
+
+    fn wait_for_link(&self, name: &str) {
         wait("a link", || {
-            let answer = self.x0x("--name bob direct connections --json").json();
+            let answer = self.x0x(&format!("--name {name} direct connections --json")).json();
             !answer["connections"].as_array().unwrap().is_empty()
         });
     }
@@ -311,6 +320,16 @@ fn measures(user: &User, bob: &str) {
     }
     let report = user.x0x("--name alice bench direct --count 50 --ws --json").json();
     assert_eq!((&report["acknowledged"], &report["receiver"]), (&50.into(), &Value::Null));
+}
+
+#[test]
+fn an_instance_may_be_given_to_another_as_its_peer() {
+    let mut user = User::new("peer");
+    user.start("alice");
+    user.start_with("bob", " --peer alice");
+    user.wait_for_link("bob");
+    user.x0x("--name carol start --peer nobody").failed(2, "'nobody' is not running");
+    user.x0x("--name carol start --peer a/b").failed(1, "is no name of an instance");
 }
 
 #[test]

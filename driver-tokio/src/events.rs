@@ -104,3 +104,34 @@ impl Events {
         self.shared.lock().lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use x0x_core::identity::MachineId;
+
+    use super::*;
+
+    fn event(number: usize) -> Event {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        Event::PathChanged { machine: MachineId(id), address: ([127, 0, 0, 1], 1).into() }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_loses_the_oldest_and_counts_them() {
+        let mut sender = EventSender::default();
+        let mut events = sender.subscribe();
+        for number in 0..EVENTS_MAX + 5 {
+            sender.push(event(number));
+            if number % 1000 == 0 {
+                sender.flush();
+            }
+        }
+        drop(sender);
+        assert_eq!(events.lost(), 5);
+        for number in 5..EVENTS_MAX + 5 {
+            assert_eq!(events.next().await, Some(event(number)));
+        }
+        assert_eq!(events.next().await, None);
+    }
+}
