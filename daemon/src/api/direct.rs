@@ -56,7 +56,7 @@ pub(super) struct Outcome {
     post, path = "/agents/connect", tag = "direct", request_body = ConnectAgent,
     responses(
         (status = 200, body = Outcome),
-        (status = 400, body = ErrorBody),
+        (status = 400, content((ErrorBody = "application/json"), (String = "text/plain"))),
         (status = 413, body = String), (status = 415, body = String), (status = 422, body = String),
         (status = 500, body = ErrorBody),
     )
@@ -73,7 +73,7 @@ pub(super) async fn connect_agent(
     post, path = "/machines/connect", tag = "direct", request_body = ConnectMachine,
     responses(
         (status = 200, body = Outcome),
-        (status = 400, body = ErrorBody),
+        (status = 400, content((ErrorBody = "application/json"), (String = "text/plain"))),
         (status = 413, body = String), (status = 415, body = String), (status = 422, body = String),
         (status = 500, body = ErrorBody),
     )
@@ -133,7 +133,7 @@ pub(super) struct Sent {
     post, path = "/direct/send", tag = "direct", request_body = Send,
     responses(
         (status = 200, body = Sent),
-        (status = 400, body = ErrorBody),
+        (status = 400, content((ErrorBody = "application/json"), (String = "text/plain"))),
         (status = 403, body = ErrorBody, description = "The recipient refused"),
         (status = 404, body = ErrorBody, description = "Nobody knows the recipient"),
         (status = 413, body = ErrorBody, description = "Too large"),

@@ -119,7 +119,7 @@ pub(super) struct Probed {
     params(("peer_id" = String, Path, description = "The machine, 64 hex digits"), ProbeQuery),
     responses(
         (status = 200, body = Probed),
-        (status = 400, body = ErrorBody),
+        (status = 400, content((ErrorBody = "application/json"), (String = "text/plain"))),
         (status = 503, body = ErrorBody, description = "Not connected, or no answer in time"),
     )
 )]
