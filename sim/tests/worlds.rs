@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use x0x_core::crypto::tls::CLIENT_SESSIONS_MAX;
 use x0x_core::identity::BINDING_VALIDITY;
 use x0x_core::link::{DownReason, PINGS_MAX, PingError};
 use x0x_core::node::{
@@ -371,4 +372,28 @@ fn a_probe_measures_the_way_to_a_peer_and_back() {
     let timeout = Reply::ProbePeer(Err(PingError::Timeout));
     assert!(lost.iter().all(|&id| world.reply(id) == Some(&timeout)));
     world.command(HUB, probe(near)).unwrap();
+}
+
+#[test]
+fn a_client_that_knows_too_many_machines_forgets_the_session_that_it_met_first() {
+    let count = u32::try_from(CLIENT_SESSIONS_MAX).unwrap() + 1;
+    let mut world = World::new(WorldConfig::new(34, count + 1));
+    let others: Vec<NodeId> = world.nodes().skip(1).collect();
+    connect(&mut world, HUB, others[0]);
+    world.run_for(SECOND).unwrap();
+    for &node in &others[1..] {
+        connect(&mut world, HUB, node);
+    }
+    assert!(world.run_until_true(60 * SECOND, is_star).unwrap());
+    for &node in &others {
+        let machine = world.node_config(node).machine_key.id();
+        world.command(HUB, Disconnect { machine }).unwrap();
+    }
+    world.run_for(5 * SECOND).unwrap();
+    for (node, resumed) in [(others[0], 0), (others[others.len() - 1], 1)] {
+        connect(&mut world, HUB, node);
+        world.run_for(2 * SECOND).unwrap();
+        assert!(world.is_linked(HUB, node));
+        assert_eq!(counters(&mut world, node).get(Counter::HandshakesResumed), resumed, "{node}");
+    }
 }
