@@ -174,6 +174,10 @@ fn a_record_that_cannot_be_read_names_its_place() {
         };
         assert!(key.starts_with("0707"), "{key}");
     }
+    let (key, value) = (Bytes::from_static(&[7; 32]), Bytes::from_static(&[2]));
+    let record = Record { table: Table::Blocked, key, value };
+    let error = Case::restored(Restored { records: vec![record] }).err();
+    assert!(matches!(error, Some(StartError::CorruptRecord { table: "blocked", .. })), "{error:?}");
 }
 
 #[test]

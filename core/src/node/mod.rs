@@ -58,6 +58,7 @@ use crate::support::{Counters, Rng};
 use crate::transport::Datagram;
 use crate::{direct, link};
 use part::{Clock, Part};
+use store::BLOCKED;
 
 /// How many times at most what is due is done again after one input. One timer of QUIC stands for
 /// the loss of a packet and for the probe after it: when it fires for a loss, the probe may have
@@ -321,6 +322,11 @@ impl Node {
                     .map_err(|error| corrupt(error.to_string()))
             }
             Table::Blocked => {
+                if record.value[..] != BLOCKED {
+                    return Err(corrupt(
+                        "it is of a version that this program does not know".into(),
+                    ));
+                }
                 self.set_blocked(self.clock(), AgentId(id), true);
                 Ok(())
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::part::Clock;
+use super::store::BLOCKED;
 use super::{
     BlockedSet, Command, CommandError, CommandId, Connect, Disconnected, Event, NetworkChanged,
     Node, Output, PeerInfo, Record, Reply, Request, SendDirect, SetBlocked, ShutDown, TIMEOUT_MAX,
@@ -141,7 +142,10 @@ impl Node {
         let key = Bytes::copy_from_slice(&agent.0);
         let reply = Event::Reply { command: id, reply: Reply::SetBlocked(BlockedSet) };
         let (puts, deletes) = if blocked {
-            (vec![Record { table: Table::Blocked, key, value: Bytes::from_static(&[1]) }], vec![])
+            (
+                vec![Record { table: Table::Blocked, key, value: Bytes::from_static(&BLOCKED) }],
+                vec![],
+            )
         } else {
             (vec![], vec![(Table::Blocked, key)])
         };

@@ -39,6 +39,9 @@ impl Table {
     }
 }
 
+/// The record of an agent that is blocked: the version of this form, and nothing else.
+pub(super) const BLOCKED: [u8; 1] = [1];
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
