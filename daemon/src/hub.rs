@@ -229,6 +229,8 @@ pub struct Hub {
     /// Changes of peers.
     pub peers: Arc<Feed<PeerChange>>,
     state: Mutex<State>,
+    /// How many events of the node were lost because this hub was slow.
+    lost: AtomicU64,
 }
 
 impl Default for Hub {
@@ -237,6 +239,7 @@ impl Default for Hub {
             direct: Arc::new(Feed::new(DIRECT_QUEUE_MAX)),
             peers: Arc::new(Feed::new(PEER_QUEUE_MAX)),
             state: Mutex::default(),
+            lost: AtomicU64::new(0),
         }
     }
 }
@@ -246,6 +249,7 @@ impl Hub {
     pub async fn run(&self, mut events: Events) -> Option<String> {
         let mut halted = None;
         while let Some(event) = events.next().await {
+            self.lost.store(events.lost(), Ordering::Relaxed);
             if let Event::Halted(fatal) = &event {
                 halted = Some(fatal.to_string());
             }
@@ -335,6 +339,11 @@ impl Hub {
     /// All machines that are remembered.
     pub fn all_peers(&self) -> BTreeMap<MachineId, Peer> {
         lock(&self.state).peers.clone()
+    }
+
+    /// How many events of the node were lost because this hub was slow.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// How direct messages fared.

@@ -397,3 +397,30 @@ fn a_client_that_knows_too_many_machines_forgets_the_session_that_it_met_first()
         assert_eq!(counters(&mut world, node).get(Counter::HandshakesResumed), resumed, "{node}");
     }
 }
+
+/// Two machines dial each other, at the same time or one a little later than the other.
+#[test]
+fn simultaneous_dials_end_as_one_connection() {
+    for seed in 0..40 {
+        let mut config = WorldConfig::new(seed, 2);
+        config.link = LinkProfile { latency: SECOND / 20, ..LinkProfile::default() };
+        let mut world = World::new(config);
+        let (first, second) = if seed % 2 == 0 { (0, 1) } else { (1, 0) };
+        let ends = [NodeId(first), NodeId(second)];
+        let there = connect(&mut world, ends[0], ends[1]);
+        world.run_for(SECOND / 100 * u32::try_from(seed / 2).unwrap()).unwrap();
+        let back = connect(&mut world, ends[1], ends[0]);
+        world.run_for(20 * SECOND).unwrap();
+        world.check_agreement().unwrap();
+        for (node, id) in ends.into_iter().zip([there, back]) {
+            let connected = world.reply(id);
+            assert!(matches!(connected, Some(Reply::Connect(Ok(_)))), "seed {seed}: {connected:?}");
+            let usage = world.machine(node).unwrap().link_usage();
+            assert_eq!((usage.sessions, usage.connections), (1, 1), "seed {seed}, {node}");
+            let sent = send(&mut world, node, ends[usize::from(node == ends[0])], 1);
+            world.run_for(SECOND).unwrap();
+            let acknowledged = world.reply(sent);
+            assert!(matches!(acknowledged, Some(Reply::SendDirect(Ok(_)))), "seed {seed}");
+        }
+    }
+}

@@ -23,7 +23,8 @@ use crate::support::{BoundedMap, TokenBucket};
 /// How many connections exist that strangers dialled and that never had a session.
 pub const HALF_OPEN_MAX: usize = 256;
 
-/// How many sources are told apart, claimed and proven ones each. The one that was heard of longest ago is forgotten.
+/// How many sources are told apart, claimed and proven ones each. The one that was heard of longest
+/// ago is forgotten.
 pub const SOURCES_MAX: usize = 4096;
 
 /// How many handshakes a source may start at once.

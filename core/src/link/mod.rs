@@ -53,7 +53,7 @@ mod receive;
 mod tests;
 
 #[cfg(test)]
-mod resumption_tests;
+mod pair_tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

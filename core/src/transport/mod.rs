@@ -119,7 +119,7 @@ pub enum LostReason {
 }
 
 /// A stranger that wants a connection. It must be given back to [`State::accept`],
-/// [`State::retry`], [`State::refuse`] or [`State::ignore`].
+/// [`State::retry`] or [`State::ignore`].
 #[must_use]
 #[derive(Debug)]
 pub struct Stranger(Incoming);
@@ -309,11 +309,6 @@ impl State {
         }
     }
 
-    /// Turns a stranger away; the answer is in `buf`.
-    pub fn refuse(&mut self, stranger: Stranger, buf: &mut Vec<u8>) {
-        let _answer = self.endpoint.refuse(stranger.0, buf);
-    }
-
     /// Forgets a stranger without an answer.
     pub fn ignore(&mut self, stranger: Stranger) {
         self.endpoint.ignore(stranger.0);
@@ -409,11 +404,6 @@ impl State {
     /// Returns when [`State::handle_timeout`] is due. It holds once nothing is left to transmit.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|&(at, _)| at)
-    }
-
-    /// Returns whether a connection exists that is not lost.
-    pub fn is_alive(&self, key: ConnectionKey) -> bool {
-        self.connections.get(&key).is_some_and(|entry| !entry.is_lost)
     }
 
     /// Returns the label of a connection.

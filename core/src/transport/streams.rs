@@ -1,7 +1,7 @@
 //! The streams of a connection: unidirectional, one for each class of messages and direction.
 
 use bytes::Bytes;
-use quinn_proto::{Dir, ReadError, VarInt};
+use quinn_proto::{Dir, ReadError};
 
 use super::{ConnectionKey, State};
 
@@ -88,14 +88,5 @@ impl State {
             self.drive(key);
         }
         end
-    }
-
-    /// Asks the peer to stop sending on a stream.
-    pub fn stop_stream(&mut self, key: ConnectionKey, stream: StreamId) {
-        if let Some(entry) = self.connections.get_mut(&key) {
-            // A stream that is closed already needs no stopping.
-            let _ = entry.connection.recv_stream(stream.0).stop(VarInt::from_u32(0));
-            self.drive(key);
-        }
     }
 }

@@ -301,7 +301,6 @@ pub(super) struct Diagnostics {
 #[utoipa::path(get, path = "/diagnostics/dm", tag = "direct", responses((status = 200, body = Diagnostics)))]
 pub(super) async fn diagnostics(State(app): State<Arc<App>>) -> Json<Diagnostics> {
     let stats = app.hub.stats();
-    let evicted = app.hub.direct.evicted();
     let ago = |at: Option<Instant>| at.and_then(|at| u64::try_from(at.elapsed().as_millis()).ok());
     let row = |peer: &crate::hub::Peer| PeerStats {
         avg_rtt_ms: None,
@@ -331,8 +330,8 @@ pub(super) async fn diagnostics(State(app): State<Arc<App>>) -> Json<Diagnostics
             incoming_signature_failed: 0,
             incoming_trust_rejected: 0,
             incoming_delivered_to_subscribe: stats.received,
-            subscriber_events_evicted: evicted,
-            subscriber_channel_lagged: evicted,
+            subscriber_events_evicted: app.hub.direct.evicted(),
+            subscriber_channel_lagged: app.hub.lost(),
             subscriber_channel_closed: 0,
         },
         per_peer: rows.collect(),

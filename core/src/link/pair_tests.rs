@@ -1,4 +1,5 @@
-//! Two links over virtual time: what a resumed TLS session does not stand for.
+//! Two links over virtual time: what a resumed TLS session does not stand for, and which class goes
+//! first.
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,8 @@ struct End {
     counters: Counters,
     outbox: Outbox<Output>,
     ups: usize,
+    /// The classes of the frames that came, in order.
+    frames: Vec<Class>,
 }
 
 /// The two ends of one path without delay.
@@ -43,17 +46,20 @@ impl Pair {
             let config = LinkConfig::default();
             let state = State::new(config, identity, sockets, now, UNIX_TIME, rng.fork("state"));
             let (counters, outbox) = (Counters::default(), Outbox::default());
-            End { state, rng, counters, outbox, ups: 0 }
+            End { state, rng, counters, outbox, ups: 0, frames: Vec::new() }
         };
         Self { now, start: now, ends: [end(0), end(1)] }
     }
 
     fn act(&mut self, index: usize, act: impl FnOnce(&mut State, &mut Context<'_>)) {
         let unix_time = UNIX_TIME + (self.now - self.start);
-        let End { state, rng, counters, outbox, ups } = &mut self.ends[index];
+        let End { state, rng, counters, outbox, ups, frames } = &mut self.ends[index];
         act(state, &mut Context::new(self.now, unix_time, rng, counters, outbox));
         while let Some(output) = outbox.pop() {
             *ups += usize::from(matches!(output, Output::PeerUp { .. }));
+            if let Output::Frame { class, .. } = output {
+                frames.push(class);
+            }
         }
     }
 
@@ -153,4 +159,25 @@ fn a_resumed_session_does_not_carry_a_binding_past_its_end() {
         assert!(pair.count(checker, Counter::BindingsRefused) > 0);
         assert_eq!(pair.ends[checker].ups, 1, "the one before");
     }
+}
+
+#[test]
+fn a_direct_message_overtakes_bulk_that_was_handed_over_before_it() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let machine = pair.ends[SERVER].state.identity.machine_key.id();
+    let classes = [Class::Bulk, Class::Gossip, Class::Direct];
+    for class in classes {
+        let count = if class == Class::Direct { 1 } else { 100 };
+        pair.act(DIALLER, |state, context| {
+            for _ in 0..count {
+                state.send(&machine, class, &[], &vec![7; 1000].into());
+            }
+            state.flush(context);
+        });
+    }
+    pair.run_for(Duration::from_secs(5));
+    let arrived = &pair.ends[SERVER].frames;
+    let expected = [&[Class::Direct][..], &[Class::Gossip; 100], &[Class::Bulk; 100]].concat();
+    assert_eq!(arrived, &expected);
 }
