@@ -92,14 +92,18 @@
 //! | 2 | [`identity`] | keys, ids, certificates, bindings, revocations, words |
 //! | 3 | [`transport`] | QUIC |
 //! | 4 | [`link`] | sessions with proven peers, over paths that may change |
+//! | 5 | [`overlay`] | who hears of a topic, and how it reaches all of them |
 //! | 6 | [`direct`] | direct messages |
+//! | 6 | [`gossip`] | signed messages to everybody who subscribed to a topic |
 //! | 8 | [`node`] | the composition |
 
 pub mod crypto;
 pub mod direct;
+pub mod gossip;
 pub mod identity;
 pub mod link;
 pub mod node;
+pub mod overlay;
 pub mod support;
 pub mod transport;
 pub mod wire;

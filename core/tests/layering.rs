@@ -14,6 +14,8 @@ const RANKS: &[(&str, u32)] = &[
     ("identity", 2),
     ("transport", 3),
     ("link", 4),
+    ("overlay", 5),
+    ("gossip", 6),
     ("direct", 6),
     ("node", 8),
 ];

@@ -303,6 +303,9 @@ impl Hub {
                 tracing::info!(machine = %machine.short(), %address, "link moved");
             }
             Event::Halted(fatal) => tracing::error!(%fatal, "the node has halted"),
+            Event::GossipReceived { .. }
+            | Event::GossipLagged { .. }
+            | Event::GossipEquivocated { .. } => {}
             // The driver hands replies to those who asked.
             Event::Reply { .. } => {}
         }

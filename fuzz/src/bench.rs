@@ -214,7 +214,11 @@ impl Bench {
             Event::PeerUp { address, .. } | Event::PathChanged { address, .. } => {
                 self.proven.insert(*address);
             }
-            Event::PeerDown { .. } | Event::DirectReceived { .. } => {}
+            Event::PeerDown { .. }
+            | Event::DirectReceived { .. }
+            | Event::GossipReceived { .. }
+            | Event::GossipLagged { .. }
+            | Event::GossipEquivocated { .. } => {}
         }
         self.events.push_back(event);
     }

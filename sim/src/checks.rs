@@ -98,6 +98,11 @@ enum Kind {
     Connect,
     Disconnect,
     SendDirect { recipient: Option<NodeId>, key: u64, index: usize },
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    ProveMessage,
+    ListTopics,
     SetBlocked,
     ChangeNetwork,
     ListPeers,
@@ -208,6 +213,11 @@ impl Checks {
                 let key = message_key(&send.payload);
                 (Kind::SendDirect { recipient, key, index: 0 }, send.timeout)
             }
+            Request::Subscribe(_) => (Kind::Subscribe, Duration::ZERO),
+            Request::Unsubscribe(_) => (Kind::Unsubscribe, Duration::ZERO),
+            Request::Publish(_) => (Kind::Publish, Duration::ZERO),
+            Request::ProveMessage(_) => (Kind::ProveMessage, Duration::ZERO),
+            Request::ListTopics(_) => (Kind::ListTopics, Duration::ZERO),
             Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
             Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
             Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
@@ -282,6 +292,9 @@ impl Checks {
             Event::DirectReceived { sender, machine, recipient, payload, .. } => {
                 self.delivered(now, node, *sender, machine, *recipient, payload)
             }
+            Event::GossipReceived { .. }
+            | Event::GossipLagged { .. }
+            | Event::GossipEquivocated { .. } => Ok(()),
             Event::Halted(fatal) => {
                 self.stopped(node);
                 if disk_fails { Ok(()) } else { Err(format!("halted: {fatal}")) }

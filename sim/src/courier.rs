@@ -131,7 +131,14 @@ impl Courier {
             Request::ListPeers(_) => Reply::ListPeers(Vec::new()),
             Request::ProbePeer(_) => Reply::ProbePeer(Err(PingError::NotConnected)),
             Request::GetCounters(_) => Reply::GetCounters(Counters::default()),
-            Request::Disconnect(_) | Request::SetBlocked(_) | Request::ShutDown(_) => return,
+            Request::Disconnect(_)
+            | Request::SetBlocked(_)
+            | Request::Subscribe(_)
+            | Request::Unsubscribe(_)
+            | Request::Publish(_)
+            | Request::ProveMessage(_)
+            | Request::ListTopics(_)
+            | Request::ShutDown(_) => return,
         };
         self.emit(Event::Reply { command: id, reply });
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::gossip::{MessageId, Topic, TopicInfo};
 use crate::identity::{AgentId, MachineId};
 use crate::link::{ConnectError, PingError};
 use crate::support::Counters;
@@ -54,6 +55,16 @@ pub enum Request {
     GetCounters(GetCounters),
     /// See [`ShutDown`].
     ShutDown(ShutDown),
+    /// See [`Subscribe`].
+    Subscribe(Subscribe),
+    /// See [`Unsubscribe`].
+    Unsubscribe(Unsubscribe),
+    /// See [`Publish`].
+    Publish(Publish),
+    /// See [`ProveMessage`].
+    ProveMessage(ProveMessage),
+    /// See [`ListTopics`].
+    ListTopics(ListTopics),
 }
 
 /// The answer to a [`Request`], variant by variant.
@@ -77,6 +88,16 @@ pub enum Reply {
     GetCounters(Counters),
     /// The answer to [`ShutDown`].
     ShutDown(()),
+    /// The answer to [`Subscribe`].
+    Subscribe(Subscribed),
+    /// The answer to [`Unsubscribe`].
+    Unsubscribe(Unsubscribed),
+    /// The answer to [`Publish`].
+    Publish(Published),
+    /// The answer to [`ProveMessage`].
+    ProveMessage(Option<Bytes>),
+    /// The answer to [`ListTopics`].
+    ListTopics(Vec<TopicInfo>),
 }
 
 /// A request that knows the type of its reply.
@@ -112,6 +133,11 @@ typed_requests! {
     Connect => Result<Connected, ConnectError>,
     Disconnect => Disconnected,
     SendDirect => Result<DirectAcknowledged, DirectError>,
+    Subscribe => Subscribed,
+    Unsubscribe => Unsubscribed,
+    Publish => Published,
+    ProveMessage => Option<Bytes>,
+    ListTopics => Vec<TopicInfo>,
     SetBlocked => BlockedSet,
     ChangeNetwork => NetworkChanged,
     ProbePeer => Result<PeerProbed, PingError>,
@@ -193,6 +219,64 @@ pub struct DirectAcknowledged {
     /// From the command to the acknowledgement.
     pub elapsed: Duration,
 }
+
+/// Asks for the messages of a topic, from here on. They come as
+/// [`Event::GossipReceived`](super::Event::GossipReceived). A topic is subscribed to once, however
+/// often that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// The topic.
+    pub topic: Topic,
+}
+
+/// The answer to [`Subscribe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// Whether the node was subscribed already.
+    pub already: bool,
+}
+
+/// Ends the messages of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsubscribe {
+    /// The topic.
+    pub topic: Topic,
+}
+
+/// The answer to [`Unsubscribe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsubscribed {
+    /// Whether the node was subscribed.
+    pub existed: bool,
+}
+
+/// Publishes a message to everybody who subscribed to a topic, this node included. Answered when
+/// the node can take the next one: at once, unless its peers are slower than its application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The topic.
+    pub topic: Topic,
+    /// The message, at most [`PAYLOAD_MAX`](crate::gossip::PAYLOAD_MAX) bytes.
+    pub payload: Bytes,
+}
+
+/// The answer to [`Publish`]: the message is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published;
+
+/// Asks for what proves to anybody that an author published a message. `None` if the node does not
+/// have the message any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProveMessage {
+    /// The topic.
+    pub topic: Topic,
+    /// The message.
+    pub message: MessageId,
+}
+
+/// Asks for the topics that the node is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListTopics;
 
 /// Takes no messages from an agent any more, or takes them again. Answered when it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,6 +378,9 @@ pub enum CommandError {
     /// Too many messages wait for this recipient, or for all together: wait for replies.
     #[error("too many messages wait for an answer: send more when some are answered")]
     QueueFull,
+    /// The node is in too many topics.
+    #[error("the node is in too many topics: unsubscribe from some first")]
+    TooManyTopics,
     /// Too many agents are blocked.
     #[error("too many agents are blocked: unblock some first")]
     TooManyBlocked,

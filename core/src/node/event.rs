@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{CommandId, Reply, StoreError};
+use crate::gossip::{MessageId, Topic};
 use crate::identity::{AgentId, MachineId};
 use crate::link::DownReason;
 
@@ -58,6 +59,37 @@ pub enum Event {
     },
     /// The node cannot go on. Nothing else follows.
     Halted(Fatal),
+    /// A message of a topic arrived. Its author is proven.
+    GossipReceived {
+        /// The topic.
+        topic: Topic,
+        /// The agent that published it.
+        author: AgentId,
+        /// The message.
+        payload: Bytes,
+        /// When the author says that it was published, since the Unix epoch.
+        published_at: Duration,
+        /// Names the message for [`ProveMessage`](super::ProveMessage).
+        message: MessageId,
+    },
+    /// Messages of a topic were missed and will not come.
+    GossipLagged {
+        /// The topic.
+        topic: Topic,
+        /// The agent that published them.
+        author: AgentId,
+        /// How many messages.
+        missed: u64,
+    },
+    /// An agent signed two things that exclude each other. It is no longer heard in the topic.
+    GossipEquivocated {
+        /// The topic.
+        topic: Topic,
+        /// The agent.
+        author: AgentId,
+        /// What proves it to anybody.
+        evidence: Bytes,
+    },
 }
 
 /// Why a node halted.

@@ -31,10 +31,10 @@ mod command;
 mod config;
 mod event;
 mod input;
-mod part;
 mod record;
 mod route_command;
 mod route_direct;
+mod route_gossip;
 mod route_link;
 mod store;
 #[cfg(test)]
@@ -54,10 +54,10 @@ pub use store::*;
 use crate::crypto::tls::WallClock;
 use crate::identity::{AgentId, MachineId};
 use crate::link::LinkIdentity;
+use crate::support::part::{Clock, Part};
 use crate::support::{Counters, Rng};
 use crate::transport::Datagram;
-use crate::{direct, link};
-use part::{Clock, Part};
+use crate::{direct, gossip, link};
 use store::BLOCKED;
 
 /// How many times at most what is due is done again after one input. One timer of QUIC stands for
@@ -78,6 +78,7 @@ pub struct Node {
     counters: Counters,
     link: Part<link::State, link::Output>,
     direct: Part<direct::State, direct::Output>,
+    gossip: Part<gossip::State<MachineId>, gossip::Output<MachineId>>,
     outputs: VecDeque<Output>,
     /// What leaves when a write is safe.
     after: BTreeMap<WriteId, Vec<Output>>,
@@ -111,6 +112,8 @@ impl Node {
         let wall_clock = WallClock::new(unix_time);
         let machine = config.machine_key.id();
         let agent = config.agent_key.id();
+        let gossip =
+            gossip::State::new(config.agent_key.clone(), machine, root.fork("gossip state"));
         let identity = LinkIdentity {
             machine_key: config.machine_key,
             agent_key: config.agent_key,
@@ -134,6 +137,7 @@ impl Node {
             counters: Counters::default(),
             link: Part::new(link, root.fork("link")),
             direct: Part::new(direct::State::new(vec![agent]), root.fork("direct")),
+            gossip: Part::new(gossip, root.fork("gossip")),
             outputs: VecDeque::new(),
             after: BTreeMap::new(),
             last_write: 0,
@@ -236,7 +240,8 @@ impl Node {
     fn deadline(&self) -> Option<Deadline> {
         let link = self.link.state.deadline();
         let direct = self.direct.state.deadline().map(|at| (at, "message timeout"));
-        let (at, timer) = [link, direct].into_iter().flatten().min()?;
+        let gossip = self.gossip.state.deadline().map(|at| (at, "gossip"));
+        let (at, timer) = [link, direct, gossip].into_iter().flatten().min()?;
         Some(Deadline { at, timer })
     }
 
@@ -255,6 +260,7 @@ impl Node {
         self.direct.act(clock, &mut self.counters, |direct, context| {
             direct.handle(context, direct::Input::Timeout);
         });
+        self.tell_gossip(clock, gossip::Input::Timeout);
         self.route();
     }
 
@@ -267,6 +273,7 @@ impl Node {
     fn settle(&mut self) {
         let clock = self.clock();
         self.direct.act(clock, &mut self.counters, direct::State::settle);
+        self.gossip.act(clock, &mut self.counters, gossip::State::settle);
         self.route();
         self.link.act(clock, &mut self.counters, link::State::flush);
         // What became writable is filled once; the rest follows the next acknowledgement.
@@ -283,6 +290,8 @@ impl Node {
         loop {
             if let Some(output) = self.direct.pop() {
                 self.route_direct(clock, output);
+            } else if let Some(output) = self.gossip.pop() {
+                self.route_gossip(clock, output);
             } else if let Some(output) = self.link.pop() {
                 self.route_link(clock, output);
             } else {
@@ -337,5 +346,6 @@ impl Node {
         self.direct.act(clock, &mut self.counters, |direct, context| {
             direct.handle(context, direct::Input::SetBlocked { agent, blocked });
         });
+        self.tell_gossip(clock, gossip::Input::SetBlocked { agent, blocked });
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::part::Clock;
 use super::store::BLOCKED;
 use super::{
     BlockedSet, Command, CommandError, CommandId, Connect, Disconnected, Event, NetworkChanged,
     Node, Output, PeerInfo, Record, Reply, Request, SendDirect, SetBlocked, ShutDown, TIMEOUT_MAX,
-    Table, Target,
+    Table, Target, Unsubscribed,
 };
-use crate::{direct, link};
+use crate::support::part::Clock;
+use crate::{direct, gossip, link};
 
 impl Node {
     pub(super) fn command(&mut self, clock: Clock, command: Command) -> Result<(), CommandError> {
@@ -25,6 +25,22 @@ impl Node {
                     link.disconnect(context, &request.machine)
                 });
                 self.reply(id, Reply::Disconnect(Disconnected { existed }));
+            }
+            Request::Subscribe(request) => return self.subscribe(clock, id, request),
+            Request::Unsubscribe(request) => {
+                let existed = self.gossip.state.is_subscribed(&request.topic);
+                let topic = request.topic;
+                self.tell_gossip(clock, gossip::Input::Unsubscribe { topic });
+                self.reply(id, Reply::Unsubscribe(Unsubscribed { existed }));
+            }
+            Request::Publish(request) => return self.publish(clock, id, request),
+            Request::ProveMessage(request) => {
+                let proof = self.gossip.state.prove(&request.topic, request.message);
+                self.reply(id, Reply::ProveMessage(proof));
+            }
+            Request::ListTopics(_) => {
+                let topics = self.gossip.state.topics().collect();
+                self.reply(id, Reply::ListTopics(topics));
             }
             Request::SetBlocked(request) => return self.block(clock, id, request),
             Request::ChangeNetwork(request) => {
@@ -61,6 +77,7 @@ impl Node {
             Request::ShutDown(ShutDown) => {
                 self.is_shut_down = true;
                 self.tell_direct(clock, direct::Input::ShutDown);
+                self.tell_gossip(clock, gossip::Input::ShutDown);
                 self.link.act(clock, &mut self.counters, link::State::shut_down);
                 // Whoever waits is answered first.
                 self.route();

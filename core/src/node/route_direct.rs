@@ -1,7 +1,7 @@
 //! What direct messages need and bring.
 
-use super::part::Clock;
 use super::{CommandId, DirectAcknowledged, Event, Node, Output, Reply};
+use crate::support::part::Clock;
 use crate::{direct, link};
 
 impl Node {

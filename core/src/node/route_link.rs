@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::part::Clock;
 use super::{CommandId, Connected, Event, Node, Output, PeerProbed, Record, Reply, Table};
+use crate::support::part::Clock;
 use crate::{direct, link};
 
 impl Node {

@@ -39,6 +39,11 @@ impl<'a, Output> Context<'a, Output> {
         self.outbox.queue.push_back(output);
     }
 
+    /// Returns the times of this input.
+    pub fn clock(&self) -> super::part::Clock {
+        super::part::Clock { now: self.now, unix_time: self.unix_time }
+    }
+
     /// Counts one occurrence.
     pub fn count(&mut self, counter: Counter) {
         self.counters.add(counter, 1);

@@ -7,6 +7,7 @@
 pub mod bounded;
 pub mod context;
 pub mod counters;
+pub mod part;
 pub mod rng;
 pub mod timers;
 pub mod token_bucket;

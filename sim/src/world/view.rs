@@ -83,6 +83,9 @@ impl<M> World<M> {
             | Event::PeerDown { .. }
             | Event::PathChanged { .. }
             | Event::DirectReceived { .. }
+            | Event::GossipReceived { .. }
+            | Event::GossipLagged { .. }
+            | Event::GossipEquivocated { .. }
             | Event::Halted(_) => None,
         })
     }

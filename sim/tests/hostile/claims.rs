@@ -127,6 +127,9 @@ fn the_sender_of_a_message_is_the_agent_that_was_proven() {
             | Event::PeerUp { .. }
             | Event::PeerDown { .. }
             | Event::PathChanged { .. }
+            | Event::GossipReceived { .. }
+            | Event::GossipLagged { .. }
+            | Event::GossipEquivocated { .. }
             | Event::Halted(_) => None,
         })
         .collect();

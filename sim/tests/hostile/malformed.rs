@@ -223,6 +223,9 @@ fn what_comes_before_the_hello_waits_for_it() {
                 | Event::PeerUp { .. }
                 | Event::PeerDown { .. }
                 | Event::PathChanged { .. }
+                | Event::GossipReceived { .. }
+                | Event::GossipLagged { .. }
+                | Event::GossipEquivocated { .. }
                 | Event::Halted(_) => false,
             })
             .count()

@@ -114,6 +114,9 @@ fn a_flood_of_messages_that_came_before_delivers_none_of_them_again() {
         | Event::PeerUp { .. }
         | Event::PeerDown { .. }
         | Event::PathChanged { .. }
+        | Event::GossipReceived { .. }
+        | Event::GossipLagged { .. }
+        | Event::GossipEquivocated { .. }
         | Event::Halted(_) => false,
     });
     assert_eq!(delivered.count(), 1000);

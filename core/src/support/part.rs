@@ -1,31 +1,35 @@
-//! A module within the node: its state, its generator and its outputs.
+//! A module within its owner: its state, its generator and its outputs.
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Context, Counters, Outbox, Rng};
+use super::{Context, Counters, Outbox, Rng};
 
 /// The times of the input that is being handled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    pub(super) now: Instant,
-    pub(super) unix_time: Duration,
+pub struct Clock {
+    /// The monotonic time.
+    pub now: Instant,
+    /// The wall time, since the Unix epoch.
+    pub unix_time: Duration,
 }
 
-/// One module.
+/// One module, driven by its owner.
 #[derive(Debug)]
-pub(super) struct Part<State, Output> {
-    pub(super) state: State,
+pub struct Part<State, Output> {
+    /// The module's state, for getters.
+    pub state: State,
     rng: Rng,
     outbox: Outbox<Output>,
 }
 
 impl<State, Output> Part<State, Output> {
-    pub(super) fn new(state: State, rng: Rng) -> Self {
+    /// Takes a state and the generator that is its alone.
+    pub fn new(state: State, rng: Rng) -> Self {
         Self { state, rng, outbox: Outbox::default() }
     }
 
     /// Lets the module handle something.
-    pub(super) fn act<R>(
+    pub fn act<R>(
         &mut self,
         clock: Clock,
         counters: &mut Counters,
@@ -37,7 +41,7 @@ impl<State, Output> Part<State, Output> {
     }
 
     /// Takes the module's oldest output.
-    pub(super) fn pop(&mut self) -> Option<Output> {
+    pub fn pop(&mut self) -> Option<Output> {
         self.outbox.pop()
     }
 }
