@@ -98,7 +98,12 @@ impl NodeEnd {
                 self.acknowledged_at = Some(now);
                 self.outgoing.as_mut().unwrap().in_flight -= 1;
             }
-            Event::Reply { .. } | Event::PathChanged { .. } | Event::DirectReceived { .. } => {}
+            Event::Reply { .. }
+            | Event::PathChanged { .. }
+            | Event::DirectReceived { .. }
+            | Event::GossipReceived { .. }
+            | Event::GossipLagged { .. }
+            | Event::GossipEquivocated { .. } => {}
             Event::PeerDown { reason, .. } => panic!("a link went down: {reason:?}"),
             Event::Halted(fatal) => panic!("a node halted: {fatal}"),
         }
