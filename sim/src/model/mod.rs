@@ -22,6 +22,7 @@
 //! * [`report`]: what came out, as a table and as one page with pictures.
 
 pub mod attack;
+pub mod experiment;
 
 mod bits;
 mod config;
