@@ -23,6 +23,7 @@
 
 pub mod attack;
 pub mod experiment;
+pub mod report;
 
 mod bits;
 mod config;

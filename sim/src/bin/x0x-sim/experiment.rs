@@ -1,12 +1,12 @@
 //! Plays a scenario file and says whether what came out is what must.
 
-use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use x0x_sim::model::experiment::{self, Run, Sample, Scenario};
+use x0x_sim::model::experiment::{self, Run, Scenario, Verdict};
+use x0x_sim::model::report;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Experiment {
@@ -25,12 +25,16 @@ pub(crate) struct Experiment {
     /// How many worlds are played at a time, a thread each.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// Write a page with pictures to this file; with several scenarios, to a file for each in this
+    /// folder.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 impl Experiment {
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
         let mut out = std::io::stdout().lock();
-        let mut holds = true;
+        let mut all_hold = true;
         for path in &self.scenarios {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -38,16 +42,48 @@ impl Experiment {
                 .with_context(|| format!("{} is no scenario", path.display()))?;
             writeln!(out, "{}\n{}", scenario.title, scenario.shows)?;
             let runs = self.play(&scenario, &mut out)?;
-            write!(out, "{}", table(&runs))?;
-            for verdict in experiment::judge(&scenario, &runs) {
-                holds &= verdict.holds;
+            writeln!(out, "{}", report::table(&runs))?;
+            let verdicts = experiment::judge(&scenario, &runs);
+            for verdict in &verdicts {
                 writeln!(out, "{verdict}")?;
             }
-            if !holds {
-                writeln!(out, "again: x0x-sim experiment {} --seed {}", path.display(), self.seed)?;
+            let command = self.command(&scenario, path);
+            if !verdicts.iter().all(|verdict| verdict.holds) {
+                all_hold = false;
+                writeln!(out, "again: {command}")?;
             }
+            self.save(path, &scenario, &runs, &verdicts, &command)?;
+            writeln!(out)?;
         }
-        Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Returns the command that does this again.
+    fn command(&self, scenario: &Scenario, path: &Path) -> String {
+        let seeds = self.seeds.unwrap_or(scenario.seeds);
+        let nodes = self.nodes.map_or_else(String::new, |nodes| format!(" --nodes {nodes}"));
+        let path = path.display();
+        format!("x0x-sim experiment {path} --seed {} --seeds {seeds}{nodes}", self.seed)
+    }
+
+    fn save(
+        &self,
+        path: &Path,
+        scenario: &Scenario,
+        runs: &[Run],
+        verdicts: &[Verdict],
+        command: &str,
+    ) -> anyhow::Result<()> {
+        let Some(report) = &self.report else { return Ok(()) };
+        let target = if self.scenarios.len() == 1 {
+            report.clone()
+        } else {
+            std::fs::create_dir_all(report)
+                .with_context(|| format!("cannot make {}", report.display()))?;
+            report.join(path.file_stem().unwrap_or_default()).with_extension("html")
+        };
+        std::fs::write(&target, report::page(scenario, runs, verdicts, command))
+            .with_context(|| format!("cannot write {}", target.display()))
     }
 
     fn play(&self, scenario: &Scenario, out: &mut impl Write) -> anyhow::Result<Vec<Run>> {
@@ -83,30 +119,4 @@ impl Experiment {
         }
         Ok(runs)
     }
-}
-
-/// Returns the figures as rows.
-fn table(runs: &[Run]) -> String {
-    let mut text = String::new();
-    let samples = Sample::gather(runs);
-    let width = samples.iter().map(|sample| sample.figure.len()).max().unwrap_or(0);
-    let mut last = String::new();
-    for Sample { part, figure, nodes, value } in samples {
-        let head = format!("\n{part}, n = {nodes}");
-        // Writing to a string cannot fail.
-        if head != last {
-            let _ = writeln!(
-                text,
-                "{head}\n{:<width$}  {:>12} {:>12} {:>12}",
-                "", "mean", "min", "max"
-            );
-            last = head;
-        }
-        let _ = writeln!(
-            text,
-            "{figure:<width$}  {:>12.4} {:>12.4} {:>12.4}",
-            value.mean, value.min, value.max
-        );
-    }
-    text
 }

@@ -1,5 +1,6 @@
 //! Plays a scenario.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::figures::{Part, Run};
@@ -8,6 +9,9 @@ use super::hostile;
 use crate::model::protocol::{GossipNode, OverlayNode, Protocol};
 use crate::model::world::World;
 use crate::random;
+
+/// The memory of the process before the first world.
+static RESIDENT_BEFORE: OnceLock<u64> = OnceLock::new();
 
 /// Plays a scenario once.
 pub fn run(scenario: &Scenario, seed: u64, nodes: u32) -> Run {
@@ -23,7 +27,8 @@ pub(super) struct Player<'a, P> {
     pub(super) scenario: &'a Scenario,
     pub(super) world: World<P>,
     pub(super) parts: Vec<Part>,
-    /// The memory of the process before there were nodes.
+    /// The memory of the process before the first world. What a world leaves behind the next one
+    /// uses again, so with worlds of growing size this is what the nodes take.
     pub(super) resident_before: u64,
     /// How many nodes are replaced each second.
     churn: f64,
@@ -34,7 +39,7 @@ pub(super) struct Player<'a, P> {
 
 impl<'a, P: Protocol + 'static> Player<'a, P> {
     fn new(scenario: &'a Scenario, seed: u64, nodes: u32) -> Self {
-        let resident_before = resident();
+        let resident_before = *RESIDENT_BEFORE.get_or_init(resident);
         Self {
             scenario,
             world: World::new(scenario.config(seed, nodes)),
