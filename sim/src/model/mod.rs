@@ -38,6 +38,9 @@ mod record;
 mod session;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use bits::Bits;
 pub use config::{ModelConfig, Span};
 pub use graph::Graph;

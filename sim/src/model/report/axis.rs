@@ -23,6 +23,13 @@ impl Axis {
         Self { label: label.to_owned(), min, max, is_log: false, step }
     }
 
+    /// Makes a scale of whole numbers, with half of one to spare at both ends.
+    pub(super) fn whole(label: &str, values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = range(values);
+        let step = step(((high - low) / 8.0).max(1.0));
+        Self { label: label.to_owned(), min: low - 0.5, max: high + 0.5, is_log: false, step }
+    }
+
     /// Makes a scale of powers of ten.
     pub(super) fn log(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = range(values.filter(|value| *value > 0.0));
@@ -51,12 +58,10 @@ impl Axis {
                 .map(|value| (value, short(value)))
                 .collect();
         }
-        let count = ((self.max - self.min) / self.step).round();
-        let marks = (0..=20).map(f64::from).take_while(|mark| *mark <= count);
-        marks
-            .map(|mark| self.min + mark * self.step)
-            .map(|value| (value, self.mark(value)))
-            .collect()
+        let first = (self.min / self.step - 1e-9).ceil() * self.step;
+        let marks = (0..=20).map(|mark| first + f64::from(mark) * self.step);
+        let marks = marks.take_while(|value| *value <= self.max + self.step * 1e-6);
+        marks.map(|value| (value, self.mark(value))).collect()
     }
 
     fn mark(&self, value: f64) -> String {
@@ -108,6 +113,7 @@ mod tests {
         assert_eq!(linear([3.0, 48.0]), "0 10 20 30 40 50");
         assert_eq!(linear([0.0, 0.17]), "0.00 0.05 0.10 0.15 0.20");
         assert_eq!(linear([0.0, 0.0]), "0.0 0.2 0.4 0.6 0.8 1.0");
+        assert_eq!(texts(Axis::whole("", [7.0, 9.0].into_iter())), "7 8 9");
         let log = Axis::log("", [100.0, 100_000.0].into_iter());
         assert_eq!(texts(log), "100 1 k 10 k 100 k");
     }

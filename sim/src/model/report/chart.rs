@@ -64,10 +64,11 @@ impl Chart {
     /// Draws it.
     pub(super) fn figure(&self) -> String {
         let mut text = format!(
-            "<figure><figcaption><b>{}</b> {}</figcaption>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             role=\"img\" aria-label=\"{}\">\n",
+            "<figure><figcaption><b>{}</b> {}<div>{}</div></figcaption>\n\
+             <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
             escape(&self.title),
             escape(&self.note),
+            self.legend(),
             escape(&self.title)
         );
         self.frame(&mut text);
@@ -85,7 +86,6 @@ impl Chart {
                 WIDTH - RIGHT
             );
         }
-        self.legend(&mut text);
         text.push_str("</svg></figure>\n");
         text
     }
@@ -182,30 +182,17 @@ impl Chart {
         };
     }
 
-    /// Names the series, from the right.
-    fn legend(&self, text: &mut String) {
+    /// Names the series.
+    fn legend(&self) -> String {
         let named = self.series.iter().filter_map(|s| Some((s.name.as_deref()?, s.colour % 6)));
         let named: Vec<_> = named.collect();
         if named.len() < 2 {
-            return;
+            return String::new();
         }
-        let mut x = WIDTH - RIGHT;
-        for (name, colour) in named.iter().rev() {
-            x -= 6.6 * name.chars().count() as f64;
-            let _ = writeln!(
-                text,
-                "<text x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
-                TOP - 18.0,
-                escape(name)
-            );
-            x -= 14.0;
-            let y = TOP - 27.0;
-            let _ = writeln!(
-                text,
-                "<rect class=\"bar c{colour}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"10\" height=\"10\"/>"
-            );
-            x -= 14.0;
-        }
+        let names = named.iter().map(|(name, colour)| {
+            format!("<span><i class=\"c{colour}\"></i>{}</span> ", escape(name))
+        });
+        names.collect()
     }
 }
 

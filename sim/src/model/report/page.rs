@@ -22,9 +22,13 @@ p { margin: 0 0 12px; max-width: 75ch; }
 .soft { color: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr));
   gap: 20px; }
-figure { margin: 0; border: 1px solid var(--grid); border-radius: 8px; padding: 12px 12px 4px; }
+figure { margin: 0; display: flex; flex-direction: column; justify-content: space-between; border: 1px solid var(--grid); border-radius: 8px; padding: 12px 12px 4px; }
 figcaption { font-size: 13px; color: var(--soft); min-height: 3em; }
 figcaption b { color: var(--ink); font-size: 15px; display: block; }
+figcaption span { margin-right: 14px; white-space: nowrap; }
+figcaption i { display: inline-block; width: 10px; height: 10px; margin-right: 5px; }
+i.c0 { background: var(--c0); } i.c1 { background: var(--c1); } i.c2 { background: var(--c2); }
+i.c3 { background: var(--c3); } i.c4 { background: var(--c4); } i.c5 { background: var(--c5); }
 svg { width: 100%; height: auto; display: block; }
 svg text { font: 11.5px system-ui, 'DejaVu Sans', sans-serif; fill: var(--soft); }
 .grid { stroke: var(--grid); } .axis, .tick { stroke: var(--soft); }
@@ -37,6 +41,7 @@ svg text { font: 11.5px system-ui, 'DejaVu Sans', sans-serif; fill: var(--soft);
 .band.c2, .mark.c2, .bar.c2 { fill: var(--c2); } .band.c3, .mark.c3, .bar.c3 { fill: var(--c3); }
 .band.c4, .mark.c4, .bar.c4 { fill: var(--c4); } .band.c5, .mark.c5, .bar.c5 { fill: var(--c5); }
 .wide { overflow-x: auto; }
+.tables { display: flex; flex-wrap: wrap; gap: 8px 48px; }
 table { border-collapse: collapse; font-size: 13.5px; margin-bottom: 16px; }
 th, td { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid var(--grid); }
 th:first-child, td:first-child { text-align: left; }
@@ -61,9 +66,10 @@ pub fn page(scenario: &Scenario, runs: &[Run], verdicts: &[Verdict], command: &s
     for chart in pictures(scenario, runs) {
         text.push_str(&chart.figure());
     }
-    text.push_str("</div>\n<h2>Figures</h2>\n");
+    text.push_str("</div>\n<h2>Figures</h2>\n<div class=\"tables\">\n");
     figures(&mut text, runs);
     kinds(&mut text, runs);
+    text.push_str("</div>\n");
     worlds(&mut text, runs);
     text.push_str("</body></html>\n");
     text
@@ -87,7 +93,8 @@ fn limits(text: &mut String, verdicts: &[Verdict]) {
         let (class, word) = if verdict.holds { ("good", "holds") } else { ("bad", "fails") };
         let _ = writeln!(
             text,
-            "<tr><td>{}: {}</td><td>{}</td><td>{limit}</td><td>{}</td><td class=\"{class}\">{word}</td></tr>",
+            "<tr><td>{}: {}</td><td>{}</td><td>{limit}</td><td>{}</td>\
+             <td class=\"{class}\">{word}</td></tr>",
             escape(&expect.of),
             escape(&words(&expect.figure)),
             verdict.nodes,
@@ -121,8 +128,12 @@ fn figures(text: &mut String, runs: &[Run]) {
     }
 }
 
-/// What each kind of frame costs, in the last step of the first world of each size.
+/// What each kind of frame costs, in the first world of each size.
 fn kinds(text: &mut String, runs: &[Run]) {
+    let mut parts = runs.iter().flat_map(|run| &run.parts);
+    if !parts.any(|part| part.kinds.iter().any(|(_, bytes)| *bytes > 0.0)) {
+        return;
+    }
     text.push_str(
         "<div class=\"wide\"><table><tr><th>bytes sent per node and second</th><th>nodes</th>\
          <th>step</th><th>bytes/s</th></tr>\n",
@@ -157,7 +168,8 @@ fn worlds(text: &mut String, runs: &[Run]) {
     for run in runs {
         let _ = writeln!(
             text,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td><code>{:016x}</code></td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+             <td><code>{:016x}</code></td></tr>",
             run.seed,
             run.nodes,
             run.tally.events,

@@ -9,6 +9,8 @@ use crate::model::histogram::Histogram;
 struct Group<'a> {
     name: String,
     nodes: u32,
+    /// The same in all pictures.
+    colour: usize,
     parts: Vec<&'a Part>,
 }
 
@@ -35,14 +37,17 @@ fn groups<'a>(scenario: &Scenario, runs: &'a [Run]) -> Vec<Group<'a>> {
                 None => groups.push(Group {
                     name: part.name.clone(),
                     nodes: run.nodes,
+                    colour: 0,
                     parts: vec![part],
                 }),
             }
         }
     }
     let several = scenario.nodes.len() > 1;
-    for group in &mut groups {
+    for (index, group) in groups.iter_mut().enumerate() {
+        group.colour = index;
         if several {
+            group.colour = scenario.nodes.iter().position(|&n| n == group.nodes).unwrap_or(index);
             group.name = format!("{}, n = {}", group.name, group.nodes);
         }
     }
@@ -99,9 +104,8 @@ fn recovery(groups: &[Group<'_>]) -> Option<Chart> {
     let first = groups.iter().position(|group| troubled(&group))?;
     let mut series = Vec::new();
     let mut offset = 0.0;
-    for (colour, group) in
-        groups[first..].iter().filter(|g| g.rounds(|_| 0.0).len() > 1).enumerate()
-    {
+    for group in groups[first..].iter().filter(|g| g.rounds(|_| 0.0).len() > 1) {
+        let colour = group.colour;
         let rounds = group.rounds(|round| 100.0 * round.in_time);
         let place = |index: usize| offset + index as f64 + 1.0;
         let band = rounds.iter().enumerate().map(|(i, f)| (place(i), f.min, f.max)).collect();
@@ -126,8 +130,8 @@ fn recovery(groups: &[Group<'_>]) -> Option<Chart> {
 
 fn redundancy(scenario: &Scenario, groups: &[Group<'_>]) -> Option<Chart> {
     let mut series = Vec::new();
-    for (colour, group) in groups.iter().filter(|group| group.rounds(|_| 0.0).len() > 1).enumerate()
-    {
+    for group in groups.iter().filter(|group| group.rounds(|_| 0.0).len() > 1) {
+        let colour = group.colour;
         let rounds = group.rounds(|round| round.redundancy);
         let place = |index: usize| index as f64 + 1.0;
         let band = rounds.iter().enumerate().map(|(i, f)| (place(i), f.min, f.max)).collect();
@@ -155,17 +159,15 @@ fn redundancy(scenario: &Scenario, groups: &[Group<'_>]) -> Option<Chart> {
 
 fn last_hop(groups: &[Group<'_>]) -> Option<Chart> {
     let mut series = Vec::new();
-    for (colour, group) in groups.iter().filter(|g| !g.rounds(|_| 0.0).is_empty()).enumerate() {
+    for group in groups.iter().filter(|g| !g.rounds(|_| 0.0).is_empty()) {
+        let colour = group.colour;
         let mut hops = Histogram::default();
         for round in group.parts.iter().flat_map(|part| &part.rounds) {
             hops.add(usize::from(round.last_hop));
         }
         series.push(bars(&group.name, colour, &hops));
     }
-    if series.is_empty() {
-        return None;
-    }
-    let (x, y) = axes(&series, "links to the last node", "% of messages", None);
+    let (x, y) = bar_axes(&series, "links to the last node", "% of messages")?;
     Some(Chart {
         title: "Depth".to_owned(),
         note: "over how many links a message came to the node that was furthest".to_owned(),
@@ -185,7 +187,8 @@ fn bars(name: &str, colour: usize, histogram: &Histogram) -> Series {
 
 fn latency(groups: &[Group<'_>]) -> Option<Chart> {
     let mut series = Vec::new();
-    for (colour, group) in groups.iter().filter(|g| !g.rounds(|_| 0.0).is_empty()).enumerate() {
+    for group in groups.iter().filter(|g| !g.rounds(|_| 0.0).is_empty()) {
+        let colour = group.colour;
         let latencies = group.merged(|part| &part.latencies);
         if latencies.total() == 0 {
             continue;
@@ -272,20 +275,30 @@ fn costs(scenario: &Scenario, groups: &[Group<'_>]) -> Vec<Chart> {
 }
 
 fn degrees(groups: &[Group<'_>]) -> Option<Chart> {
-    let named = groups.iter().enumerate().skip(groups.len().saturating_sub(4));
-    let series: Vec<Series> = named
-        .map(|(colour, group)| bars(&group.name, colour, &group.merged(|part| &part.degrees)))
+    // Of each world the end.
+    let last = |group: &&Group<'_>| {
+        let same = groups.iter().filter(|other| other.nodes == group.nodes);
+        same.last().is_some_and(|end| end.name == group.name)
+    };
+    let series: Vec<Series> = groups
+        .iter()
+        .filter(last)
+        .map(|group| bars(&group.name, group.colour, &group.merged(|part| &part.degrees)))
         .collect();
-    if series.is_empty() {
-        return None;
-    }
-    let (x, y) = axes(&series, "sessions with others of the topic", "% of nodes", None);
+    let (x, y) = bar_axes(&series, "sessions with others of the topic", "% of nodes")?;
     Some(Chart {
         title: "Neighbours".to_owned(),
-        note: "how many sessions nodes have when a step is over".to_owned(),
+        note: "how many sessions nodes have in the end".to_owned(),
         x,
         y,
         series,
         limit: None,
     })
+}
+
+/// The axes for bars, if there are any.
+fn bar_axes(series: &[Series], x: &str, y: &str) -> Option<(Axis, Axis)> {
+    let xs = scale(series, |point| point.0);
+    let ys = scale(series, |point| point.1).into_iter();
+    (!xs.is_empty()).then(|| (Axis::whole(x, xs.into_iter()), Axis::linear(y, ys, true)))
 }
