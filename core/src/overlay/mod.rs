@@ -1,7 +1,9 @@
 //! Who hears of a topic, and how an item reaches all of them. (A plain flood at this commit; see
 //! the history of this file for what replaces it.)
 
+pub mod history;
 mod item;
+pub mod reconcile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
