@@ -206,11 +206,13 @@ proptest! {
             let time = NOW - 1_000_000 + time;
             match kind {
                 0 => now += time % 100_000,
-                1 => drop(history.refuse(stamp(number, time), now)),
-                _ => drop(history.insert(
-                    item(number, time, source, usize::try_from(size).unwrap()),
-                    now,
-                )),
+                1 => {
+                    let _ = history.refuse(stamp(number, time), now);
+                }
+                _ => {
+                    let item = item(number, time, source, usize::try_from(size).unwrap());
+                    let _ = history.insert(item, now);
+                }
             }
             history.expire(now);
             let held: usize = history.items.values().map(cost).sum();
