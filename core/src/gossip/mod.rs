@@ -225,7 +225,11 @@ pub struct State<P> {
 impl<P: Peer> State<P> {
     /// Makes the state of a node that is in no topic. Its messages are signed by `key`.
     pub fn new(key: AgentKey, me: P, _rng: crate::support::Rng) -> Self {
-        Self { agent: key.id(), topics: BTreeMap::new(), _overlay: overlay::State::new(me) }
+        Self {
+            agent: key.id(),
+            topics: BTreeMap::new(),
+            _overlay: overlay::State::new(overlay::Config::default(), me),
+        }
     }
 
     /// Handles an input.

@@ -81,6 +81,28 @@ counters! {
     DirectFramesUnknown => "direct_frames_unknown",
     /// Sessions in which a peer broke a rule of direct messages.
     DirectViolations => "direct_violations",
+    /// Items of topics that arrived for the first time.
+    OverlayItemsReceived => "overlay_items_received",
+    /// Items of topics that arrived once more.
+    OverlayItemsDuplicate => "overlay_items_duplicate",
+    /// Items of topics that came by repair.
+    OverlayItemsRepaired => "overlay_items_repaired",
+    /// Items that were announced and never came.
+    OverlayItemsMissed => "overlay_items_missed",
+    /// Items that did not fit the queue of a slow peer and were announced to it instead.
+    OverlayItemsDisplaced => "overlay_items_displaced",
+    /// Announcements that were not looked at because too many items are missing.
+    OverlayAnnouncementsDropped => "overlay_announcements_dropped",
+    /// Frames without an item that were dropped because a peer does not read.
+    OverlayControlDropped => "overlay_control_dropped",
+    /// Requests of peers that were not answered because there were too many.
+    OverlayRequestsOverLimit => "overlay_requests_over_limit",
+    /// Sessions in which a peer broke a rule of the overlay.
+    OverlayViolations => "overlay_violations",
+    /// Neighbours in topics that came.
+    OverlayNeighboursUp => "overlay_neighbours_up",
+    /// Neighbours in topics that went.
+    OverlayNeighboursDown => "overlay_neighbours_down",
 }
 
 /// The counts of one node since it started.
