@@ -43,8 +43,6 @@ impl Protocol for Flood {
         }
     }
 
-    fn settle(&mut self, _env: &mut Env<'_>) {}
-
     fn drain(&mut self, _env: &mut Env<'_>, effects: &mut Vec<Effect>) {
         effects.append(&mut self.wants);
     }

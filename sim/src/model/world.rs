@@ -53,6 +53,8 @@ pub struct Tally {
     pub connects_misled: u64,
     /// Dials that came to nothing.
     pub dials_failed: u64,
+    /// Complaints of nodes that they know nobody. They dial whom they knew at the start.
+    pub lonely: u64,
     /// Sessions that began.
     pub sessions: u64,
     /// Deliveries of something that a node had.
@@ -82,6 +84,8 @@ struct Node<P> {
     counters: Counters,
     /// The sessions, by the number of the peer.
     peers: Vec<(u32, End)>,
+    /// Whom it knew at the start.
+    contacts: Vec<u32>,
     /// When the next timer that counts goes off.
     timer_at: u64,
     stuck: u32,
@@ -134,6 +138,7 @@ impl<P: Protocol> World<P> {
             mind: Mind::Absent,
             counters: Counters::default(),
             peers: Vec::new(),
+            contacts: Vec::new(),
             timer_at: u64::MAX,
             stuck: 0,
             part: 0,

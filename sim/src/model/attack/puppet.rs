@@ -64,6 +64,7 @@ impl<P: Protocol> Puppet<P> {
                 Effect::Connect { .. }
                 | Effect::Release { .. }
                 | Effect::Delivered { .. }
+                | Effect::Lonely
                 | Effect::Forgery
                 | Effect::Lagged { .. }
                 | Effect::Equivocated => hand.act(effect),

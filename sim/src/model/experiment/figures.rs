@@ -40,7 +40,7 @@ pub struct Part {
     pub latencies: Histogram,
     /// Over how many links deliveries came.
     pub hops: Histogram,
-    /// How many sessions nodes had with others of the topic.
+    /// How many neighbours nodes had in the topic.
     pub degrees: Histogram,
     /// Bytes sent by each node each second, by kind of frame.
     pub kinds: Vec<(String, f64)>,

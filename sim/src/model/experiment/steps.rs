@@ -163,13 +163,25 @@ impl<P: Protocol + 'static> Player<'_, P> {
         let kinds = kinds.collect();
         let quantile = |share| latencies.quantile(share).map_or(0.0, |ms| ms as f64);
         let largest = components.first().copied().unwrap_or(0) as f64;
-        let figures = BTreeMap::from([
+        let mut figures = BTreeMap::from([
             ("latency_ms_p50", Figure::from(quantile(0.5))),
             ("latency_ms_p99", Figure::from(quantile(0.99))),
             ("components", Figure::from(components.len() as f64)),
             ("largest_component", Figure::from(largest / count)),
-            ("sessions", spread(&degrees)),
+            ("neighbours", spread(&degrees)),
+            ("neighbours_one_sided", Figure::from(graph.one_sided() as f64)),
         ]);
+        let nodes: Vec<u32> = self.world.present().iter().collect();
+        let sessions = nodes.iter().map(|&node| self.world.sessions(node) as f64);
+        figures.insert("sessions", Figure::of(sessions));
+        let depths: Vec<f64> = self.protocols().filter_map(P::depth).map(f64::from).collect();
+        if !depths.is_empty() {
+            figures.insert("tree_depth", Figure::of(depths));
+        }
+        let known: Vec<f64> = self.protocols().filter_map(P::known).map(|k| k as f64).collect();
+        if !known.is_empty() {
+            figures.insert("passive_view", Figure::of(known));
+        }
         Part { figures, latencies, hops, degrees, kinds, ..Part::default() }
     }
 

@@ -95,9 +95,8 @@ impl Protocol for GossipNode {
         Some(self.part.state.topics().map(|topic| topic.history_bytes).sum())
     }
 
-    fn degree(&self) -> Option<usize> {
-        let topics = self.part.state.topics();
-        topics.map(|topic| topic.neighbours).max()
+    fn known(&self) -> Option<usize> {
+        self.part.state.topics().map(|topic| topic.passive).max()
     }
 }
 

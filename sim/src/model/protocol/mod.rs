@@ -123,6 +123,8 @@ pub enum Effect {
         /// The peer.
         peer: PeerId,
     },
+    /// The node knows nobody in a topic.
+    Lonely,
     /// A peer broke a rule.
     Misbehaved {
         /// The peer.
@@ -159,7 +161,7 @@ pub trait Protocol: Debug + Sized {
     fn handle(&mut self, env: &mut Env<'_>, input: Input);
 
     /// Sends what was gathered over a batch of inputs.
-    fn settle(&mut self, env: &mut Env<'_>);
+    fn settle(&mut self, _env: &mut Env<'_>) {}
 
     /// Moves what the node wants to the end of `effects`.
     fn drain(&mut self, env: &mut Env<'_>, effects: &mut Vec<Effect>);
@@ -178,8 +180,18 @@ pub trait Protocol: Debug + Sized {
         None
     }
 
-    /// Returns how many neighbours the node has in the main topic, if it tells.
-    fn degree(&self) -> Option<usize> {
+    /// Returns the neighbours of the node in the main topic, if it tells.
+    fn neighbours(&self) -> Option<Vec<PeerId>> {
+        None
+    }
+
+    /// Returns how far the node is from the root of the tree, if there is one and it tells.
+    fn depth(&self) -> Option<u8> {
+        None
+    }
+
+    /// Returns how many peers the node knows beside its neighbours, if it tells.
+    fn known(&self) -> Option<usize> {
         None
     }
 }

@@ -11,6 +11,7 @@ use x0x_core::support::part::Part;
 use super::{Effect, Env, Input, Protocol, TopicNumber};
 use crate::model::ledger::Kind;
 use crate::model::peer::PeerId;
+use crate::model::world::MAIN_TOPIC;
 
 /// A node that runs the overlay and nothing above it.
 #[derive(Debug)]
@@ -20,7 +21,12 @@ pub struct OverlayNode {
 
 impl Protocol for OverlayNode {
     fn start(me: PeerId, rng: &Rng) -> Self {
-        Self { part: Part::new(overlay::State::new(me), rng.fork("overlay")) }
+        Self {
+            part: Part::new(
+                overlay::State::new(overlay::Config::default(), me),
+                rng.fork("overlay"),
+            ),
+        }
     }
 
     fn handle(&mut self, env: &mut Env<'_>, input: Input) {
@@ -46,10 +52,6 @@ impl Protocol for OverlayNode {
         self.part.act(env.clock, env.counters, |state, context| state.handle(context, input));
     }
 
-    fn settle(&mut self, env: &mut Env<'_>) {
-        self.part.act(env.clock, env.counters, overlay::State::settle);
-    }
-
     fn drain(&mut self, env: &mut Env<'_>, effects: &mut Vec<Effect>) {
         while let Some(output) = self.part.pop() {
             let effect = match output {
@@ -61,6 +63,7 @@ impl Protocol for OverlayNode {
                 overlay::Output::Received { receipt, bytes } => self.judge(env, receipt, &bytes),
                 overlay::Output::Connect { peer, contact } => Effect::Connect { peer, contact },
                 overlay::Output::Release { peer } => Effect::Release { peer },
+                overlay::Output::Lonely { .. } => Effect::Lonely,
                 overlay::Output::Misbehaved { peer, rule } => Effect::Misbehaved { peer, rule },
             };
             effects.push(effect);
@@ -72,15 +75,35 @@ impl Protocol for OverlayNode {
     }
 
     fn kind(header: &[u8]) -> Kind {
-        Kind(u8::from(header.len() != 32))
+        overlay_kind(header)
     }
 
     fn kind_name(kind: Kind) -> String {
-        if kind == Kind(0) { "item".to_owned() } else { format!("kind {}", kind.0) }
+        overlay_kind_name(kind)
+    }
+
+    fn counted_bytes(&self) -> Option<usize> {
+        self.usage().map(|usage| usage.history_bytes)
+    }
+
+    fn neighbours(&self) -> Option<Vec<PeerId>> {
+        Some(self.part.state.neighbours(&topic_id(MAIN_TOPIC)).collect())
+    }
+
+    fn depth(&self) -> Option<u8> {
+        self.usage()?.depth
+    }
+
+    fn known(&self) -> Option<usize> {
+        self.usage().map(|usage| usage.passive)
     }
 }
 
 impl OverlayNode {
+    fn usage(&self) -> Option<overlay::Usage> {
+        self.part.state.usage(&topic_id(MAIN_TOPIC))
+    }
+
     fn judge(
         &mut self,
         env: &mut Env<'_>,
@@ -101,6 +124,41 @@ impl OverlayNode {
         });
         Effect::Delivered { number, hops, is_repair }
     }
+}
+
+/// The kinds of frames, in the order in which the overlay numbers them.
+const KINDS: [&str; 16] = [
+    "joined",
+    "left",
+    "refer",
+    "neighbour",
+    "answer",
+    "part",
+    "newcomer",
+    "shuffle",
+    "shuffled",
+    "push",
+    "have",
+    "graft",
+    "prune",
+    "want",
+    "beacon",
+    "reconcile",
+];
+
+/// Tells the kind of a frame of the overlay: its version, whether it is about one topic, which one
+/// and what.
+pub(super) fn overlay_kind(frame: &[u8]) -> Kind {
+    match frame {
+        [_, 0, ..] => Kind(0),
+        [_, 1, rest @ ..] => Kind(rest.get(32).map_or(u8::MAX, |tag| tag.saturating_add(1))),
+        _ => Kind(u8::MAX),
+    }
+}
+
+pub(super) fn overlay_kind_name(kind: Kind) -> String {
+    let Some(tag) = kind.0.checked_sub(1) else { return "topics".to_owned() };
+    KINDS.get(usize::from(tag)).map_or_else(|| format!("kind {tag}"), |&name| name.to_owned())
 }
 
 fn topic_id(topic: TopicNumber) -> TopicId {

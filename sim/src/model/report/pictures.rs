@@ -269,8 +269,12 @@ fn costs(scenario: &Scenario, groups: &[Group<'_>]) -> Vec<Chart> {
         "kB",
         &[("resident", "resident_bytes", 1000.0), ("counted", "counted_bytes", 1000.0)],
     );
-    let sessions =
-        plot("Sessions", "how many each node has", "sessions", &[("mean", "sessions", 1.0)]);
+    let sessions = plot(
+        "Sessions",
+        "how many a node has, and how many of its peers are neighbours",
+        "peers",
+        &[("sessions", "sessions", 1.0), ("neighbours", "neighbours", 1.0)],
+    );
     [traffic, memory, sessions].into_iter().flatten().collect()
 }
 
@@ -285,10 +289,10 @@ fn degrees(groups: &[Group<'_>]) -> Option<Chart> {
         .filter(last)
         .map(|group| bars(&group.name, group.colour, &group.merged(|part| &part.degrees)))
         .collect();
-    let (x, y) = bar_axes(&series, "sessions with others of the topic", "% of nodes")?;
+    let (x, y) = bar_axes(&series, "neighbours in the topic", "% of nodes")?;
     Some(Chart {
         title: "Neighbours".to_owned(),
-        note: "how many sessions nodes have in the end".to_owned(),
+        note: "how many neighbours nodes have in the end".to_owned(),
         x,
         y,
         series,

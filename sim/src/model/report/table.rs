@@ -33,6 +33,7 @@ fn rare(runs: &[Run]) -> String {
         ("frames without room", sum(|run| run.tally.frames_over_room)),
         ("wishes for a session that was there", sum(|run| run.tally.connects_redundant)),
         ("wishes with a wrong contact", sum(|run| run.tally.connects_misled)),
+        ("complaints of being alone", sum(|run| run.tally.lonely)),
         ("dials that failed", sum(|run| run.tally.dials_failed)),
         ("deliveries twice", sum(|run| run.tally.delivered_twice)),
         ("forgeries met", sum(|run| run.tally.forgeries)),

@@ -16,6 +16,12 @@ impl<P: Protocol> World<P> {
                     self.flush(node);
                     self.release(node, peer);
                 }
+                Effect::Lonely => {
+                    self.tally.lonely += 1;
+                    for contact in self.nodes[node as usize].contacts.clone() {
+                        self.dial(node, contact, true);
+                    }
+                }
                 Effect::Misbehaved { peer, rule } => {
                     self.flush(node);
                     if is_honest {

@@ -19,6 +19,7 @@ impl<P: Protocol> World<P> {
         let rng = self.rng_of(node);
         let slot = &mut self.nodes[node as usize];
         slot.mind = Mind::Honest(P::start(slot.id, &rng));
+        slot.contacts = contacts.to_vec();
         for &contact in contacts {
             self.dial(node, contact, true);
         }

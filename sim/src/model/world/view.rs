@@ -101,13 +101,20 @@ impl<P: Protocol> World<P> {
         (std::mem::take(&mut self.latencies), std::mem::take(&mut self.hops))
     }
 
-    /// Returns the graph of the sessions between honest nodes of the main topic.
+    /// Returns the graph of who is whose neighbour in the main topic, as the honest nodes tell; if
+    /// the protocol does not tell, who has a session with whom.
     pub fn graph(&self) -> Graph {
         let nodes = (0_u32..).zip(&self.nodes);
         let neighbours = nodes.map(|(index, node)| {
-            let is_in = |&other: &u32| self.present.contains(other) && self.is_up(index, other);
-            let peers = node.peers.iter().map(|&(other, _)| other);
-            self.present.contains(index).then(|| peers.filter(is_in).collect())
+            if !self.present.contains(index) {
+                return None;
+            }
+            let told = self.protocol(index).and_then(P::neighbours);
+            let sessions = || node.peers.iter().map(|&(other, _)| other).collect();
+            let told = told.map(|told| told.iter().map(|peer| peer.index()).collect());
+            let mut list: Vec<u32> = told.unwrap_or_else(sessions);
+            list.retain(|&other| self.present.contains(other) && self.is_up(index, other));
+            Some(list)
         });
         Graph::new(neighbours.collect())
     }
