@@ -141,7 +141,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct State<P> {
     peers: BTreeSet<P>,
-    topics: BTreeMap<TopicId, BTreeSet<ItemId>>,
+    topics: BTreeMap<TopicId, BTreeMap<ItemId, Bytes>>,
 }
 
 impl<P: Peer> State<P> {
@@ -200,6 +200,11 @@ impl<P: Peer> State<P> {
     /// Looks at once for what a peer has of a topic and this node has not.
     pub fn pull(&mut self, _context: &mut Context<'_, P>, _topic: TopicId, _peer: P) {}
 
+    /// Returns the bytes of an item that was accepted or published, while the history has it.
+    pub fn item(&self, topic: &TopicId, id: &ItemId) -> Option<Bytes> {
+        self.topics.get(topic)?.get(id).cloned()
+    }
+
     /// How many bytes wait for the neighbour of a topic that is furthest behind.
     pub fn backlog(&self, _topic: &TopicId) -> usize {
         0
@@ -221,7 +226,7 @@ impl<P: Peer> State<P> {
         item: &Item,
     ) {
         let Some(seen) = self.topics.get_mut(&topic) else { return };
-        if seen.insert(item.stamp.id) {
+        if seen.insert(item.stamp.id, item.bytes.clone()).is_none() {
             for &peer in self.peers.iter().filter(|&&peer| Some(peer) != from) {
                 let header = Bytes::copy_from_slice(&topic.0);
                 context.emit(Output::Frame { peer, header, item: Some(item.clone()) });
