@@ -14,7 +14,7 @@ impl Node {
             gossip::Output::Connect { peer, contact: _ } => {
                 self.tell_gossip(clock, gossip::Input::ConnectFailed { peer });
             }
-            gossip::Output::Release { peer: _ } => {}
+            gossip::Output::Release { peer: _ } | gossip::Output::Lonely => {}
             gossip::Output::Misbehaved { peer, rule } => {
                 tracing::debug!(machine = %peer.short(), rule, "peer broke a rule");
                 self.link.act(clock, &mut self.counters, |link, context| {

@@ -1,0 +1,4 @@
+//! Several states joined by queues, over virtual time.
+
+mod harness;
+mod publishing;
