@@ -233,7 +233,8 @@ impl<P: Peer> Topic<P> {
     /// Takes a parent and tells who is concerned: items are pushed along the links of the tree
     /// and no others.
     fn set_parent(&mut self, air: &mut Air<'_, '_, P>, parent: Option<P>) {
-        if self.parent != parent {
+        let before = self.parent;
+        if before != parent {
             self.parent_misses = 0;
             self.parent = parent;
             if let Some(parent) = parent {
@@ -243,7 +244,8 @@ impl<P: Peer> Topic<P> {
         let mut pruned = Vec::new();
         for (&peer, neighbour) in &mut self.active {
             let is_tree = parent == Some(peer) || neighbour.is_child;
-            if neighbour.is_eager && !is_tree && self.root.is_some() {
+            let is_left = before == Some(peer) && parent != before;
+            if is_left || (neighbour.is_eager && !is_tree && self.root.is_some()) {
                 pruned.push(peer);
             }
             neighbour.is_eager = is_tree || (neighbour.is_eager && self.root.is_none());
@@ -325,12 +327,11 @@ impl<P: Peer> Topic<P> {
         }
     }
 
-    /// A neighbour wants items announced only.
+    /// A neighbour is not below this node, and wants items announced only, unless it is above.
     pub(super) fn pruned(&mut self, peer: P) {
         let is_parent = self.parent == Some(peer);
         if let Some(neighbour) = self.active.get_mut(&peer) {
             neighbour.is_child = false;
-            // A prune that crossed the graft of its sender's new child says nothing.
             neighbour.is_eager = is_parent;
         }
     }
