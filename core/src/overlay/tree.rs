@@ -238,7 +238,8 @@ impl<P: Peer> Topic<P> {
             self.parent_misses = 0;
             self.parent = parent;
             if let Some(parent) = parent {
-                air.tell(parent, self.id, Message::Graft { item: None });
+                let graft = Message::Graft { is_child: true, item: None };
+                air.tell(parent, self.id, graft);
             }
         }
         let mut pruned = Vec::new();
@@ -305,7 +306,8 @@ impl<P: Peer> Topic<P> {
         for (&peer, neighbour) in &mut self.active {
             if !neighbour.is_eager {
                 neighbour.is_eager = true;
-                air.tell(peer, self.id, Message::Graft { item: None });
+                let graft = Message::Graft { is_child: false, item: None };
+                air.tell(peer, self.id, graft);
             }
         }
     }
