@@ -208,6 +208,11 @@ impl Batch {
         item_id(&self.hash)
     }
 
+    /// Returns the whole.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// Returns how many bytes the batch has.
     pub fn size(&self) -> usize {
         self.bytes.len()
