@@ -37,10 +37,10 @@ fn body(sizes: &[usize]) -> Vec<u8> {
 #[test]
 fn anything_but_the_one_form_of_a_batch_is_refused() {
     let trailing = |count| Err(BatchError::TrailingBytes { count });
-    let cases: Vec<(&str, u16, Vec<u8>, Result<(), BatchError>)> = vec![
+    let cases = [
         ("one message", 1, body(&[3]), Ok(())),
         ("an empty message", 1, body(&[0]), Ok(())),
-        ("no message", 1, vec![], Err(BatchError::Truncated)),
+        ("no message", 1, Vec::new(), Err(BatchError::Truncated)),
         ("a message too few", 3, body(&[3, 3]), Err(BatchError::Truncated)),
         ("a message too many", 1, body(&[3, 3]), trailing(4)),
         ("a message cut short", 1, vec![4, 0, 0, 0], Err(BatchError::Truncated)),
@@ -76,22 +76,22 @@ fn a_root_that_contradicts_itself_is_refused() {
         previous: [1; 32],
         time: BEGIN + 2,
         previous_time: BEGIN + 1,
-        ..start.clone()
+        ..start
     };
     assert_eq!((start.check(), later.check()), (Ok(()), Ok(())));
     let cases: [(&str, Root); 13] = [
-        ("no messages", Root { count: 0, ..start.clone() }),
-        ("too many messages", Root { count: 65, ..start.clone() }),
-        ("a start with a number", Root { first: 1, ..start.clone() }),
-        ("a start with a predecessor", Root { previous: [1; 32], ..start.clone() }),
-        ("a start after a time", Root { previous_time: 1, ..start.clone() }),
+        ("no messages", Root { count: 0, ..start }),
+        ("too many messages", Root { count: 65, ..start }),
+        ("a start with a number", Root { first: 1, ..start }),
+        ("a start with a predecessor", Root { previous: [1; 32], ..start }),
+        ("a start after a time", Root { previous_time: 1, ..start }),
         ("a start before its stream", Root { time: BEGIN - 1, ..start }),
-        ("no predecessor", Root { previous: [0; 32], ..later.clone() }),
-        ("too few messages before", Root { first: 1, ..later.clone() }),
-        ("too many messages before", Root { first: 129, ..later.clone() }),
-        ("before its predecessor", Root { previous_time: BEGIN + 3, ..later.clone() }),
-        ("after something before the stream", Root { previous_time: BEGIN - 1, ..later.clone() }),
-        ("before its stream", Root { stream: BEGIN + 3, ..later.clone() }),
+        ("no predecessor", Root { previous: [0; 32], ..later }),
+        ("too few messages before", Root { first: 1, ..later }),
+        ("too many messages before", Root { first: 129, ..later }),
+        ("before its predecessor", Root { previous_time: BEGIN + 3, ..later }),
+        ("after something before the stream", Root { previous_time: BEGIN - 1, ..later }),
+        ("before its stream", Root { stream: BEGIN + 3, ..later }),
         (
             "more messages than there are numbers",
             Root { sequence: u64::MAX, first: u64::MAX, ..later },

@@ -123,7 +123,7 @@ fn keys_that_prove_nothing_push_out_one_another_and_no_proven_one() {
     node.learn(1, AUTHOR);
     let mut author = Writer::new(AUTHOR, BEGIN);
     node.receive(1, &author.write(&["a"]));
-    for number in 0..=UNPROVEN_KEYS_MAX as u8 {
+    for number in 0..=u8::try_from(UNPROVEN_KEYS_MAX).unwrap() {
         node.learn(1, 20 + number);
     }
     node.receive(1, &batch(20));
