@@ -18,6 +18,7 @@ pub mod crypto;
 pub mod direct;
 pub mod documents;
 mod fixture;
+pub mod gossip;
 mod input;
 pub mod link;
 pub mod node;
@@ -45,6 +46,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("direct_frame", direct::direct_frame),
     ("direct_sessions", direct::direct_sessions),
     ("frame_reader", wire::frame_reader),
+    ("gossip_batch", gossip::gossip_batch),
+    ("gossip_evidence", gossip::gossip_evidence),
+    ("gossip_frame", gossip::gossip_frame),
+    ("gossip_proof", gossip::gossip_proof),
     ("id", documents::id),
     ("kem", crypto::kem),
     ("key_file", documents::key_file),

@@ -15,6 +15,7 @@ use x0x_core::wire::{varint, write_frame};
 
 use crate::bench::{Bench, Who, socket};
 use crate::fixture::fixture;
+use crate::gossip::genuine;
 use crate::link::exported;
 use crate::transport::shares;
 use crate::{peer, quic};
@@ -34,6 +35,10 @@ pub fn seeds(target: &str) -> Seeds {
         "direct_frame" => direct_frames(),
         "direct_sessions" => direct_sessions(),
         "frame_reader" => vec![reader(300, 1), reader(100, 7), reader(4, 255)],
+        "gossip_batch" => copies(&genuine().batches),
+        "gossip_evidence" => copies(&genuine().evidence),
+        "gossip_frame" => copies(&genuine().frames),
+        "gossip_proof" => copies(&genuine().proofs),
         "id" => vec![fixture().agent.id().to_string().into_bytes(), b"Ab".repeat(32)],
         "kem" => kem(),
         "key_file" => copies(&fixture().key_files),

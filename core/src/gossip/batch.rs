@@ -208,6 +208,11 @@ impl Batch {
         item_id(&self.hash)
     }
 
+    /// Returns the whole.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// Returns how many bytes the batch has.
     pub fn size(&self) -> usize {
         self.bytes.len()
@@ -232,7 +237,7 @@ impl Batch {
 
     /// Returns the salt of a message.
     pub(super) fn salt(&self, index: u16) -> Salt {
-        merkle::salt(&self.seed(), index)
+        merkle::salt(self.seed(), index)
     }
 
     /// Computes the leaves of the tree; the slice has as many as there are messages.
@@ -244,7 +249,7 @@ impl Batch {
         let mut count = 0;
         for ((leaf, index), range) in buffer.iter_mut().zip(0..).zip(self.payloads().ranges()) {
             let payload = self.bytes.get(range).unwrap_or_default();
-            *leaf = merkle::leaf(&merkle::salt(&seed, index), index, payload);
+            *leaf = merkle::leaf(&merkle::salt(seed, index), index, payload);
             count += 1;
         }
         buffer.get_mut(..count).unwrap_or_default()
@@ -255,9 +260,10 @@ impl Batch {
         merkle::root(self.leaves(&mut buffer))
     }
 
-    fn seed(&self) -> [u8; SALT_SEED_LEN] {
+    /// Returns what the salts are made from.
+    pub(super) fn seed(&self) -> &[u8; SALT_SEED_LEN] {
         let rest = self.bytes.get(self.record_size + SIGNATURE_LEN..).unwrap_or_default();
-        rest.first_chunk().copied().unwrap_or_default()
+        rest.first_chunk().unwrap_or(&[0; SALT_SEED_LEN])
     }
 }
 

@@ -35,6 +35,9 @@
 pub mod batch;
 mod evidence;
 mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod incoming;
 mod keys;
 mod order;

@@ -27,8 +27,8 @@ pub const START_SLACK: Duration = Duration::from_secs(5);
 /// What is remembered of a batch.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    id: ItemId,
-    previous: ItemId,
+    hash: [u8; HASH_LEN],
+    previous: [u8; HASH_LEN],
     first: u64,
     end: u64,
     time: u64,
@@ -38,8 +38,8 @@ struct Mark {
 impl Mark {
     fn of(root: &Root, hash: &[u8; HASH_LEN]) -> Self {
         Self {
-            id: item_id(hash),
-            previous: item_id(&root.previous),
+            hash: *hash,
+            previous: root.previous,
             first: root.first,
             end: root.end(),
             time: root.time,
@@ -47,8 +47,12 @@ impl Mark {
         }
     }
 
+    fn excludes(&self) -> Relation {
+        Relation::Excludes(item_id(&self.hash))
+    }
+
     fn leads_to(&self, next: &Self) -> bool {
-        next.previous == self.id && next.first == self.end && next.previous_time == self.time
+        next.previous == self.hash && next.first == self.end && next.previous_time == self.time
     }
 }
 
@@ -74,12 +78,13 @@ impl Roots {
     pub(super) fn relate(&self, root: &Root, hash: &[u8; HASH_LEN]) -> Relation {
         let mark = Mark::of(root, hash);
         if let Some(same) = self.marks.get(&root.sequence) {
-            return if same.id == mark.id { Relation::Known } else { Relation::Excludes(same.id) };
+            let is_same = same.hash == mark.hash;
+            return if is_same { Relation::Known } else { same.excludes() };
         }
         let at = |sequence: Option<u64>| sequence.and_then(|sequence| self.marks.get(&sequence));
         let before = at(root.sequence.checked_sub(1)).filter(|before| !before.leads_to(&mark));
         let after = at(root.sequence.checked_add(1)).filter(|after| !mark.leads_to(after));
-        before.or(after).map_or(Relation::New, |other| Relation::Excludes(other.id))
+        before.or(after).map_or(Relation::New, Mark::excludes)
     }
 
     /// Remembers a batch, if it is among the latest.

@@ -114,7 +114,7 @@ impl Publisher {
     }
 
     /// When the next batch may leave, if not at once.
-    fn held_until(&mut self, now: Instant, backlog: usize) -> Option<Instant> {
+    pub(super) fn held_until(&mut self, now: Instant, backlog: usize) -> Option<Instant> {
         if backlog <= BACKLOG_MARK {
             self.stalled_at = None;
         } else {

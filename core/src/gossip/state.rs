@@ -1,5 +1,6 @@
 //! The state: sessions, topics, and the way between the overlay and the parts of this module.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -208,17 +209,14 @@ impl<P: Peer> State<P> {
     /// Enters a topic, if the node is not in it.
     pub(super) fn enter(&mut self, context: &mut Context<'_, P>, topic: &Topic) -> TopicId {
         let id = topic.id();
-        if !self.topics.contains_key(&id) {
-            self.topics.insert(
-                id,
-                Room {
-                    topic: topic.clone(),
-                    since: None,
-                    authors: BoundedMap::new(AUTHORS_MAX),
-                    waiting_bytes: 0,
-                    publisher: Publisher::new(),
-                },
-            );
+        if let Entry::Vacant(place) = self.topics.entry(id) {
+            place.insert(Room {
+                topic: topic.clone(),
+                since: None,
+                authors: BoundedMap::new(AUTHORS_MAX),
+                waiting_bytes: 0,
+                publisher: Publisher::new(),
+            });
             self.tell(context, overlay::Input::Join { topic: id });
             self.timers.set(Timer::Leave(id), context.now + PUBLISHER_TIME);
         }

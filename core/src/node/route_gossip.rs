@@ -2,6 +2,7 @@
 
 use super::{CommandError, CommandId, Event, Node, Output, Publish, Published, Reply, Subscribe};
 use crate::identity::MachineId;
+use crate::support::Counter;
 use crate::support::part::Clock;
 use crate::{gossip, link};
 
@@ -57,7 +58,10 @@ impl Node {
         request: Publish,
     ) -> Result<(), CommandError> {
         let Publish { topic, payload } = request;
-        self.gossip.state.check_publish(&topic, payload.len()).map_err(refused)?;
+        if let Err(error) = self.gossip.state.check_publish(&topic, payload.len()) {
+            self.counters.add(Counter::GossipPublishesRefused, 1);
+            return Err(refused(error));
+        }
         let id = gossip::PublishId(id.0);
         self.tell_gossip(clock, gossip::Input::Publish { id, topic, payload });
         Ok(())

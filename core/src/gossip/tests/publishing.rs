@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::batch::Batch;
+use super::super::outgoing::Publisher;
 use super::super::{
-    BATCH_BYTES_MAX, CheckError, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
-    PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, PUBLISHER_TIME, TOPICS_MAX, Topic, WINDOW_MAX,
+    BACKLOG_MARK, BATCH_BYTES_MAX, CheckError, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
+    PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, PUBLISHER_TIME, STALL_TIME, TOPICS_MAX, Topic,
+    WINDOW_MAX,
 };
 use super::harness::{BEGIN, Heard, Node, World, key, messages, millis, topic};
 use crate::support::Counter;
@@ -228,4 +230,21 @@ fn what_waits_leaves_when_the_node_shuts_down_and_nothing_after_it() {
     assert_eq!((node.state.topics().count(), node.state.deadline()), (0, None));
     node.handle(Input::Subscribe { topic: topic() });
     assert_eq!(node.state.topics().count(), 0);
+}
+
+#[test]
+fn a_neighbour_that_is_behind_holds_new_batches_back_for_a_while_and_no_longer() {
+    let mut publisher = Publisher::new();
+    let now = Node::new(0).now;
+    let mut held =
+        |at: Duration, backlog| publisher.held_until(now + at, backlog).map(|until| until - now);
+    let (low, high) = (BACKLOG_MARK, BACKLOG_MARK + 1);
+    assert_eq!(held(millis(0), low), None);
+    assert_eq!(held(millis(1), high), Some(millis(1) + STALL_TIME));
+    assert_eq!(held(millis(300), high), Some(millis(1) + STALL_TIME));
+    assert_eq!(held(millis(1) + STALL_TIME, high), None, "one slow peer slows nobody");
+    assert_eq!(held(millis(9000), high), None, "it is the same stall");
+    assert_eq!(held(millis(9001), low), None);
+    assert_eq!(held(millis(9002), high), Some(millis(9002) + STALL_TIME), "a new one");
+    assert_eq!(held(millis(9003), low), None, "the neighbour has caught up");
 }
