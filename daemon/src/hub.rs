@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 use x0x_core::identity::{AgentId, MachineId};
-use x0x_core::node::Event;
+use x0x_core::node::{Event, Fatal};
 use x0x_tokio::Events;
 
 /// How many direct messages wait for one listener.
@@ -246,12 +246,12 @@ impl Default for Hub {
 
 impl Hub {
     /// Hands on the events of a node until it ends. Returns why it halted, if it did.
-    pub async fn run(&self, mut events: Events) -> Option<String> {
+    pub async fn run(&self, mut events: Events) -> Option<Fatal> {
         let mut halted = None;
         while let Some(event) = events.next().await {
             self.lost.store(events.lost(), Ordering::Relaxed);
             if let Event::Halted(fatal) = &event {
-                halted = Some(fatal.to_string());
+                halted = Some(fatal.clone());
             }
             self.handle(event);
         }
