@@ -24,6 +24,7 @@ pub mod link;
 pub mod node;
 pub mod peer;
 mod quic;
+pub mod reconcile;
 pub mod seeds;
 pub mod transport;
 pub mod wire;
@@ -59,6 +60,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("node_restored", node::node_restored),
     ("path_probe", link::path_probe),
     ("peer_streams", peer::peer_streams),
+    ("reconcile_histories", reconcile::reconcile_histories),
+    ("reconcile_message", reconcile::reconcile_message),
     ("revocation", documents::revocation),
     ("signature", crypto::signature),
     ("tls_key", transport::tls_key),
