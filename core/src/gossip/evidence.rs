@@ -72,7 +72,8 @@ impl Parsed {
         let later: Root = decode(&record.later.record.0)?;
         earlier.check()?;
         later.check()?;
-        if !is_ordered(&record) || !exclude(&record.earlier, &earlier, &later) {
+        let is_ordered = place(&record.earlier, &earlier) < place(&record.later, &later);
+        if !is_ordered || !exclude(&record.earlier, &earlier, &later) {
             return Err(EvidenceError::NoConflict);
         }
         Ok(Self { record, earlier, later })
@@ -104,8 +105,7 @@ pub(super) fn accuse(key: &AuthorKey, one: &Batch, other: &Batch) -> Option<Byte
     let key = key.key().clone();
     let mut record = Record { key, earlier: sign(one)?, later: sign(other)? };
     let mut roots = [one.root(), other.root()];
-    let place = |root: &Root, signed: &Signed| (root.sequence, signed.record.clone());
-    if place(roots[0], &record.earlier) > place(roots[1], &record.later) {
+    if place(&record.earlier, roots[0]) > place(&record.later, roots[1]) {
         std::mem::swap(&mut record.earlier, &mut record.later);
         roots.reverse();
     }
@@ -118,14 +118,8 @@ pub(super) fn accuse(key: &AuthorKey, one: &Batch, other: &Batch) -> Option<Byte
 }
 
 /// A pair has one order: by sequence, then by the bytes of the records.
-fn is_ordered(record: &Record) -> bool {
-    let roots = [&record.earlier, &record.later].map(|signed| decode::<Root>(&signed.record.0));
-    match roots {
-        [Ok(earlier), Ok(later)] => {
-            (earlier.sequence, &record.earlier.record) < (later.sequence, &record.later.record)
-        }
-        _ => false,
-    }
+fn place<'a>(signed: &'a Signed, root: &Root) -> (u64, &'a RootBytes) {
+    (root.sequence, &signed.record)
 }
 
 /// Tells whether no honest author signs both.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::batch::{Batch, Root, VerifiedBatch};
-use super::evidence::{self, EvidenceError, Parsed as ParsedEvidence};
+use super::evidence;
 use super::frames;
 use super::keys::{AuthorKey, Parked};
 use super::order::{Order, Relation, Roots};
@@ -379,7 +379,7 @@ impl<P: Peer> State<P> {
     /// Evidence came.
     pub(super) fn handle_evidence(&mut self, context: &mut Context<'_, P>, peer: P, bytes: &Bytes) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let proven = match ParsedEvidence::parse(bytes) {
+        let proven = match evidence::Parsed::parse(bytes) {
             Ok(parsed) => {
                 let subject = parsed.subject();
                 if !self.topics.contains_key(&subject.0)
@@ -394,9 +394,7 @@ impl<P: Peer> State<P> {
         };
         match proven {
             Ok(proven) => self.expose(context, proven.topic, proven.author, bytes, Some(peer)),
-            Err(
-                EvidenceError::Malformed(_) | EvidenceError::Root(_) | EvidenceError::NoConflict,
-            ) => self.condemn(context, peer, "evidence proves nothing"),
+            Err(_) => self.condemn(context, peer, "evidence proves nothing"),
         }
     }
 

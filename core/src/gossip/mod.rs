@@ -4,11 +4,11 @@
 //! [overlay](crate::overlay). This module signs, checks and orders; which peers a batch goes to is
 //! the overlay's decision. `docs/src/protocol/gossip.md` has the bytes and the rules.
 //!
-//! - [`outgoing`](self): messages collect for a moment and are signed together.
-//! - `incoming`: what came is checked, then goes on to others, then waits for its turn.
-//! - [`keys`](AuthorKey): a batch names its author by a hash, and keys are fetched once.
-//! - [`evidence`](Evidence): what proves that an author contradicts itself.
-//! - [`proof`](Proof): what proves to a third party that an author published a message.
+//! - `outgoing`: messages collect for a moment and are signed together.
+//! - `incoming`: what came is checked, then goes on to others; `order`: it waits for its turn.
+//! - `keys`: a batch names its author by a hash, and keys are fetched once.
+//! - [`Evidence`]: what proves that an author contradicts itself.
+//! - [`Proof`]: what proves to a third party that an author published a message.
 //!
 //! It is not a store: what waits is in memory, and history is what the overlay keeps.
 //!

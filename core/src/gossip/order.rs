@@ -175,8 +175,8 @@ impl Order {
 
     /// Returns the sequence that is missing, if something waits for it.
     pub(super) fn gap(&self) -> Option<u64> {
-        let (_, _) = self.waiting.first_key_value()?;
-        Some(self.position.map_or(0, |position| position.sequence))
+        let is_open = !self.waiting.is_empty();
+        is_open.then(|| self.position.map_or(0, |position| position.sequence))
     }
 
     /// Tells whether more waits than may.

@@ -9,6 +9,11 @@ use crate::support::Counter;
 use crate::support::part::Clock;
 use crate::{gossip, link};
 
+const _: () = assert!(
+    gossip::FRAME_SIZE_MAX <= link::Class::Gossip.frame_size_max(),
+    "a link carries every frame of gossip"
+);
+
 impl Node {
     pub(super) fn route_gossip(&mut self, clock: Clock, output: gossip::Output<MachineId>) {
         match output {
