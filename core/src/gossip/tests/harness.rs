@@ -11,6 +11,7 @@ use super::super::keys::AuthorKey;
 use super::super::{Input, Output, PublishId, State, Topic};
 use crate::gossip::batch::Batch;
 use crate::identity::{AgentId, AgentKey};
+use crate::overlay::testing::neighbour_frames;
 use crate::overlay::{Contact, ItemId, Receipt, Stamp};
 use crate::support::testing::start;
 use crate::support::{Context, Counter, Counters, Outbox, Rng};
@@ -117,9 +118,17 @@ impl Node {
         let mut node = Self::new(number);
         node.handle(Input::Subscribe { topic: topic() });
         peers.iter().for_each(|&peer| node.up(peer));
+        peers.iter().for_each(|&peer| node.join(peer));
         node.settle();
         node.sent.clear();
         node
+    }
+
+    /// A peer comes into the topic and becomes a neighbour.
+    pub(super) fn join(&mut self, peer: u64) {
+        for frame in neighbour_frames(topic().id()) {
+            self.frame(peer, [&[0], &frame[..]].concat().into());
+        }
     }
 
     pub(super) fn act<R>(
@@ -228,6 +237,11 @@ impl Node {
         self.frame(peer, header);
     }
 
+    /// When gossip itself has something to do, without the overlay.
+    pub(super) fn own_deadline(&self) -> Option<Instant> {
+        self.state.timers.first().map(|(at, _)| at)
+    }
+
     pub(super) fn count(&self, counter: Counter) -> u64 {
         self.counters.get(counter)
     }
@@ -238,9 +252,9 @@ impl Node {
     }
 
     /// The batches among the frames that were sent.
-    pub(super) fn batches(&self) -> Vec<super::super::batch::Batch> {
+    pub(super) fn batches(&self) -> Vec<Batch> {
         let items = self.sent.iter().filter(|sent| sent.header[0] == 0 && !sent.payload.is_empty());
-        items.map(|sent| super::super::batch::Batch::parse(sent.payload.clone()).unwrap()).collect()
+        items.map(|sent| Batch::parse(sent.payload.clone()).unwrap()).collect()
     }
 }
 
@@ -259,6 +273,7 @@ impl World {
                 let mut node = Node::new(number);
                 node.handle(Input::Subscribe { topic: topic() });
                 peers.iter().for_each(|&peer| node.up(peer));
+                peers.iter().for_each(|&peer| node.join(peer));
                 node
             })
             .collect();

@@ -115,6 +115,8 @@ fn a_node_that_only_publishes_hands_on_and_delivers_nothing() {
     node.up(1);
     node.up(2);
     node.publish("mine");
+    node.join(1);
+    node.join(2);
     node.settle();
     node.take_sent();
     node.learn(1, AUTHOR);

@@ -35,6 +35,7 @@ fn the_key_of_an_author_goes_before_its_first_batch_in_each_session() {
     }
     assert_eq!(kinds(&node.take_sent(), 1), [1, 0, 0]);
     node.up(1);
+    node.join(1);
     node.take_sent();
     node.publish("c");
     node.settle();
@@ -67,7 +68,7 @@ fn a_batch_without_its_key_waits_for_it_and_the_peer_is_asked_once() {
     assert_eq!(sent[0].header, request(AUTHOR));
     node.learn(1, AUTHOR);
     assert_eq!(node.heard, messages(&["a", "b"]));
-    assert_eq!(node.state.deadline(), None);
+    assert_eq!(node.own_deadline(), None);
     node.receive(2, &author.write(&["c"]));
     assert_eq!(node.heard.len(), 3, "the key is known");
     assert_eq!(node.count(Counter::GossipKeysAsked), 1);

@@ -60,7 +60,7 @@ fn a_gap_that_is_not_filled_is_told_and_delivery_goes_on() {
     for batch in [&a, &e] {
         node.receive(1, batch);
     }
-    assert_eq!(node.state.deadline(), Some(node.now + PULL_AGAIN));
+    assert_eq!(node.own_deadline(), Some(node.now + PULL_AGAIN));
     node.advance(GAP_TIME - millis(1));
     assert_eq!(node.heard, messages(&["a"]));
     node.advance(millis(1));
@@ -70,7 +70,7 @@ fn a_gap_that_is_not_filled_is_told_and_delivery_goes_on() {
     node.receive(1, &f);
     assert_eq!(node.heard, [expected, messages(&["f"])].concat(), "what is given up is over");
     assert_eq!(node.count(Counter::GossipMessagesLagged), 3);
-    assert_eq!(node.state.deadline(), None);
+    assert_eq!(node.own_deadline(), None);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_stream_that_was_quiet_before_the_subscription_begins_with_its_next_batch() 
     let c = author.write_at(BEGIN, &["c"]);
     node.receive(1, &c);
     assert_eq!(node.heard, messages(&["c"]));
-    assert_eq!(node.state.deadline(), None, "nothing is missing");
+    assert_eq!(node.own_deadline(), None, "nothing is missing");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn repaired_batches_from_before_the_subscription_only_tell_where_a_stream_is() {
     node.repair(1, &a);
     node.repair(1, &b);
     assert_eq!(node.heard, messages(&["c"]));
-    assert_eq!(node.state.deadline(), None);
+    assert_eq!(node.own_deadline(), None);
     // The same when the history comes first.
     let (mut node, mut author) = start(BEGIN - 10_000);
     let [a, b] = write(&mut author, ["a", "b"]);
@@ -152,7 +152,7 @@ fn a_new_stream_of_an_author_replaces_the_old() {
     let [first, rest] = [messages(&["a"]), messages(&["c", "d", "e"])];
     assert_eq!(node.heard, [first, vec![Heard::Lagged(1)], rest].concat());
     assert_eq!(node.count(Counter::GossipBatchesPast), 1);
-    assert_eq!(node.state.deadline(), None);
+    assert_eq!(node.own_deadline(), None);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_gap_is_given_up_when_too_many_batches_wait() {
     node.receive(1, &batch);
     assert_eq!(node.heard[1], Heard::Lagged(1));
     assert_eq!(node.heard.len(), 1 + 1 + WAITING_BATCHES_MAX + 1);
-    assert_eq!(node.state.deadline(), None);
+    assert_eq!(node.own_deadline(), None);
 }
 
 #[test]

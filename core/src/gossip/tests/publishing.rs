@@ -137,17 +137,21 @@ fn a_publisher_that_is_not_subscribed_hears_nothing_and_leaves_when_it_was_idle_
     let mut node = Node::new(0);
     node.up(1);
     node.publish("a");
+    node.join(1);
     node.settle();
     assert_eq!((node.heard.len(), node.batches().len()), (0, 1));
     assert!(!node.state.is_subscribed(&topic()));
     node.advance(PUBLISHER_TIME - millis(1));
+    node.up(1);
+    node.join(1);
     node.publish("b");
     node.advance(PUBLISHER_TIME - millis(1));
     assert_eq!(node.state.topics().count(), 1);
     node.advance(millis(1));
     assert_eq!(node.state.topics().count(), 0);
-    assert_eq!(node.state.deadline(), None);
+    assert_eq!(node.own_deadline(), None);
     node.publish("c");
+    node.join(1);
     node.settle();
     let streams: Vec<u64> = node.batches().iter().map(|batch| batch.root().stream).collect();
     assert_eq!(streams[0], streams[1]);
@@ -160,6 +164,7 @@ fn who_unsubscribes_leaves_the_topic_at_once_unless_it_published() {
     node.handle(Input::Unsubscribe { topic: topic() });
     assert_eq!(node.state.topics().count(), 0);
     node.handle(Input::Subscribe { topic: topic() });
+    node.join(1);
     node.publish("a");
     node.settle();
     node.handle(Input::Unsubscribe { topic: topic() });
@@ -227,7 +232,7 @@ fn what_waits_leaves_when_the_node_shuts_down_and_nothing_after_it() {
     node.publish("b");
     node.handle(Input::ShutDown);
     assert_eq!(node.batches().len(), 2);
-    assert_eq!((node.state.topics().count(), node.state.deadline()), (0, None));
+    assert_eq!((node.state.topics().count(), node.own_deadline()), (0, None));
     node.handle(Input::Subscribe { topic: topic() });
     assert_eq!(node.state.topics().count(), 0);
 }
