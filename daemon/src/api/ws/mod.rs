@@ -18,6 +18,9 @@ use uuid::Uuid;
 use super::{App, BODY_BYTES_MAX, access, direct};
 use crate::queue::lock;
 
+/// How many bytes are read from a client at a time. Each session has a buffer of this size.
+const READ_BYTES: usize = 16 << 10;
+
 /// The sessions that are open, and whether they receive direct messages.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions(Mutex<BTreeMap<Uuid, bool>>);
@@ -93,5 +96,6 @@ fn open(
     upgrade
         .max_message_size(BODY_BYTES_MAX)
         .max_frame_size(BODY_BYTES_MAX)
+        .read_buffer_size(READ_BYTES)
         .on_upgrade(move |socket| session::serve(app, socket, is_direct))
 }

@@ -182,20 +182,21 @@ impl Session {
         stream: &mut SplitStream<WebSocket>,
     ) -> Option<()> {
         let mut frame = first;
-        for _ in 0..FRAMES_AT_ONCE {
-            match frame? {
-                Ok(Message::Text(text)) => self.hear(&text).await,
-                Ok(Message::Close(_)) | Err(_) => return None,
+        for left in (0..FRAMES_AT_ONCE).rev() {
+            match frame {
+                Some(Ok(Message::Text(text))) => self.hear(&text).await,
+                None | Some(Ok(Message::Close(_)) | Err(_)) => return None,
                 // Pings are answered by the library; binary frames mean nothing here.
-                Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)) => {}
+                Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => {}
             }
-            if !self.can_hear() || self.backlog.len() > BACKLOG_MAX {
+            // What is taken from the stream is heard.
+            if left == 0 || !self.can_hear() || self.backlog.len() > BACKLOG_MAX {
                 break;
             }
-            frame = match stream.next().now_or_never() {
-                Some(next) => next,
+            match stream.next().now_or_never() {
+                Some(next) => frame = next,
                 None => break,
-            };
+            }
         }
         Some(())
     }
