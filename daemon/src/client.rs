@@ -208,6 +208,15 @@ impl Client {
         self.ask(Method::POST, target, body, time).await
     }
 
+    /// Asks that something be ended.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub async fn delete(&mut self, target: &Target) -> Result<Value, ClientError> {
+        self.ask(Method::DELETE, target, None, REQUEST_TIMEOUT).await
+    }
+
     async fn ask(
         &mut self,
         method: Method,

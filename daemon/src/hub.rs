@@ -3,19 +3,22 @@
 //! A [`Feed`] copies each item to all its [`Subscription`]s. Each has a bounded queue of its own;
 //! when it is full the oldest item goes, and is counted. So a slow reader harms itself only.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
-use tokio::sync::Notify;
 use utoipa::ToSchema;
 use x0x_core::identity::{AgentId, MachineId};
-use x0x_core::node::Event;
+use x0x_core::node::{Event, Fatal};
 use x0x_tokio::Events;
+
+use crate::queue::{Limits, Queue, Taken, lock};
+use crate::topics::Topics;
 
 /// How many direct messages wait for one listener.
 pub const DIRECT_QUEUE_MAX: usize = 8192;
@@ -23,38 +26,34 @@ pub const DIRECT_QUEUE_MAX: usize = 8192;
 /// How many changes of peers wait for one listener.
 pub const PEER_QUEUE_MAX: usize = 256;
 
+/// How many bytes wait for one listener.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// How many events are handled before those who listen get their turn.
+const EVENTS_AT_ONCE: usize = 1024;
+
 /// How many machines are remembered after their link went down.
 pub const PEERS_MAX: usize = 4096;
-
-/// Locks, whatever became of the thread that held the lock last: all data here are valid after each
-/// statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[derive(Debug)]
-struct Queue<T> {
-    items: Mutex<(VecDeque<T>, bool)>,
-    added: Notify,
-}
 
 /// Copies items to everybody who subscribed.
 #[derive(Debug)]
 pub struct Feed<T> {
-    capacity: usize,
+    limits: Limits,
+    /// How many bytes an item has.
+    size: fn(&T) -> usize,
     queues: Mutex<Vec<Arc<Queue<T>>>>,
     evicted: AtomicU64,
 }
 
 impl<T: Clone> Feed<T> {
-    /// Makes a feed whose subscriptions hold at most `capacity` items each.
-    pub fn new(capacity: usize) -> Self {
-        Self { capacity, queues: Mutex::default(), evicted: AtomicU64::new(0) }
+    /// Makes a feed whose subscriptions hold at most so much each.
+    pub fn new(limits: Limits, size: fn(&T) -> usize) -> Self {
+        Self { limits, size, queues: Mutex::default(), evicted: AtomicU64::new(0) }
     }
 
     /// Subscribes from now on.
     pub fn subscribe(self: &Arc<Self>) -> Subscription<T> {
-        let queue = Arc::new(Queue { items: Mutex::default(), added: Notify::new() });
+        let queue = Arc::new(Queue::new(self.limits));
         lock(&self.queues).push(queue.clone());
         Subscription { feed: self.clone(), queue }
     }
@@ -64,29 +63,18 @@ impl<T: Clone> Feed<T> {
         let queues = lock(&self.queues);
         let Some((last, others)) = queues.split_last() else { return };
         let item = item();
+        let size = (self.size)(&item);
+        let mut evicted = 0;
         for queue in others {
-            self.add(queue, item.clone());
+            evicted += queue.push(item.clone(), size);
         }
-        self.add(last, item);
-    }
-
-    fn add(&self, queue: &Queue<T>, item: T) {
-        let mut items = lock(&queue.items);
-        if items.0.len() >= self.capacity {
-            items.0.pop_front();
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
-        items.0.push_back(item);
-        drop(items);
-        queue.added.notify_one();
+        evicted += last.push(item, size);
+        self.evicted.fetch_add(evicted, Ordering::Relaxed);
     }
 
     /// Ends all subscriptions, once they have taken what waits for them.
     pub fn close(&self) {
-        for queue in lock(&self.queues).drain(..) {
-            lock(&queue.items).1 = true;
-            queue.added.notify_one();
-        }
+        lock(&self.queues).drain(..).for_each(|queue| queue.close());
     }
 
     /// How many listen.
@@ -111,16 +99,11 @@ impl<T: Clone> Subscription<T> {
     /// Waits for the next item; `None` once the feed is closed. It may be cancelled without a loss.
     pub async fn next(&mut self) -> Option<T> {
         loop {
-            {
-                let mut items = lock(&self.queue.items);
-                if let Some(item) = items.0.pop_front() {
-                    return Some(item);
-                }
-                if items.1 {
-                    return None;
-                }
+            match poll_fn(|context| self.queue.poll_next(context)).await? {
+                Taken::Item(item) => return Some(item),
+                // They are counted.
+                Taken::Missed(_) => {}
             }
-            self.queue.added.notified().await;
         }
     }
 }
@@ -228,6 +211,8 @@ pub struct Hub {
     pub direct: Arc<Feed<Arc<str>>>,
     /// Changes of peers.
     pub peers: Arc<Feed<PeerChange>>,
+    /// Messages of topics.
+    pub topics: Arc<Topics>,
     state: Mutex<State>,
     /// How many events of the node were lost because this hub was slow.
     lost: AtomicU64,
@@ -235,9 +220,11 @@ pub struct Hub {
 
 impl Default for Hub {
     fn default() -> Self {
+        let limits = |items| Limits { items, bytes: QUEUE_BYTES_MAX };
         Self {
-            direct: Arc::new(Feed::new(DIRECT_QUEUE_MAX)),
-            peers: Arc::new(Feed::new(PEER_QUEUE_MAX)),
+            direct: Arc::new(Feed::new(limits(DIRECT_QUEUE_MAX), |fields| fields.len())),
+            peers: Arc::new(Feed::new(limits(PEER_QUEUE_MAX), |change| change.event.len())),
+            topics: Arc::default(),
             state: Mutex::default(),
             lost: AtomicU64::new(0),
         }
@@ -246,14 +233,23 @@ impl Default for Hub {
 
 impl Hub {
     /// Hands on the events of a node until it ends. Returns why it halted, if it did.
-    pub async fn run(&self, mut events: Events) -> Option<String> {
+    pub async fn run(&self, mut events: Events) -> Option<Fatal> {
         let mut halted = None;
+        let mut handled = 0;
         while let Some(event) = events.next().await {
-            self.lost.store(events.lost(), Ordering::Relaxed);
+            let lost = events.lost();
+            let before = self.lost.swap(lost, Ordering::Relaxed);
+            if lost > before {
+                self.topics.lost(lost - before);
+            }
             if let Event::Halted(fatal) = &event {
-                halted = Some(fatal.to_string());
+                halted = Some(fatal.clone());
             }
             self.handle(event);
+            handled += 1;
+            if handled % EVENTS_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
         }
         self.close();
         halted
@@ -263,6 +259,7 @@ impl Hub {
     pub fn close(&self) {
         self.direct.close();
         self.peers.close();
+        self.topics.close();
     }
 
     fn handle(&self, event: Event) {
@@ -275,7 +272,9 @@ impl Hub {
                     peer.last_received = Some(Instant::now());
                 }
                 drop(state);
-                self.direct.publish(|| direct_fields(sender, machine, &payload, received_at));
+                let Some(trust) = trust_of(&sender) else { return };
+                self.direct
+                    .publish(|| direct_fields((sender, trust), machine, &payload, received_at));
             }
             Event::PeerUp { machine, agents, address } => {
                 let generation = {
@@ -303,9 +302,17 @@ impl Hub {
                 tracing::info!(machine = %machine.short(), %address, "link moved");
             }
             Event::Halted(fatal) => tracing::error!(%fatal, "the node has halted"),
-            Event::GossipReceived { .. }
-            | Event::GossipLagged { .. }
-            | Event::GossipEquivocated { .. } => {}
+            Event::GossipReceived { topic, author, payload, .. } => {
+                self.topics.deliver(&topic, &author, &payload);
+            }
+            Event::GossipLagged { topic, author, missed } => {
+                tracing::debug!(author = %author.short(), missed, "messages of a topic were missed");
+                self.topics.lagged(&topic, &author, missed);
+            }
+            Event::GossipEquivocated { author, .. } => {
+                tracing::warn!(author = %author.short(), "an agent contradicts itself in a topic");
+                self.topics.equivocated();
+            }
             // The driver hands replies to those who asked.
             Event::Reply { .. } => {}
         }
@@ -371,8 +378,14 @@ impl State {
     }
 }
 
+/// What the contacts say of a sender; `None` if nothing of it is to be delivered. There are no
+/// contacts yet, so all senders are unknown.
+pub(crate) fn trust_of(_sender: &AgentId) -> Option<&'static str> {
+    Some("unknown")
+}
+
 fn direct_fields(
-    sender: AgentId,
+    (sender, trust): (AgentId, &'static str),
     machine: MachineId,
     payload: &[u8],
     received_at: Duration,
@@ -383,7 +396,7 @@ fn direct_fields(
         payload: BASE64.encode(payload),
         received_at: u64::try_from(received_at.as_millis()).unwrap_or(u64::MAX),
         verified: true,
-        trust_decision: "unknown",
+        trust_decision: trust,
     };
     let json = serde_json::to_string(&message).expect("plain fields have a JSON form");
     json[1..json.len() - 1].into()
@@ -401,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_loses_the_oldest_and_counts_it() {
-        let feed = Arc::new(Feed::new(3));
+        let feed = Arc::new(Feed::new(Limits { items: 3, bytes: 99 }, |_| 1));
         let mut slow = feed.subscribe();
         let mut fast = feed.subscribe();
         for number in 0..5 {

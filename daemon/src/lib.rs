@@ -7,6 +7,8 @@
 //! | [`files`] | keys and tokens on disk |
 //! | [`store`] | the records of the node, in redb |
 //! | [`hub`] | what the node tells, handed to everybody who listens |
+//! | [`topics`] | who wants which topics, and their messages |
+//! | [`queue`] | a bounded queue to one listener |
 //! | [`api`] | HTTP, server-sent events and WebSocket |
 //! | [`daemon`] | start and stop of it all |
 //! | [`client`] | asks a running daemon |
@@ -26,7 +28,9 @@ pub mod files;
 pub mod hub;
 pub mod instances;
 pub mod paths;
+pub mod queue;
 pub mod store;
+pub mod topics;
 
 /// The version of the API that the daemon speaks.
 pub const API_LEVEL: &str = "0.19.21";

@@ -39,7 +39,7 @@ pub(crate) struct EventSender {
 impl EventSender {
     /// Makes the receiving end.
     pub(crate) fn subscribe(&self) -> Events {
-        Events { shared: self.shared.clone(), taken: VecDeque::new() }
+        Events { shared: self.shared.clone(), taken: VecDeque::new(), lost: 0 }
     }
 
     pub(crate) fn push(&mut self, event: Event) {
@@ -74,6 +74,8 @@ impl Drop for EventSender {
 pub struct Events {
     shared: Arc<Shared>,
     taken: VecDeque<Event>,
+    /// How many were lost before those that are taken.
+    lost: u64,
 }
 
 impl Events {
@@ -87,6 +89,7 @@ impl Events {
             let is_closed = {
                 let mut queue = self.shared.lock();
                 std::mem::swap(&mut queue.events, &mut self.taken);
+                self.lost = queue.lost;
                 queue.is_closed
             };
             if !self.taken.is_empty() {
@@ -99,9 +102,10 @@ impl Events {
         }
     }
 
-    /// Returns how many events were lost because they were not taken in time.
+    /// Returns how many events were lost before the last one that was returned, because they were
+    /// not taken in time.
     pub fn lost(&self) -> u64 {
-        self.shared.lock().lost
+        self.lost
     }
 }
 
@@ -128,9 +132,9 @@ mod tests {
             }
         }
         drop(sender);
-        assert_eq!(events.lost(), 5);
         for number in 5..EVENTS_MAX + 5 {
             assert_eq!(events.next().await, Some(event(number)));
+            assert_eq!(events.lost(), 5);
         }
         assert_eq!(events.next().await, None);
     }

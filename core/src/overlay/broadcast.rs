@@ -293,7 +293,7 @@ impl<P: Peer> Topic<P> {
             air.tell(holder, self.id, Message::Want(ids));
         } else {
             self.note_graft(holder, false);
-            air.tell(holder, self.id, Message::Graft { item: Some(id) });
+            air.tell(holder, self.id, Message::Graft { is_child: false, item: Some(id) });
             if self.parent != Some(holder) {
                 self.parent_missed(air);
             }
@@ -326,8 +326,13 @@ impl<P: Peer> Topic<P> {
     }
 
     /// A neighbour wants items pushed to it, and maybe one that it missed.
-    pub(super) fn grafted(&mut self, air: &mut Air<'_, '_, P>, peer: P, item: Option<ItemId>) {
-        self.note_graft(peer, item.is_none());
+    pub(super) fn grafted(
+        &mut self,
+        air: &mut Air<'_, '_, P>,
+        peer: P,
+        (is_child, item): (bool, Option<ItemId>),
+    ) {
+        self.note_graft(peer, is_child);
         if let Some(id) = item
             && Self::may_ask(air, &peer)
         {

@@ -78,10 +78,11 @@ pub(super) enum Message<P> {
     Push { stamp: Stamp, hops: u8, is_repair: bool },
     /// The sender has these items. After a repair they are to be asked for at once.
     Have { ids: Ids, is_repair: bool },
-    /// Push to the sender from here on; it is below the receiver in the tree, or asks for an item
-    /// that it missed.
-    Graft { item: Option<ItemId> },
-    /// Push no more to the sender: tell it what there is.
+    /// Push to the sender from here on, because it is below the receiver in the tree, or missed an
+    /// item, or has no parent.
+    Graft { is_child: bool, item: Option<ItemId> },
+    /// The sender is not below the receiver: if it is not above either, push to it no more, and tell
+    /// it what there is.
     Prune,
     /// Send these items once.
     Want(Ids),

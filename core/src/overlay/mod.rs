@@ -492,3 +492,16 @@ impl<P: Peer> State<P> {
         }
     }
 }
+
+/// What other modules' tests need.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::frames::{self, Frame, Message, Priority};
+    use super::{Bytes, TopicId};
+
+    /// The frames by which a peer says that it is in a topic, and becomes a neighbour.
+    pub(crate) fn neighbour_frames(topic: TopicId) -> [Bytes; 2] {
+        [Message::Joined, Message::Neighbour(Priority::High)]
+            .map(|message| frames::encode::<u64>(&Frame::Topic(topic, message)))
+    }
+}

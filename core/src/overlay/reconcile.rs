@@ -37,6 +37,9 @@ mod message;
 #[doc(hidden)]
 pub mod fuzzing;
 
+#[cfg(test)]
+mod tests;
+
 use bytes::BytesMut;
 
 use super::history::{END, Fingerprint, HISTORY_MILLIS, History};

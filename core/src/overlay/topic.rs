@@ -253,7 +253,7 @@ impl<P: Peer> Topic<P> {
             Message::Have { ids, is_repair } => {
                 self.announced(air, peer, &ids.into_vec(), is_repair);
             }
-            Message::Graft { item } => self.grafted(air, peer, item),
+            Message::Graft { is_child, item } => self.grafted(air, peer, (is_child, item)),
             Message::Prune => self.pruned(peer),
             Message::Want(ids) => self.wanted(air, peer, &ids.into_vec()),
             Message::Beacon(beacon) => self.beacon(air, peer, beacon),

@@ -233,17 +233,20 @@ impl<P: Peer> Topic<P> {
     /// Takes a parent and tells who is concerned: items are pushed along the links of the tree
     /// and no others.
     fn set_parent(&mut self, air: &mut Air<'_, '_, P>, parent: Option<P>) {
-        if self.parent != parent {
+        let before = self.parent;
+        if before != parent {
             self.parent_misses = 0;
             self.parent = parent;
             if let Some(parent) = parent {
-                air.tell(parent, self.id, Message::Graft { item: None });
+                let graft = Message::Graft { is_child: true, item: None };
+                air.tell(parent, self.id, graft);
             }
         }
         let mut pruned = Vec::new();
         for (&peer, neighbour) in &mut self.active {
             let is_tree = parent == Some(peer) || neighbour.is_child;
-            if neighbour.is_eager && !is_tree && self.root.is_some() {
+            let is_left = before == Some(peer) && parent != before;
+            if is_left || (neighbour.is_eager && !is_tree && self.root.is_some()) {
                 pruned.push(peer);
             }
             neighbour.is_eager = is_tree || (neighbour.is_eager && self.root.is_none());
@@ -303,7 +306,8 @@ impl<P: Peer> Topic<P> {
         for (&peer, neighbour) in &mut self.active {
             if !neighbour.is_eager {
                 neighbour.is_eager = true;
-                air.tell(peer, self.id, Message::Graft { item: None });
+                let graft = Message::Graft { is_child: false, item: None };
+                air.tell(peer, self.id, graft);
             }
         }
     }
@@ -325,12 +329,11 @@ impl<P: Peer> Topic<P> {
         }
     }
 
-    /// A neighbour wants items announced only.
+    /// A neighbour is not below this node, and wants items announced only, unless it is above.
     pub(super) fn pruned(&mut self, peer: P) {
         let is_parent = self.parent == Some(peer);
         if let Some(neighbour) = self.active.get_mut(&peer) {
             neighbour.is_child = false;
-            // A prune that crossed the graft of its sender's new child says nothing.
             neighbour.is_eager = is_parent;
         }
     }

@@ -7,6 +7,7 @@
 mod access;
 mod direct;
 mod error;
+mod gossip;
 mod identity;
 mod network;
 mod sse;
@@ -30,6 +31,7 @@ use x0x_core::identity::{AgentId, MachineId, UserId};
 use x0x_tokio::Handle;
 
 use crate::hub::Hub;
+use crate::topics::Keeper;
 
 pub use error::ApiError;
 
@@ -71,6 +73,8 @@ pub struct App {
     pub stop: watch::Sender<bool>,
     /// The WebSocket sessions.
     pub(crate) sessions: ws::Sessions,
+    /// Keeps the node subscribed to what is wanted.
+    pub(crate) keeper: Arc<Keeper>,
 }
 
 impl App {
@@ -85,7 +89,8 @@ impl App {
         let (stop, _) = watch::channel(false);
         let sessions = ws::Sessions::default();
         let started = Instant::now();
-        Self { node, hub, identity, token, api_address, started, stop, sessions }
+        let keeper = Arc::new(Keeper::new(node.clone(), hub.topics.clone()));
+        Self { node, hub, identity, token, api_address, started, stop, sessions, keeper }
     }
 }
 
@@ -118,6 +123,11 @@ pub fn router(app: Arc<App>) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(direct::connections))
         .routes(routes!(direct::events))
         .routes(routes!(direct::diagnostics))
+        .routes(routes!(gossip::publish))
+        .routes(routes!(gossip::subscribe))
+        .routes(routes!(gossip::unsubscribe))
+        .routes(routes!(gossip::events))
+        .routes(routes!(gossip::diagnostics))
         .routes(routes!(ws::ws))
         .routes(routes!(ws::ws_direct))
         .routes(routes!(ws::sessions))

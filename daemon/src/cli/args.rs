@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bench::DirectBench;
+use super::bench::gossip::GossipBench;
 use crate::API_LEVEL;
 use crate::paths::InstanceName;
 
@@ -83,6 +84,26 @@ pub(super) enum Command {
     /// Messages from agent to agent.
     #[command(subcommand)]
     Direct(Direct),
+    /// Publish a message to everybody who subscribed to a topic.
+    Publish {
+        /// The topic.
+        topic: String,
+        /// The message.
+        #[arg(allow_negative_numbers = true)]
+        text: String,
+    },
+    /// Show the messages of a topic as they come. Ends with Ctrl-C, and the subscription with it.
+    Subscribe {
+        /// The topic.
+        topic: String,
+    },
+    /// End a subscription.
+    Unsubscribe {
+        /// The subscription, 16 hex digits.
+        id: String,
+    },
+    /// Show the messages of all subscriptions of the daemon as they come.
+    Events,
     /// Counters of the daemon.
     #[command(subcommand)]
     Diagnostics(Diagnostics),
@@ -197,6 +218,8 @@ pub(super) enum Direct {
 pub(super) enum Diagnostics {
     /// Tell how direct messages fared since the start.
     Dm,
+    /// Tell how messages of topics fared since the start.
+    Gossip,
 }
 
 #[derive(Debug, Subcommand)]
@@ -211,6 +234,8 @@ pub(super) enum WebSocket {
 pub(super) enum Bench {
     /// Send many direct messages; print the rate, percentiles and losses.
     Direct(DirectBench),
+    /// Publish many messages; print the rate to each subscriber, losses, order, latency and costs.
+    Gossip(GossipBench),
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use x0x_core::identity::{AgentId, UserId, Words};
 
 use super::args::{Agent, Bench, Command, Diagnostics, Direct, Machines, Network, Peer, WebSocket};
 use super::ids::{Kind, resolve};
-use super::{CliError, Context, bench, show, start, stream};
+use super::{CliError, Context, bench, show, start, stream, text};
 use crate::client::{CONNECT_TIMEOUT, Client, REQUEST_TIMEOUT, Target};
 
 /// Runs a command.
@@ -40,12 +40,24 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
             connect(context, Kind::Machine, &id, &target).await
         }
         Command::Direct(command) => direct(context, command).await,
+        Command::Publish { topic, text: message } => publish(context, &topic, &message).await,
+        Command::Subscribe { topic } => stream::topic(context, &topic).await,
+        Command::Unsubscribe { id } => {
+            let target = Target::new(&["subscribe", &id]);
+            let answer = context.connect().await?.delete(&target).await?;
+            context.answer(&answer, || format!("Ended subscription {}", text::safe(&id)))
+        }
+        Command::Events => stream::topic_events(context, context.connect().await?).await,
         Command::Diagnostics(Diagnostics::Dm) => {
             get(context, &["diagnostics", "dm"], show::diagnostics).await
+        }
+        Command::Diagnostics(Diagnostics::Gossip) => {
+            get(context, &["diagnostics", "gossip"], text::fields).await
         }
         Command::Ws(WebSocket::Sessions) => get(context, &["ws", "sessions"], show::sessions).await,
         Command::Ws(WebSocket::Direct) => ws_direct(context).await,
         Command::Bench(Bench::Direct(arguments)) => bench::run(context, &arguments).await,
+        Command::Bench(Bench::Gossip(arguments)) => bench::gossip::run(context, &arguments).await,
         Command::Start(_)
         | Command::Instances
         | Command::Doctor
@@ -82,7 +94,7 @@ async fn peer(context: &Context, command: Peer) -> Result<(), CliError> {
         Peer::Health { id } => {
             let id = resolve(&mut client, Kind::Machine, &id).await?;
             let answer = client.get(&Target::new(&["peers", &id, "health"])).await?;
-            context.answer(&answer, || super::text::fields(&answer))
+            context.answer(&answer, || text::fields(&answer))
         }
         Peer::Events => stream::peer_events(context, client).await,
     }
@@ -109,6 +121,13 @@ async fn direct(context: &Context, command: Direct) -> Result<(), CliError> {
         Direct::Connections => get(context, &["direct", "connections"], show::connections).await,
         Direct::Events => stream::direct_events(context, context.connect().await?).await,
     }
+}
+
+async fn publish(context: &Context, topic: &str, message: &str) -> Result<(), CliError> {
+    let body = json!({ "topic": topic, "payload": BASE64.encode(message) });
+    let mut client = context.connect().await?;
+    let answer = client.post(&Target::new(&["publish"]), Some(&body), REQUEST_TIMEOUT).await?;
+    context.answer(&answer, || format!("Published to {}", text::safe(topic)))
 }
 
 async fn connect(context: &Context, kind: Kind, id: &str, target: &Target) -> Result<(), CliError> {

@@ -148,6 +148,10 @@ fn run(context: &Context, command: Command) -> Result<(), CliError> {
         | Command::Peer(_)
         | Command::Machines(_)
         | Command::Direct(_)
+        | Command::Publish { .. }
+        | Command::Subscribe { .. }
+        | Command::Unsubscribe { .. }
+        | Command::Events
         | Command::Diagnostics(_)
         | Command::Ws(_)
         | Command::Bench(_)) => block_on(ask::run(context, online)).map_err(CliError::system)?,

@@ -166,7 +166,14 @@ mod tests {
         let mut lines = Vec::new();
         add_branches(&Arguments::command(), "", &mut lines);
         let has = |text: &str| lines.iter().any(|(name, _)| name.ends_with(text));
-        let expected = ["├─ start", "─ send <id> <text>", "└─ dm", "─ completions <shell>"];
+        let expected = [
+            "├─ start",
+            "─ send <id> <text>",
+            "├─ dm",
+            "└─ gossip",
+            "─ subscribe <topic>",
+            "─ completions <shell>",
+        ];
         for text in expected.into_iter().chain(["└─ man [command]"]) {
             assert!(has(text), "{text} is not in {lines:?}");
         }

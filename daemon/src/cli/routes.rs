@@ -55,6 +55,13 @@ const ROUTES: &[Route] = routes! {
         GET "/direct/events", "direct events", "Stream messages as they come";
         GET "/diagnostics/dm", "diagnostics dm", "Tell how direct messages fared";
     }
+    "gossip" {
+        POST "/publish", "publish", "Publish a message to a topic";
+        POST "/subscribe", "subscribe", "Subscribe to a topic";
+        DELETE "/subscribe/:id", "unsubscribe", "End a subscription";
+        GET "/events", "events", "Stream the messages of all subscriptions";
+        GET "/diagnostics/gossip", "diagnostics gossip", "Tell how messages of topics fared";
+    }
     "websocket" {
         GET "/ws", "", "Open a WebSocket session";
         GET "/ws/direct", "ws direct", "Open a session that receives direct messages";

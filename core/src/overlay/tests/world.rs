@@ -316,6 +316,10 @@ impl World {
                 }
             }
             Happening::Up { peer, session } => {
+                // Of two sessions that were begun at the same time both ends keep the first.
+                if self.node(id).sessions.get(&peer).is_some_and(|first| *first < session) {
+                    return;
+                }
                 self.node(id).sessions.insert(peer, session);
                 let contact = Contact::copy_from(&peer.to_be_bytes()).unwrap();
                 let round_trip = Self::latency(id, peer) * 2;

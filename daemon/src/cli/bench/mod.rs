@@ -5,7 +5,9 @@
 //! how many sends were acknowledged is read from its counters, so nobody else should send meanwhile.
 //! Who also listens at the receiver learns which messages arrived, how often, and in what order.
 
+mod costs;
 mod figures;
+pub(super) mod gossip;
 mod http;
 mod message;
 mod receiver;
@@ -17,14 +19,14 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::ids::{Kind, resolve};
+use super::ids::{self, resolve};
 use super::{CliError, Context};
 use crate::client::{Client, Endpoint, Locator, Target};
 use crate::paths::InstanceName;
 
 use figures::Percentiles;
 use message::Batch;
-use receiver::{Arrivals, Receiver};
+use receiver::{Arrivals, Receiver, Source};
 
 /// What is measured.
 #[derive(Clone, Debug, Args)]
@@ -68,6 +70,48 @@ struct Outcome {
     latencies: Vec<u64>,
 }
 
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Messages to an agent.
+    Direct,
+    /// Messages to a topic.
+    Gossip,
+}
+
+/// How a batch is sent.
+#[derive(Clone, Copy, Debug)]
+struct Sending<'a> {
+    kind: Kind,
+    /// The recipient or the topic, as JSON.
+    to: &'a str,
+    batch: &'a Batch,
+    in_flight: u16,
+    /// How many messages a second, if there is a limit.
+    rate: Option<u32>,
+}
+
+impl Sending<'_> {
+    /// The frame of a WebSocket.
+    fn frame(&self, payload: &str) -> String {
+        let (kind, key) = self.names();
+        format!(r#"{{"type":"{kind}","{key}":{},"payload":"{payload}"}}"#, self.to)
+    }
+
+    /// The body of a request.
+    fn body(&self, payload: &str) -> String {
+        let (_, key) = self.names();
+        format!(r#"{{"{key}":{},"payload":"{payload}"}}"#, self.to)
+    }
+
+    fn names(&self) -> (&'static str, &'static str) {
+        match self.kind {
+            Kind::Direct => ("send_direct", "agent_id"),
+            Kind::Gossip => ("publish", "topic"),
+        }
+    }
+}
+
 /// A measurement, from which both forms of the report are made.
 struct Report<'a> {
     arguments: &'a DirectBench,
@@ -83,18 +127,20 @@ pub(super) async fn run(context: &Context, arguments: &DirectBench) -> Result<()
     let receiver = receiver_endpoint(context, arguments)?;
     let to = recipient(&mut client, arguments, receiver.as_ref()).await?;
     let batch = Batch::new(u64::from(arguments.count), arguments.size as usize)?;
-    let receiver = match receiver {
-        Some(endpoint) => Some(Receiver::listen(endpoint, batch.clone()).await?),
-        None => None,
-    };
+    let mut receivers = Vec::new();
+    if let Some(endpoint) = receiver {
+        receivers.push(Receiver::listen(endpoint, batch.clone(), Source::Direct).await?);
+    }
     let in_flight = arguments.in_flight.unwrap_or(if arguments.ws { 1024 } else { 32 });
     context.hint(&format!("Sending {} messages to {} …", arguments.count, super::text::short(&to)));
+    let quoted = format!("\"{to}\"");
+    let sending = Sending { kind: Kind::Direct, to: &quoted, batch: &batch, in_flight, rate: None };
     let sent = if arguments.ws {
-        websocket::send(client, &to, &batch, receiver.as_ref(), in_flight).await
+        websocket::send(client, &sending, &receivers).await
     } else {
-        http::send(client.endpoint(), &to, &batch, in_flight).await
+        http::send(client.endpoint(), &sending).await
     };
-    let arrivals = match receiver {
+    let arrivals = match receivers.pop() {
         Some(receiver) => Some(receiver.finish(sent.as_ref().map_or(0, |s| s.acknowledged)).await?),
         None => None,
     };
@@ -128,7 +174,7 @@ async fn recipient(
     receiver: Option<&Endpoint>,
 ) -> Result<String, CliError> {
     if let Some(id) = &arguments.to {
-        return resolve(client, Kind::Agent, id).await;
+        return resolve(client, ids::Kind::Agent, id).await;
     }
     if let Some(endpoint) = receiver {
         let mut receiver = Client::connect(endpoint.clone()).await?;

@@ -1,24 +1,37 @@
 //! Listens at the receiver for what arrives, on a thread of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::CliError;
-use super::message::Batch;
+use super::message::{Batch, Read};
 use super::websocket::{Frame, Socket, broken, open};
-use crate::client::{Endpoint, Target, block_on};
+use crate::client::{Client, Endpoint, REQUEST_TIMEOUT, Target, block_on};
 
 /// How long nothing may arrive before the rest is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long is listened for duplicates after the last message.
 const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// How long may pass until the first message gets through.
+const WARM_TIME: Duration = Duration::from_secs(10);
+
+/// What is listened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Direct messages.
+    Direct,
+    /// The messages of a topic.
+    Topic(String),
+}
 
 /// What arrived.
 #[derive(Debug, Default)]
@@ -29,13 +42,21 @@ pub(super) struct Arrivals {
     pub(super) duplicates: u64,
     /// Messages that came after one that was sent later.
     pub(super) out_of_order: u64,
+    /// Messages that are not as they were sent.
+    pub(super) damaged: u64,
+    /// Messages that the daemon says were missed.
+    pub(super) missed: u64,
     /// From send to arrival, in microseconds.
     pub(super) latencies: Vec<u64>,
+    /// When the last one came, in microseconds since the batch was made.
+    pub(super) last: u64,
 }
 
 #[derive(Debug, Default)]
 struct Progress {
     arrived: AtomicU64,
+    /// Whether a probe came.
+    is_warm: AtomicBool,
     changed: Notify,
 }
 
@@ -49,14 +70,18 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// Listens from now on.
-    pub(super) async fn listen(endpoint: Endpoint, batch: Batch) -> Result<Self, CliError> {
+    pub(super) async fn listen(
+        endpoint: Endpoint,
+        batch: Batch,
+        source: Source,
+    ) -> Result<Self, CliError> {
         let progress = Arc::new(Progress::default());
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let shared = progress.clone();
         // The sender keeps its own thread busy.
         let thread = tokio::task::spawn_blocking(move || {
-            let listen = listen(endpoint, batch, &shared, ready, stopped);
+            let listen = listen(endpoint, batch, source, &shared, (ready, stopped));
             let arrivals = block_on(listen).map_err(CliError::system);
             shared.changed.notify_one();
             arrivals?
@@ -66,6 +91,11 @@ impl Receiver {
         }
         let end = thread.await.map_err(|error| CliError::Failed(error.to_string()))?;
         end.and(Err(CliError::Failed("the receiver ended its WebSocket at once".into())))
+    }
+
+    /// Tells whether a probe came.
+    pub(super) fn is_warm(&self) -> bool {
+        self.progress.is_warm.load(Ordering::Acquire)
     }
 
     /// Tells whether fewer than so many of the messages that were sent have not arrived.
@@ -102,11 +132,20 @@ impl Receiver {
 async fn listen(
     endpoint: Endpoint,
     batch: Batch,
+    source: Source,
     progress: &Progress,
-    ready: oneshot::Sender<()>,
-    mut stopped: oneshot::Receiver<()>,
+    (ready, mut stopped): (oneshot::Sender<()>, oneshot::Receiver<()>),
 ) -> Result<Arrivals, CliError> {
-    let mut socket: Socket = open(&endpoint, &Target::new(&["ws", "direct"])).await?;
+    let (path, started): (&[&str], _) = match &source {
+        // It is subscribed once it greets.
+        Source::Direct => (&["ws", "direct"], "connected"),
+        Source::Topic(_) => (&["ws"], "subscribed"),
+    };
+    let mut socket: Socket = open(&endpoint, &Target::new(path)).await?;
+    if let Source::Topic(topic) = &source {
+        let frame = json!({ "type": "subscribe", "topics": [topic] });
+        socket.send(Message::text(frame.to_string())).await.map_err(broken)?;
+    }
     let mut ready = Some(ready);
     let mut tally = Tally::new(&batch);
     loop {
@@ -124,34 +163,66 @@ async fn listen(
             Some(Err(error)) => return Err(broken(error)),
             None => return Err(CliError::Failed("the receiver ended its WebSocket".into())),
         };
-        let Ok(frame) = serde_json::from_str::<Frame>(&text) else { continue };
-        match (frame.kind.as_str(), frame.payload) {
-            // It is subscribed once it greets.
-            ("connected", _) => drop(ready.take().map(|ready| ready.send(()))),
-            ("direct_message", Some(payload)) => {
-                if let Some(number) = batch.read(&payload) {
+        let Ok(frame) = serde_json::from_str::<Frame<'_>>(&text) else { continue };
+        match (frame.kind, frame.payload) {
+            (kind, _) if kind == started => drop(ready.take().map(|ready| ready.send(()))),
+            ("direct_message" | "message", Some(payload)) => match batch.read(payload) {
+                Read::Message(number) => {
                     tally.add(number, batch.age(number));
                     progress.arrived.store(tally.arrivals.arrived, Ordering::Release);
                     progress.changed.notify_one();
                 }
+                Read::Probe => progress.is_warm.store(true, Ordering::Release),
+                Read::Damaged => tally.arrivals.damaged += 1,
+                Read::Foreign => {}
+            },
+            ("lagged", None) => tally.arrivals.missed += frame.missed.unwrap_or(0),
+            ("error", None) => {
+                let error = frame.message.unwrap_or_default();
+                return Err(CliError::Failed(format!("the receiver says: {error}")));
             }
             _ => {}
         }
     }
 }
 
+/// Publishes until every receiver gets something.
+pub(super) async fn warm_up(
+    client: &mut Client,
+    receivers: &[Receiver],
+    topic: &str,
+    batch: &Batch,
+) -> Result<(), CliError> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let deadline = Instant::now() + WARM_TIME;
+    let target = Target::new(&["publish"]);
+    while !receivers.iter().all(Receiver::is_warm) {
+        if Instant::now() > deadline {
+            return Err(CliError::Failed(
+                "nothing that is published arrives: are the daemons connected? (see: x0x peers)"
+                    .into(),
+            ));
+        }
+        let body = json!({ "topic": topic, "payload": batch.probe() });
+        client.post(&target, Some(&body), REQUEST_TIMEOUT).await?;
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
 /// Tells new messages from old ones.
-struct Tally {
+struct Tally<'a> {
+    batch: &'a Batch,
     seen: Vec<bool>,
     /// The greatest number so far, plus one.
     next: usize,
     arrivals: Arrivals,
 }
 
-impl Tally {
-    fn new(batch: &Batch) -> Self {
+impl<'a> Tally<'a> {
+    fn new(batch: &'a Batch) -> Self {
         let count = usize::try_from(batch.count()).unwrap_or(0);
-        Self { seen: vec![false; count], next: 0, arrivals: Arrivals::default() }
+        Self { batch, seen: vec![false; count], next: 0, arrivals: Arrivals::default() }
     }
 
     fn add(&mut self, number: u64, age: u64) {
@@ -165,6 +236,7 @@ impl Tally {
         self.arrivals.out_of_order += u64::from(at < self.next);
         self.next = self.next.max(at + 1);
         self.arrivals.latencies.push(age);
+        self.arrivals.last = self.batch.now();
     }
 }
 
@@ -179,7 +251,7 @@ mod tests {
         for number in [0, 2, 1, 2, 4, 4, 7] {
             tally.add(number, 10);
         }
-        let Arrivals { arrived, duplicates, out_of_order, latencies } = tally.arrivals;
+        let Arrivals { arrived, duplicates, out_of_order, latencies, .. } = tally.arrivals;
         assert_eq!((arrived, duplicates, out_of_order), (4, 2, 1));
         assert_eq!(latencies.len(), 4);
     }

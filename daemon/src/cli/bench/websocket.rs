@@ -1,4 +1,4 @@
-//! Sends by `send_direct` frames on one WebSocket.
+//! Sends by frames on one WebSocket.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,14 +8,14 @@ use futures_util::stream::SplitStream;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::time::interval;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::message::Batch;
 use super::receiver::Receiver;
-use super::{CliError, Outcome};
+use super::{CliError, Kind, Outcome, Sending};
 use crate::client::{Client, ClientError, Endpoint, Target};
 
 /// How many frames are written at a time.
@@ -38,13 +38,15 @@ pub(super) type Socket = WebSocketStream<TcpStream>;
 
 /// What the daemon says.
 #[derive(Debug, Deserialize)]
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     #[serde(rename = "type")]
-    pub(super) kind: String,
-    /// A direct message, base64.
-    pub(super) payload: Option<String>,
+    pub(super) kind: &'a str,
+    /// A message, base64.
+    pub(super) payload: Option<&'a str>,
+    /// How many messages were missed.
+    pub(super) missed: Option<u64>,
     /// What is wrong.
-    message: Option<String>,
+    pub(super) message: Option<String>,
 }
 
 /// Opens a WebSocket.
@@ -69,37 +71,39 @@ pub(super) fn broken(error: Error) -> CliError {
     })
 }
 
-/// Sends a batch; with a receiver, at most so many messages before they arrive.
+/// Sends a batch; with receivers, at most so many messages before all of them have got them.
 pub(super) async fn send(
     mut client: Client,
-    to: &str,
-    batch: &Batch,
-    mut receiver: Option<&Receiver>,
-    in_flight: u16,
+    sending: &Sending<'_>,
+    mut receivers: &[Receiver],
 ) -> Result<Outcome, CliError> {
-    let before = Counters::read(&mut client).await?;
+    let Sending { batch, kind, in_flight, rate, .. } = *sending;
+    let before = Counters::read(&mut client, kind).await?;
     let socket = open(client.endpoint(), &Target::new(&["ws"])).await?;
     let (mut sink, stream) = socket.split();
     let errors = Arc::new(Mutex::new(Errors::new()));
     let reader = tokio::spawn(read(stream, errors.clone()));
+    let mut pace = rate.map(|rate| interval(Duration::from_secs(1) / rate));
     let started = Instant::now();
     for number in 0..batch.count() {
-        let window = receiver.filter(|receiver| !receiver.has_room(number, in_flight));
-        if window.is_some() || number % FLUSH_INTERVAL == 0 {
+        let full = receivers.iter().find(|receiver| !receiver.has_room(number, in_flight));
+        if full.is_some() || pace.is_some() || number % FLUSH_INTERVAL == 0 {
             sink.flush().await.map_err(broken)?;
         }
-        if let Some(window) = window
-            && !window.wait_for_room(number, in_flight).await
-        {
-            // What arrives no more cannot say how fast to send.
-            receiver = None;
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
         }
-        let payload = batch.payload(number);
-        let frame = format!(r#"{{"type":"send_direct","agent_id":"{to}","payload":"{payload}"}}"#);
+        for receiver in receivers {
+            if !receiver.wait_for_room(number, in_flight).await {
+                // What arrives no more cannot say how fast to send.
+                receivers = &[];
+            }
+        }
+        let frame = sending.frame(&batch.payload(number));
         sink.feed(Message::text(frame)).await.map_err(broken)?;
     }
     sink.flush().await.map_err(broken)?;
-    let after = settle(&mut client, &before, batch.count()).await?;
+    let after = settle(&mut client, kind, &before, batch.count()).await?;
     let time = started.elapsed();
     let acknowledged = after.succeeded.saturating_sub(before.succeeded);
     let failed = batch.count().saturating_sub(acknowledged);
@@ -118,7 +122,7 @@ pub(super) async fn send(
 async fn read(mut stream: SplitStream<Socket>, errors: Arc<Mutex<Errors>>) {
     while let Some(Ok(message)) = stream.next().await {
         let Message::Text(text) = message else { continue };
-        let Ok(frame) = serde_json::from_str::<Frame>(&text) else { continue };
+        let Ok(frame) = serde_json::from_str::<Frame<'_>>(&text) else { continue };
         if frame.kind == "error" {
             let error = frame.message.unwrap_or_default();
             let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,20 +139,37 @@ struct Counters {
 }
 
 impl Counters {
-    async fn read(client: &mut Client) -> Result<Self, CliError> {
-        let answer = client.get(&Target::new(&["diagnostics", "dm"])).await?;
+    async fn read(client: &mut Client, kind: Kind) -> Result<Self, CliError> {
+        let path = match kind {
+            Kind::Direct => "dm",
+            Kind::Gossip => "gossip",
+        };
+        let answer = client.get(&Target::new(&["diagnostics", path])).await?;
         let count = |name: &str| answer["stats"][name].as_u64().unwrap_or(0);
-        let (total, succeeded) = (count("outgoing_send_total"), count("outgoing_send_succeeded"));
-        Ok(Self { total, succeeded })
+        Ok(match kind {
+            Kind::Direct => Self {
+                total: count("outgoing_send_total"),
+                succeeded: count("outgoing_send_succeeded"),
+            },
+            Kind::Gossip => {
+                let total = count("publish_total");
+                Self { total, succeeded: total.saturating_sub(count("publish_failed")) }
+            }
+        })
     }
 }
 
 /// Waits until all sends have ended.
-async fn settle(client: &mut Client, before: &Counters, count: u64) -> Result<Counters, CliError> {
+async fn settle(
+    client: &mut Client,
+    kind: Kind,
+    before: &Counters,
+    count: u64,
+) -> Result<Counters, CliError> {
     let mut last = *before;
     let mut moved = Instant::now();
     loop {
-        let seen = Counters::read(client).await?;
+        let seen = Counters::read(client, kind).await?;
         if seen.total.saturating_sub(before.total) >= count || moved.elapsed() > PATIENCE {
             return Ok(seen);
         }

@@ -1,0 +1,53 @@
+//! Keeps the node subscribed to the topics that are wanted, and to no others.
+//!
+//! Whoever changes what is wanted calls [`Keeper::settle`] afterwards. Turns of the same keeper
+//! follow one another, and each looks at what is wanted when it begins: so the turn that comes last
+//! sees every change, and the node ends as the changes together demand, in whatever order they
+//! crossed.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use x0x_core::gossip::Topic;
+use x0x_core::node::{CommandError, Subscribe, Unsubscribe};
+use x0x_tokio::Handle;
+
+use super::Topics;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Keeper {
+    node: Handle,
+    topics: Arc<Topics>,
+    turn: Mutex<()>,
+}
+
+impl Keeper {
+    /// Makes the keeper of a node. It has only one.
+    pub fn new(node: Handle, topics: Arc<Topics>) -> Self {
+        Self { node, topics, turn: Mutex::default() }
+    }
+
+    /// Brings the node to what is wanted of a topic. A caller that gives up waiting stops nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the node says if it does not subscribe. The topic is still wanted then.
+    pub async fn settle(self: &Arc<Self>, topic: &Topic) -> Result<(), CommandError> {
+        let (keeper, topic) = (self.clone(), topic.clone());
+        let turn = tokio::spawn(async move { keeper.bring(topic).await });
+        turn.await.unwrap_or(Err(CommandError::Halted))
+    }
+
+    async fn bring(&self, topic: Topic) -> Result<(), CommandError> {
+        let _turn = self.turn.lock().await;
+        let Some(is_wanted) = self.topics.wish(&topic) else { return Ok(()) };
+        if is_wanted {
+            self.node.request(Subscribe { topic: topic.clone() }).await?;
+        } else {
+            self.node.request(Unsubscribe { topic: topic.clone() }).await?;
+        }
+        self.topics.settled(&topic, is_wanted);
+        Ok(())
+    }
+}
