@@ -16,9 +16,11 @@ use super::peer::PeerId;
 use super::protocol::{Effect, Env, Input};
 
 mod crowd;
+mod double;
 mod puppet;
 
 pub use crowd::{Junk, Recorder};
+pub use double::TwoFaced;
 pub use puppet::{Puppet, Twist, Twisted};
 
 /// What an attacker acts through.

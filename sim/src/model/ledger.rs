@@ -45,6 +45,8 @@ pub struct Traffic {
     pub control: Counts,
     /// Frames with an item; all of their bytes.
     pub payload: Counts,
+    /// Those of both that compare histories, ask for items or carry them.
+    pub repair: Counts,
     /// Datagrams, by the estimate of this model.
     pub datagrams: u64,
 }
@@ -60,11 +62,15 @@ impl Traffic {
         Self {
             control: self.control.since(earlier.control),
             payload: self.payload.since(earlier.payload),
+            repair: self.repair.since(earlier.repair),
             datagrams: self.datagrams - earlier.datagrams,
         }
     }
 
-    pub(crate) fn frame(&mut self, bytes: u64, is_payload: bool) {
+    pub(crate) fn frame(&mut self, bytes: u64, is_payload: bool, is_repair: bool) {
+        if is_repair {
+            self.repair.add(bytes);
+        }
         if is_payload {
             self.payload.add(bytes);
         } else {

@@ -58,6 +58,14 @@ impl Library {
         (entry.bytes == bytes).then_some(Number(number))
     }
 
+    /// Returns the first item that is somewhere within the bytes.
+    pub fn find(&self, bytes: &[u8]) -> Option<Number> {
+        let place = bytes.windows(MAGIC.len()).position(|window| window == MAGIC)?;
+        let number = u32::from_le_bytes(*bytes[place..].get(MAGIC.len()..)?.first_chunk()?);
+        let entry = self.entries.get(number as usize)?;
+        bytes[place..].starts_with(&entry.bytes).then_some(Number(number))
+    }
+
     /// Returns an item as the overlay takes it.
     pub fn item(&self, number: Number) -> Item {
         let entry = self.entry(number);
@@ -115,5 +123,8 @@ mod tests {
         bytes[99] ^= 1;
         assert_eq!(library.identify(&bytes), None);
         assert_eq!(library.identify(b"x0x model 01"), None);
+        let around = [b"signed: ".as_slice(), library.bytes(second), b"."].concat();
+        assert_eq!(library.find(&around), Some(second));
+        assert_eq!(library.find(&bytes), None);
     }
 }

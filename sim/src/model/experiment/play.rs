@@ -77,7 +77,13 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
             let share = f64::from(node) / f64::from(count);
             self.world.run_until(seconds(join.over_s * share));
             let known = if node == 0 { 0 } else { join.contacts };
-            let contacts: Vec<u32> = (0..known).map(|_| self.earlier(node)).collect();
+            let mut contacts: Vec<u32> = (0..known).map(|_| self.earlier(node)).collect();
+            // Who knows only hostile nodes cannot be helped by any protocol.
+            while !contacts.is_empty()
+                && !contacts.iter().any(|c| self.world.present().contains(*c))
+            {
+                contacts[0] = self.earlier(node);
+            }
             let is_hostile = node > 0 && random::chance(self.world.rng(), join.hostile);
             match join.attack.filter(|_| is_hostile) {
                 None => self.world.start(node, &contacts),

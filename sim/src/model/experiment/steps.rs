@@ -105,9 +105,15 @@ impl<P: Protocol + 'static> Player<'_, P> {
         let factors = missed_bytes.iter().filter(|(_, missed)| **missed > 0.0);
         let factors = factors.map(|(&node, missed)| {
             let received = self.world.traffic(node).0.since(&before.received[node as usize]);
-            ((received.bytes() as f64 - REPAIR_ALLOWANCE) / missed).max(0.0)
+            ((received.repair.bytes as f64 - REPAIR_ALLOWANCE) / missed).max(0.0)
+        });
+        let nodes = self.world.present().iter();
+        let repair = nodes.map(|node| {
+            let received = self.world.traffic(node).0.since(&before.received[node as usize]);
+            received.repair.bytes as f64
         });
         part.figures.extend([
+            ("repair_bytes_received", Figure::of(repair)),
             ("missed_bytes_before", Figure::of(missed_bytes.values().copied())),
             ("missed", Figure::of(left.values().copied())),
             ("traffic_factor", Figure::of(factors)),

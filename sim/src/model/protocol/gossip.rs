@@ -7,9 +7,16 @@ use x0x_core::identity::AgentKey;
 use x0x_core::support::Rng;
 use x0x_core::support::part::Part;
 
+use super::overlay::{is_overlay_repair, overlay_kind, overlay_kind_name};
 use super::{Effect, Env, Input, Protocol, TopicNumber};
 use crate::model::ledger::Kind;
 use crate::model::peer::PeerId;
+
+/// Kinds from here on are gossip's own; those below are the overlay's.
+const FIRST_KIND: u8 = 200;
+
+/// Gossip's own kinds, in the order in which it numbers them.
+const KINDS: [&str; 3] = ["key", "key request", "evidence"];
 
 /// A node that runs gossip.
 #[derive(Debug)]
@@ -62,10 +69,13 @@ impl Protocol for GossipNode {
         while let Some(output) = self.part.pop() {
             let effect = match output {
                 gossip::Output::Frame { peer, header, payload } => {
-                    Effect::Frame { peer, header, body: payload, number: None }
+                    // The first message of a batch stands for it.
+                    let number = env.library.find(&payload);
+                    Effect::Frame { peer, header, body: payload, number }
                 }
                 gossip::Output::Connect { peer, contact } => Effect::Connect { peer, contact },
                 gossip::Output::Release { peer } => Effect::Release { peer },
+                gossip::Output::Lonely => Effect::Lonely,
                 gossip::Output::Misbehaved { peer, rule } => Effect::Misbehaved { peer, rule },
                 gossip::Output::Received { payload, .. } => match env.library.identify(&payload) {
                     Some(number) => Effect::Delivered { number, hops: 0, is_repair: false },
@@ -83,12 +93,21 @@ impl Protocol for GossipNode {
         self.part.state.deadline()
     }
 
-    fn kind(_header: &[u8]) -> Kind {
-        Kind(0)
+    fn kind(header: &[u8]) -> Kind {
+        match header {
+            [0, rest @ ..] => overlay_kind(rest),
+            [tag @ 1..=3, ..] => Kind(FIRST_KIND + tag),
+            _ => Kind(u8::MAX),
+        }
     }
 
     fn kind_name(kind: Kind) -> String {
-        format!("kind {}", kind.0)
+        let own = kind.0.checked_sub(FIRST_KIND + 1).and_then(|tag| KINDS.get(usize::from(tag)));
+        own.map_or_else(|| overlay_kind_name(kind), |&name| name.to_owned())
+    }
+
+    fn is_repair(kind: Kind) -> bool {
+        is_overlay_repair(kind)
     }
 
     fn counted_bytes(&self) -> Option<usize> {

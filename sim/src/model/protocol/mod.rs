@@ -175,6 +175,11 @@ pub trait Protocol: Debug + Sized {
     /// Returns the name of a kind.
     fn kind_name(kind: Kind) -> String;
 
+    /// Tells whether frames of a kind compare histories, ask for items or carry them.
+    fn is_repair(_kind: Kind) -> bool {
+        false
+    }
+
     /// Returns how many bytes of state the node knows itself to have, if it tells.
     fn counted_bytes(&self) -> Option<usize> {
         None

@@ -82,6 +82,10 @@ impl Protocol for OverlayNode {
         overlay_kind_name(kind)
     }
 
+    fn is_repair(kind: Kind) -> bool {
+        is_overlay_repair(kind)
+    }
+
     fn counted_bytes(&self) -> Option<usize> {
         self.usage().map(|usage| usage.history_bytes)
     }
@@ -159,6 +163,12 @@ pub(super) fn overlay_kind(frame: &[u8]) -> Kind {
 pub(super) fn overlay_kind_name(kind: Kind) -> String {
     let Some(tag) = kind.0.checked_sub(1) else { return "topics".to_owned() };
     KINDS.get(usize::from(tag)).map_or_else(|| format!("kind {tag}"), |&name| name.to_owned())
+}
+
+/// Tells whether frames of a kind compare histories, ask for items or carry them.
+pub(super) fn is_overlay_repair(kind: Kind) -> bool {
+    let name = kind.0.checked_sub(1).and_then(|tag| KINDS.get(usize::from(tag)));
+    name.is_some_and(|name| ["push", "have", "want", "reconcile"].contains(name))
 }
 
 fn topic_id(topic: TopicNumber) -> TopicId {

@@ -34,8 +34,9 @@ impl<P: Protocol> World<P> {
         let sent = &mut self.nodes[node as usize].sent;
         for parcel in &parcels {
             let size = parcel.frame.len() as u64;
-            sent.frame(size, parcel.item.is_some());
-            self.kinds.add(P::kind(&parcel.frame), size);
+            let kind = P::kind(&parcel.frame);
+            sent.frame(size, parcel.item.is_some(), P::is_repair(kind));
+            self.kinds.add(kind, size);
         }
         sent.flush(bytes);
         let burst = Burst { end: from.other(), parcels, bytes };
@@ -76,7 +77,8 @@ impl<P: Protocol> World<P> {
         let mut hash = 0;
         for parcel in &burst.parcels {
             let size = parcel.frame.len() as u64;
-            self.nodes[node as usize].received.frame(size, parcel.item.is_some());
+            let is_repair = P::is_repair(P::kind(&parcel.frame));
+            self.nodes[node as usize].received.frame(size, parcel.item.is_some(), is_repair);
             if let Some(Carried::Item(number)) = parcel.item {
                 self.records[number.0 as usize].payload_frames += 1;
             }
