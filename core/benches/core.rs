@@ -5,7 +5,7 @@
 //! cargo bench -p x0x-core --features native-crypto --bench core [name …]
 //! ```
 //!
-//! A name is `handshakes`, `round-trips`, `messages`, `bulk` or `memory`; without one, all run.
+//! A name is `handshakes`, `round-trips`, `messages`, `gossip`, `bulk` or `memory`; without one, all run.
 //! Each ratio compares candidates that took turns in the same run, so that a noisy machine harms
 //! both. The floor of most rows is bare `quinn-proto` with the same TLS, windows and driver.
 //! A value is the median of several runs, with the least and the greatest beside it.
@@ -16,6 +16,8 @@
 
 #[path = "core/bare.rs"]
 mod bare;
+#[path = "core/gossip.rs"]
+mod gossip;
 #[path = "core/links.rs"]
 mod links;
 #[path = "core/nodes.rs"]
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use bare::bare;
+use gossip::Gossip;
 use links::links;
 use nodes::{Outgoing, nodes};
 use world::{End, World};
@@ -56,10 +59,11 @@ fn main() {
         _ => {}
     }
     let names: Vec<&String> = arguments.iter().filter(|name| !name.starts_with('-')).collect();
-    let rows: [(&str, fn()); 5] = [
+    let rows: [(&str, fn()); 6] = [
         ("handshakes", handshakes),
         ("round-trips", round_trips),
         ("messages", messages),
+        ("gossip", gossip_batches),
         ("bulk", bulk),
         ("memory", memory),
     ];
@@ -141,6 +145,23 @@ fn messages() {
     row("messages", "256 B, acknowledged, 64 in flight", "1000/s", &some, Some(&floor));
     row("messages", "256 B, acknowledged, one by one", "1000/s", &one, Some(&floor));
     row("messages", "the payload alone on a bare stream", "1000/s", &floor, None);
+}
+
+/// Messages in signed batches, from one state to another: how many the receiver verifies and
+/// delivers, and the same with the publisher's work.
+fn gossip_batches() {
+    const COUNT: usize = 64_000;
+    for messages in [1, 16, 64] {
+        let batches = COUNT.min(4000 * messages) / messages;
+        let run = |is_whole| {
+            let mut gossip = Gossip::new();
+            gossip.transfer(batches, messages, is_whole, |count, run| rate(count, run)) / 1e3
+        };
+        let [receiver, both] = samples([&mut || run(false), &mut || run(true)]);
+        let of = format!("256 B, batches of {messages}, received");
+        row("gossip", &of, "1000/s", &receiver, None);
+        row("gossip", "the same, and published", "1000/s", &both, None);
+    }
 }
 
 /// Frames of the class bulk, against the same payload on one bare stream.

@@ -134,6 +134,25 @@ fn a_message_to_an_agent_that_nobody_knows_ends_at_once() {
 }
 
 #[test]
+fn what_is_ready_is_told_without_building_a_datagram() {
+    let mut case = Case::new();
+    case.command(connect(([192, 0, 2, 2], 5483), SECOND)).unwrap();
+    case.command(send(own_agent(), 1, SECOND)).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| case.node.poll_ready()).collect();
+    assert!(
+        matches!(
+            told[..],
+            [
+                Output::Event(Event::DirectReceived { .. }),
+                Output::Event(Event::Reply { command: CommandId(2), .. })
+            ]
+        ),
+        "{told:?}"
+    );
+    assert!(matches!(case.node.poll_output(&mut Vec::new()), Output::Transmit(_)));
+}
+
+#[test]
 fn a_block_counts_at_once_is_answered_when_it_is_stored_and_survives_a_restart() {
     let mut case = Case::new();
     let block = case.command(SetBlocked { agent: own_agent(), blocked: true }).unwrap();

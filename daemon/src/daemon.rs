@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use x0x_core::link::LinkConfig;
-use x0x_core::node::{self, Connect, Target};
+use x0x_core::node::{self, Connect, Fatal, StoreError, Target};
 use x0x_tokio::Handle;
 
 use crate::api::{self, App, Identity};
@@ -57,8 +57,19 @@ pub enum DaemonError {
     #[error("the system does not let the daemon run: {0}")]
     Io(#[from] io::Error),
     /// The node halted while it ran.
-    #[error("the node has halted: {0}; nothing that was promised is lost, start it again")]
-    Halted(String),
+    #[error("the node has halted: {reason}; nothing that was promised is lost, {}", advice(reason))]
+    Halted {
+        /// Why.
+        reason: Fatal,
+    },
+}
+
+/// What to do when the node has halted.
+fn advice(reason: &Fatal) -> &'static str {
+    match reason {
+        Fatal::Store(StoreError::Full) => "make room on the disk and start it again",
+        Fatal::Store(StoreError::Missing | StoreError::Failed(_)) => "start it again",
+    }
 }
 
 /// A daemon that has started.
@@ -155,7 +166,7 @@ impl Daemon {
         // It may be gone already, with the whole directory.
         let _ = std::fs::remove_file(&port_file);
         app.node.shut_down().await;
-        halted.map_or(Ok(()), |reason| Err(DaemonError::Halted(reason)))
+        halted.map_or(Ok(()), |reason| Err(DaemonError::Halted { reason }))
     }
 }
 

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use utoipa::ToSchema;
 use x0x_core::identity::{AgentId, MachineId};
-use x0x_core::node::Event;
+use x0x_core::node::{Event, Fatal};
 use x0x_tokio::Events;
 
 use crate::queue::{Limits, Queue, Taken, lock};
@@ -233,7 +233,7 @@ impl Default for Hub {
 
 impl Hub {
     /// Hands on the events of a node until it ends. Returns why it halted, if it did.
-    pub async fn run(&self, mut events: Events) -> Option<String> {
+    pub async fn run(&self, mut events: Events) -> Option<Fatal> {
         let mut halted = None;
         let mut handled = 0;
         while let Some(event) = events.next().await {
@@ -243,7 +243,7 @@ impl Hub {
                 self.topics.lost(lost - before);
             }
             if let Event::Halted(fatal) = &event {
-                halted = Some(fatal.to_string());
+                halted = Some(fatal.clone());
             }
             self.handle(event);
             handled += 1;

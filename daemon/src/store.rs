@@ -28,6 +28,9 @@ pub enum OpenError {
     /// It is of a newer program.
     #[error("{0} was written by a newer version of x0xd: use that one")]
     Version(PathBuf),
+    /// The disk is full.
+    #[error("{0} cannot be opened: no space left on the disk; make room and start again")]
+    Full(PathBuf),
     /// It cannot be read.
     #[error("{path} cannot be opened: {reason}; move it away to start with an empty one")]
     Damaged {
@@ -57,18 +60,22 @@ impl RedbStore {
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let path = data_dir.join("x0x.redb");
         let opened = Builder::new().set_cache_size(CACHE_BYTES).create(&path);
+        let cannot = |error: redb::Error| {
+            if is_full(&error) {
+                OpenError::Full(path.clone())
+            } else {
+                OpenError::Damaged { path: path.clone(), reason: error.to_string() }
+            }
+        };
         let database = opened.map_err(|error| {
             if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
                 OpenError::InUse(path.clone())
             } else {
-                OpenError::Damaged { path: path.clone(), reason: error.to_string() }
+                cannot(error.into())
             }
         })?;
         let store = Self { database };
-        let version = store.version().map_err(|error| {
-            let reason = error.to_string();
-            OpenError::Damaged { path: path.clone(), reason }
-        })?;
+        let version = store.version().map_err(cannot)?;
         if version == VERSION { Ok(store) } else { Err(OpenError::Version(path)) }
     }
 
@@ -152,12 +159,11 @@ impl Store for RedbStore {
 }
 
 fn failed(error: redb::Error) -> StoreError {
-    if let redb::Error::Io(io) = &error
-        && io.kind() == std::io::ErrorKind::StorageFull
-    {
-        return StoreError::Full;
-    }
-    StoreError::Failed(error.to_string())
+    if is_full(&error) { StoreError::Full } else { StoreError::Failed(error.to_string()) }
+}
+
+fn is_full(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull)
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 mod support;
 
 use std::fs;
+use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Home, run};
+use support::{Daemon, Home, SmallDisk, run};
 
 /// Runs a daemon that cannot start; returns what it says.
 fn refusal(home: &Home, arguments: &[&str]) -> String {
@@ -128,6 +129,59 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stderr.contains("cannot write") && stderr.contains("No space left"), "{stderr}");
     assert_eq!(home.start("alice").get("/health").status, 200);
+}
+
+/// The disk becomes full under a daemon that has something to keep: it ends and says what to do. Its
+/// keys and its store are whole, and it starts when there is room.
+#[test]
+fn a_disk_that_fills_up_ends_the_daemon_and_harms_nothing() {
+    let Some(disk) = SmallDisk::new(8 << 10) else {
+        skipped("a small file system needs root to mount it");
+        return;
+    };
+    let mut alice = disk.home.start("alice");
+    let (agent, token) = (alice.agent(), alice.token.clone());
+    let first = Home::new();
+    let bob = start_linked(&first, &alice);
+    drop(bob);
+    drop(alice);
+    let keys = |home: &Home| {
+        ["machine.key", "agent.key"].map(|name| support::read(&home.keys("alice").join(name)))
+    };
+    let before = keys(&disk.home);
+
+    alice = disk.home.start_with("alice", Stdio::piped());
+    disk.fill();
+    // A machine that alice never met is something to remember.
+    let second = Home::new();
+    let _carol = start_linked(&second, &alice);
+    assert_eq!(alice.wait().code(), Some(1));
+    let mut says = String::new();
+    let stderr = alice.child.stderr.as_mut().expect("it is ours");
+    stderr.read_to_string(&mut says).expect("it is text");
+    let error = says.lines().find(|line| line.starts_with("error: ")).expect("an error");
+    assert!(error.contains("no space left") && error.contains("make room"), "{error}");
+    assert!(!disk.home.data("alice").join("api.port").exists());
+    assert_eq!(keys(&disk.home), before);
+    // What the daemon had left behind was room for a start.
+    disk.fill();
+    let error = refusal(&disk.home, &["--name", "alice"]);
+    assert!(error.contains("space left"), "{error}");
+    assert_eq!(keys(&disk.home), before);
+
+    disk.clear();
+    let alice = disk.home.start("alice");
+    assert_eq!((alice.agent(), alice.token.clone()), (agent, token));
+    let _bob = start_linked(&first, &alice);
+    assert_eq!(keys(&disk.home), before);
+}
+
+/// Starts an instance that keeps a link with another.
+fn start_linked(home: &Home, other: &Daemon) -> Daemon {
+    home.configure("other", &format!("bootstrap_peers = ['127.0.0.1:{}']", other.quic));
+    let daemon = home.start("other");
+    daemon.wait_for("a link", |daemon| daemon.get("/health").json()["peers"] == 1);
+    daemon
 }
 
 #[expect(clippy::print_stderr, reason = "a test that does not run must say so")]

@@ -8,6 +8,8 @@
 //!
 //! 1. The loop awaits nothing but its own wake-ups: no slow reader of events, no slow store and no
 //!    blocked socket holds up the node. While a socket is blocked, nothing is built for sending.
+//!    When the application was told something, it has one turn before the next datagrams are built,
+//!    so that its answer shares them with the acknowledgement.
 //! 2. An error of a socket is never the end of the node. What was not sent is lost like any
 //!    datagram.
 //! 3. Work between two polls of the outputs is bounded: [`RECEIVES_MAX`] batches of datagrams and

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::time;
+use tokio::{task, time};
 use x0x_core::node::{Command, CommandId, Deadline, Event, Node, Output, Reply, Request, ShutDown};
 use x0x_core::transport::Transmit;
 
@@ -41,6 +41,8 @@ struct Driver {
     blocked: Option<(Transmit, usize)>,
     /// Writes that are not stored yet.
     writes: usize,
+    /// Whether the application was told something since it last had a turn.
+    has_told: bool,
     is_stopping: bool,
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn spawn(
         transmit_buffer: Vec::new(),
         blocked: None,
         writes: 0,
+        has_told: false,
         is_stopping: false,
     };
     tokio::spawn(driver.run());
@@ -86,6 +89,11 @@ impl Driver {
         tokio::pin!(timer);
         let mut requests = Vec::new();
         loop {
+            if self.tell() {
+                // What the application answers now shares datagrams with the acknowledgements.
+                task::yield_now().await;
+                self.take_commands();
+            }
             let deadline = self.drain();
             self.events.flush();
             if self.is_stopping && self.writes == 0 && self.blocked.is_none() {
@@ -117,9 +125,19 @@ impl Driver {
         let StoreTask { tasks, done, thread } = self.store;
         drop((tasks, done));
         // The thread ends once its queue is empty; a panic there is reported by the runtime.
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let _ = task::spawn_blocking(move || thread.join()).await;
         // Whoever waits in `shut_down` waits for this.
         drop(self.requests);
+    }
+
+    /// Hands over what the node has to tell already. Returns whether that was anything.
+    fn tell(&mut self) -> bool {
+        self.has_told = false;
+        while let Some(output) = self.node.poll_ready() {
+            self.act(output);
+        }
+        self.events.flush();
+        self.has_told
     }
 
     /// Does what the node wants until it is idle or a socket is blocked.
@@ -131,22 +149,29 @@ impl Driver {
             let mut buffer = std::mem::take(&mut self.transmit_buffer);
             let output = self.node.poll_output(&mut buffer);
             self.transmit_buffer = buffer;
-            match output {
-                Output::Transmit(transmit) => self.send(transmit, 0),
-                Output::Store(batch) => {
-                    self.writes += 1;
-                    // The thread lives as long as the loop.
-                    let _ = self.store.tasks.send(Task::Write(batch));
-                }
-                Output::Load(load) => {
-                    let _ = self.store.tasks.send(Task::Load(load));
-                }
-                Output::Event(Event::Reply { command, reply }) => self.reply(command, reply),
-                Output::Event(event) => self.event(event),
-                Output::Idle { deadline } => return deadline,
+            if let Output::Idle { deadline } = output {
+                return deadline;
             }
+            self.act(output);
         }
         None
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::Transmit(transmit) => self.send(transmit, 0),
+            Output::Store(batch) => {
+                self.writes += 1;
+                // The thread lives as long as the loop.
+                let _ = self.store.tasks.send(Task::Write(batch));
+            }
+            Output::Load(load) => {
+                let _ = self.store.tasks.send(Task::Load(load));
+            }
+            Output::Event(Event::Reply { command, reply }) => self.reply(command, reply),
+            Output::Event(event) => self.event(event),
+            Output::Idle { .. } => {}
+        }
     }
 
     fn send(&mut self, transmit: Transmit, mut sent: usize) {
@@ -173,6 +198,14 @@ impl Driver {
         }
     }
 
+    /// Takes the commands that came in the meantime, as many as can wait.
+    fn take_commands(&mut self) {
+        for _ in 0..COMMANDS_MAX {
+            let Ok(request) = self.requests.try_recv() else { return };
+            self.command(request);
+        }
+    }
+
     fn command(&mut self, (request, answer): (Request, Answer)) {
         self.last_command += 1;
         let id = CommandId(self.last_command);
@@ -196,6 +229,7 @@ impl Driver {
     }
 
     fn reply(&mut self, command: CommandId, reply: Reply) {
+        self.has_told = true;
         self.is_stopping |= matches!(reply, Reply::ShutDown(()));
         if let Some(answer) = self.answers.remove(&command) {
             let _ = answer.send(Ok(reply));
@@ -209,6 +243,7 @@ impl Driver {
             self.writes = 0;
             self.answers.clear();
         }
+        self.has_told = true;
         self.events.push(event);
     }
 

@@ -18,11 +18,13 @@ pub mod crypto;
 pub mod direct;
 pub mod documents;
 mod fixture;
+pub mod gossip;
 mod input;
 pub mod link;
 pub mod node;
 pub mod peer;
 mod quic;
+pub mod reconcile;
 pub mod seeds;
 pub mod transport;
 pub mod wire;
@@ -45,6 +47,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("direct_frame", direct::direct_frame),
     ("direct_sessions", direct::direct_sessions),
     ("frame_reader", wire::frame_reader),
+    ("gossip_batch", gossip::gossip_batch),
+    ("gossip_evidence", gossip::gossip_evidence),
+    ("gossip_frame", gossip::gossip_frame),
+    ("gossip_proof", gossip::gossip_proof),
     ("id", documents::id),
     ("kem", crypto::kem),
     ("key_file", documents::key_file),
@@ -54,6 +60,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("node_restored", node::node_restored),
     ("path_probe", link::path_probe),
     ("peer_streams", peer::peer_streams),
+    ("reconcile_histories", reconcile::reconcile_histories),
+    ("reconcile_message", reconcile::reconcile_message),
     ("revocation", documents::revocation),
     ("signature", crypto::signature),
     ("tls_key", transport::tls_key),

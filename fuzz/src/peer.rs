@@ -160,7 +160,12 @@ impl World {
                     assert_eq!(sender, agent.id(), "the sender is proven");
                     self.received += 1;
                 }
-                Event::PathChanged { .. } | Event::Reply { .. } | Event::Halted(_) => {}
+                Event::PathChanged { .. }
+                | Event::Reply { .. }
+                | Event::GossipReceived { .. }
+                | Event::GossipLagged { .. }
+                | Event::GossipEquivocated { .. }
+                | Event::Halted(_) => {}
             }
         }
     }

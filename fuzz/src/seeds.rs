@@ -15,6 +15,7 @@ use x0x_core::wire::{varint, write_frame};
 
 use crate::bench::{Bench, Who, socket};
 use crate::fixture::fixture;
+use crate::gossip::genuine;
 use crate::link::exported;
 use crate::transport::shares;
 use crate::{peer, quic};
@@ -34,6 +35,10 @@ pub fn seeds(target: &str) -> Seeds {
         "direct_frame" => direct_frames(),
         "direct_sessions" => direct_sessions(),
         "frame_reader" => vec![reader(300, 1), reader(100, 7), reader(4, 255)],
+        "gossip_batch" => copies(&genuine().batches),
+        "gossip_evidence" => copies(&genuine().evidence),
+        "gossip_frame" => copies(&genuine().frames),
+        "gossip_proof" => copies(&genuine().proofs),
         "id" => vec![fixture().agent.id().to_string().into_bytes(), b"Ab".repeat(32)],
         "kem" => kem(),
         "key_file" => copies(&fixture().key_files),
@@ -43,6 +48,8 @@ pub fn seeds(target: &str) -> Seeds {
         "node_restored" => node_restored(),
         "path_probe" => path_probes(),
         "peer_streams" => peer_streams(),
+        "reconcile_histories" => reconcile_histories(),
+        "reconcile_message" => reconcile_messages(),
         "revocation" => copies(&fixture().revocations),
         "signature" => signatures(),
         "tls_key" => vec![tls_key()],
@@ -175,6 +182,39 @@ fn direct_sessions() -> Seeds {
     ];
     let both = [receive.concat(), send.concat()].concat();
     vec![receive.concat(), send.concat(), both]
+}
+
+/// The bytes of messages: a range of each kind, and lists.
+fn reconcile_messages() -> Seeds {
+    let fingerprint = [7; 16];
+    let parts: [&[&[u8]]; 4] = [
+        &[&[6, 10, 0], &fingerprint],
+        &[&[7, 10, 1, 8, 0]],
+        &[&[3, 10, 0, 20, 2, 5, 9, 2, 1], &[3; 16], &[1], &[4; 16]],
+        &[&[2, 10, 0, 20, 0], &fingerprint, &[1, 5, 0, 0], &[6, 9, 1, 4], &fingerprint],
+    ];
+    parts.map(|parts| [&[0, 0, 0, 0, 0, 0, 0, 1][..], &parts.concat()].concat()).to_vec()
+}
+
+fn reconcile_histories() -> Seeds {
+    let many = |side: u8, first: u16, count: u16, step: u8| {
+        let (first, count) = (first.to_be_bytes(), count.to_be_bytes());
+        [&[2 | side << 7][..], &first, &count, &[step]].concat()
+    };
+    let message = |side: u8, message: &[u8]| {
+        let size = u16::try_from(message.len()).unwrap_or(0).to_be_bytes();
+        [&[6 | side << 7][..], &size, message].concat()
+    };
+    let exchange = |side: u8| [&[5 | side << 7][..], &[9; 8]].concat();
+    let both = [many(0, 0, 600, 2), many(1, 0, 600, 3), exchange(0), many(1, 5000, 40, 1)];
+    let full = (0..6).flat_map(|turn| many(turn % 2, 1000 * u16::from(turn), 1000, 1));
+    let lies = reconcile_messages().into_iter().flat_map(|bytes| message(1, &bytes));
+    vec![
+        [&[0, 0][..], &both.concat()].concat(),
+        [&[0, 60][..], &full.collect::<Vec<u8>>(), &exchange(1)].concat(),
+        [&[100, 0][..], &[0, 1, 2, 0, 9, 3, 0, 5, 4, 9, 9][..], &lies.collect::<Vec<u8>>()]
+            .concat(),
+    ]
 }
 
 fn kem() -> Seeds {
@@ -355,6 +395,7 @@ fn peer_streams() -> Seeds {
 mod tests {
     use std::collections::BTreeSet;
 
+    use x0x_core::overlay::reconcile;
     use x0x_core::{direct, link};
 
     use super::*;
@@ -381,6 +422,9 @@ mod tests {
         assert_eq!(kinds.len(), 4, "each kind");
         for frame in seeds("direct_frame") {
             assert_eq!(direct::fuzzing::frame(frame.clone().into()), Some(frame.into()));
+        }
+        for message in seeds("reconcile_message") {
+            assert_eq!(reconcile::fuzzing::message(&message), Some(message.into()));
         }
         for probe in seeds("path_probe") {
             let taken = |at_client| link::fuzzing::probe(&probe, &exported(), at_client).is_some();

@@ -13,6 +13,8 @@
 //! * [`recording`]: a world that ran, as a file that plays it again.
 //! * [`scenario`]: worlds with a topology, a workload and faults, from a few numbers.
 //! * [`machine`]: what a world drives, so that its own tests need no whole node.
+//! * [`model`]: the other fidelity, for worlds of up to a hundred thousand nodes: the protocols of
+//!   topics over sessions that are modelled.
 //!
 //! It is not a model of the protocol: the nodes are the real ones, only time, sockets, disks and
 //! randomness are replaced.
@@ -20,6 +22,7 @@
 pub mod checks;
 pub mod disk;
 pub mod machine;
+pub mod model;
 pub mod network;
 pub mod recording;
 pub mod scenario;

@@ -1,6 +1,7 @@
 //! Cryptography: everything that the protocol computes with keys, and nothing that it decides.
 //!
 //! * [`hash`]: SHA-256, BLAKE3 and SipHash.
+//! * [`merkle`]: one hash for a list of payloads, and proofs that a payload is in it.
 //! * [`signature`]: ML-DSA-65 (FIPS 204), the signature of every identity.
 //! * [`kem`]: ML-KEM-768 (FIPS 203), the key exchange of links and groups.
 //! * [`aead`]: AES-256-GCM and ChaCha20-Poly1305.
@@ -20,6 +21,7 @@ pub mod backend;
 pub mod entropy;
 pub mod hash;
 pub mod kem;
+pub mod merkle;
 #[cfg(feature = "native-crypto")]
 pub mod native;
 mod octets;

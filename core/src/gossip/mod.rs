@@ -1,24 +1,87 @@
-//! Gossip: signed messages from an agent to everybody who subscribed to a topic. (Local delivery
-//! only at this commit.)
+//! Gossip: signed messages from an agent to everybody who subscribed to a topic.
+//!
+//! Messages travel in [batches](batch), each under one signature of its author, over the
+//! [overlay](crate::overlay). This module signs, checks and orders; which peers a batch goes to is
+//! the overlay's decision. `docs/src/protocol/gossip.md` has the bytes and the rules.
+//!
+//! - `outgoing`: messages collect for a moment and are signed together.
+//! - `incoming`: what came is checked, then goes on to others; `order`: it waits for its turn.
+//! - `keys`: a batch names its author by a hash, and keys are fetched once.
+//! - [`Evidence`]: what proves that an author contradicts itself.
+//! - [`Proof`]: what proves to a third party that an author published a message.
+//!
+//! It is not a store: what waits is in memory, and history is what the overlay keeps.
+//!
+//! # How it is driven
+//!
+//! Inputs through [`State::handle`], then [`State::settle`] once after one or more inputs: it signs
+//! what was published. [`Input::Timeout`] at [`State::deadline`], then [`State::settle`]. The owner
+//! carries whole frames over *sessions*, of which a peer has at most one; frames of a session arrive
+//! in order and without gaps.
+//!
+//! # Invariants
+//!
+//! - Nothing is delivered or handed on to others before its author's signature was checked.
+//! - What is delivered of one author's stream is in order and at most once. What is missing in
+//!   between is told ([`Output::Lagged`]) before what comes after it.
+//! - An author that contradicts itself is told once and not heard again in the topic.
+//! - A blocked author is not delivered and still handed on: one user's block cuts off nobody else.
+//! - Nothing grows beyond the limits that the parts name, whatever a peer sends.
+//!
+//! # References
+//!
+//! RFC 6962 (the tree); "Batch Signatures, Revisited" (eprint 2023/492).
 
+pub mod batch;
+mod evidence;
+mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod incoming;
+mod keys;
+mod order;
+mod outgoing;
+mod proof;
+mod state;
+#[cfg(test)]
+mod tests;
 mod topic;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BATCH_SIZE_MAX};
+pub use evidence::{EVIDENCE_SIZE_MAX, Evidence, EvidenceError};
+pub use incoming::{
+    AGE_MAX, AUTHORS_MAX, EQUIVOCATORS_MAX, GAP_TIME, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX,
+};
+pub use keys::*;
+pub use order::{ROOTS_MAX, START_SLACK, WAITING_BATCHES_MAX, WAITING_BYTES_MAX};
+pub use outgoing::{
+    BACKLOG_MARK, PENDING_BYTES_LOW, PENDING_BYTES_MAX, PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX,
+    PUBLISHER_TIME, STALL_TIME, WINDOW, WINDOW_MAX,
+};
+pub use proof::{PROOF_NODES_MAX, PROOF_SIZE_MAX, Proof, ProofError, ProvenMessage};
+pub use state::State;
 pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};
 
-use crate::identity::{AgentId, AgentKey};
-use crate::overlay::{self, Contact, ItemId, Peer, TopicId};
+use crate::identity::AgentId;
+use crate::overlay::{Contact, ItemId};
 
 /// The largest payload of a message.
 pub const PAYLOAD_MAX: usize = 1 << 20;
 
-/// The most topics that a node is in.
+/// The most topics that a node is in, those that it only publishes to included.
 pub const TOPICS_MAX: usize = 1024;
+
+/// The most agents that are blocked.
+pub const BLOCKED_MAX: usize = 65_536;
+
+/// The largest frame, in bytes: the overlay's header is far below the size that is left for it.
+pub const FRAME_SIZE_MAX: usize = BATCH_SIZE_MAX + 4096;
 
 /// The context of this module.
 pub type Context<'a, P> = crate::support::Context<'a, Output<P>>;
@@ -131,6 +194,8 @@ pub enum Output<P> {
         /// The peer.
         peer: P,
     },
+    /// The node knows nobody in a topic: have sessions with any peers that may.
+    Lonely,
     /// A peer broke a rule: end its session.
     Misbehaved {
         /// The peer.
@@ -212,108 +277,4 @@ pub struct TopicInfo {
     pub history_items: usize,
     /// How many bytes they have.
     pub history_bytes: usize,
-}
-
-/// The gossip of one node.
-#[derive(Debug)]
-pub struct State<P> {
-    agent: AgentId,
-    topics: BTreeMap<TopicId, (Topic, bool)>,
-    _overlay: overlay::State<P>,
-}
-
-impl<P: Peer> State<P> {
-    /// Makes the state of a node that is in no topic. Its messages are signed by `key`.
-    pub fn new(key: AgentKey, me: P, _rng: crate::support::Rng) -> Self {
-        Self { agent: key.id(), topics: BTreeMap::new(), _overlay: overlay::State::new(me) }
-    }
-
-    /// Handles an input.
-    pub fn handle(&mut self, context: &mut Context<'_, P>, input: Input<P>) {
-        match input {
-            Input::Subscribe { topic } => {
-                self.topics.insert(topic.id(), (topic, true));
-            }
-            Input::Unsubscribe { topic } => {
-                self.topics.remove(&topic.id());
-            }
-            Input::Publish { id, topic, payload } => {
-                if self.topics.contains_key(&topic.id()) {
-                    let message = MessageId { batch: ItemId([0; 16]), index: 0 };
-                    let (author, published_at) = (self.agent, context.unix_time);
-                    context.emit(Output::Received {
-                        topic,
-                        author,
-                        payload,
-                        published_at,
-                        message,
-                    });
-                }
-                context.emit(Output::Published { id });
-            }
-            Input::PeerUp { .. }
-            | Input::PeerDown { .. }
-            | Input::Writable { .. }
-            | Input::Frame { .. }
-            | Input::ConnectFailed { .. }
-            | Input::SetBlocked { .. }
-            | Input::Timeout
-            | Input::ShutDown => {}
-        }
-    }
-
-    /// Sends what was gathered over a batch of inputs.
-    pub fn settle(&mut self, _context: &mut Context<'_, P>) {}
-
-    /// Tells whether a message can be published.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckError`] if it is too large, too much waits, or there are too many topics.
-    pub fn check_publish(&self, _topic: &Topic, size: usize) -> Result<(), CheckError> {
-        if size > PAYLOAD_MAX {
-            return Err(CheckError::TooLarge { size, size_max: PAYLOAD_MAX });
-        }
-        Ok(())
-    }
-
-    /// Tells whether a topic can be subscribed to.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckError::TooManyTopics`].
-    pub fn check_subscribe(&self, topic: &Topic) -> Result<(), CheckError> {
-        if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic.id()) {
-            return Err(CheckError::TooManyTopics);
-        }
-        Ok(())
-    }
-
-    /// Tells whether the messages of a topic are delivered.
-    pub fn is_subscribed(&self, topic: &Topic) -> bool {
-        self.topics.get(&topic.id()).is_some_and(|topic| topic.1)
-    }
-
-    /// Returns what proves to anybody that an author published a message, while the node has it.
-    pub fn prove(&self, _topic: &Topic, _message: MessageId) -> Option<Bytes> {
-        None
-    }
-
-    /// Returns the topics that the node is in.
-    pub fn topics(&self) -> impl Iterator<Item = TopicInfo> {
-        self.topics.values().map(|(topic, is_subscribed)| TopicInfo {
-            topic: topic.clone(),
-            is_subscribed: *is_subscribed,
-            neighbours: 0,
-            eager: 0,
-            passive: 0,
-            history_items: 0,
-            history_bytes: 0,
-        })
-    }
-
-    /// Returns when to handle [`Input::Timeout`].
-    pub fn deadline(&self) -> Option<Instant> {
-        None
-    }
 }

@@ -32,11 +32,14 @@ pub enum Domain {
     AgentCertificate,
     /// An agent's bindings, or the agent, are withdrawn.
     Revocation,
+    /// An agent publishes a batch of messages to a topic.
+    GossipBatch,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: &[Self] = &[Self::AgentBinding, Self::AgentCertificate, Self::Revocation];
+    pub const ALL: &[Self] =
+        &[Self::AgentBinding, Self::AgentCertificate, Self::Revocation, Self::GossipBatch];
 
     /// Returns the name that is signed with the statement.
     pub const fn name(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Domain {
             Self::AgentBinding => "x0x agent binding",
             Self::AgentCertificate => "x0x agent certificate",
             Self::Revocation => "x0x revocation",
+            Self::GossipBatch => "x0x gossip batch",
         }
     }
 

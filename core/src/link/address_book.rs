@@ -106,6 +106,25 @@ impl AddressBook {
         forgotten
     }
 
+    /// Returns the machines that were reached at some time.
+    pub(super) fn proven(&self) -> Vec<MachineId> {
+        let reached = |page: &Page| page.places.iter().any(|place| place.worked_at > 0);
+        self.pages.iter().filter(|(_, page)| reached(page)).map(|(&machine, _)| machine).collect()
+    }
+
+    /// Forgets a machine of which nothing is known but what somebody said. Returns whether it was
+    /// such a one.
+    pub(super) fn forget_unproven(&mut self, machine: &MachineId) -> bool {
+        let is_said = |page: &Page| {
+            page.residents.is_empty() && page.places.iter().all(|place| place.worked_at == 0)
+        };
+        let is_unproven = self.pages.peek(machine).is_some_and(is_said);
+        if is_unproven {
+            self.pages.remove(machine);
+        }
+        is_unproven
+    }
+
     /// Notes that an address did not answer.
     pub(super) fn failed(&mut self, machine: MachineId, address: SocketAddr) {
         let Some(page) = self.pages.get_mut(&machine) else { return };

@@ -234,6 +234,7 @@ impl State {
             agents: agents.clone(),
             incarnation: proven.incarnation,
             since: context.now,
+            is_for_reach: false,
         };
         self.sessions.insert(machine, session);
         context.count(Counter::LinksUp);

@@ -86,7 +86,8 @@ impl Class {
     /// The largest frame of the class, in bytes.
     pub const fn frame_size_max(self) -> usize {
         match self {
-            Self::Control | Self::Gossip => 128 * 1024,
+            Self::Control => 128 * 1024,
+            Self::Gossip => 1024 * 1024 + 8 * 1024,
             Self::Direct => 16 * 1024 * 1024 + 64,
             Self::Bulk => 1024 * 1024,
         }

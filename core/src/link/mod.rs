@@ -157,6 +157,11 @@ pub enum Output {
         /// How long the answer took, or why there is none.
         result: Result<Duration, PingError>,
     },
+    /// No session came of a [`State::reach`].
+    Unreached {
+        /// The machine.
+        machine: MachineId,
+    },
     /// No machine is known for an agent that [`State::want`] asked for.
     NoRoute {
         /// The agent.
@@ -219,6 +224,8 @@ struct Session {
     agents: Vec<AgentId>,
     incarnation: u64,
     since: Instant,
+    /// Whether [`State::reach`] is its only purpose.
+    is_for_reach: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -364,8 +371,9 @@ impl State {
     /// Sends a frame to a peer, in the order of its class. Frames to a machine without a session
     /// are dropped: the owner knows from [`Output::PeerDown`].
     pub fn send(&mut self, machine: &MachineId, class: Class, header: &[u8], payload: &Bytes) {
-        let Some(session) = self.sessions.get(machine) else { return };
+        let Some(session) = self.sessions.get_mut(machine) else { return };
         let key = session.connection;
+        session.is_for_reach &= class == Class::Gossip;
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.lane(class).push(header, payload);
             self.unflushed.insert(key);
@@ -459,7 +467,8 @@ impl State {
         }
     }
 
-    fn peer(&self, machine: &MachineId, already: bool) -> Option<PeerLink> {
+    /// Returns the session with a machine.
+    pub fn peer(&self, machine: &MachineId, already: bool) -> Option<PeerLink> {
         let session = self.sessions.get(machine)?;
         let path = self.connections.get(&session.connection)?.path.current();
         Some(PeerLink {

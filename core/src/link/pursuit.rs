@@ -21,6 +21,9 @@ pub const PURSUITS_MAX: usize = 4096;
 /// How many callers wait for all pursuits together.
 pub const WAITERS_MAX: usize = 4096;
 
+/// How many machines [`State::reach_out`] tries at once, and with how many links it tries none.
+const REACH_OUT_MAX: usize = 4;
+
 /// How long a pursuit lasts that nobody but a message wants.
 const WANTED_TIME: Duration = Duration::from_secs(30);
 
@@ -62,6 +65,8 @@ pub(super) struct Pursuit {
     pub(super) machine: Option<MachineId>,
     keep: bool,
     wanted_until: Option<Instant>,
+    /// Whether [`State::reach`] wants it, and hears if it fails.
+    is_for_reach: bool,
     waiters: Vec<RequestId>,
     attempt: Option<ConnectionKey>,
     failures: u32,
@@ -93,6 +98,9 @@ impl State {
                 let pursuit = self.pursuits.entry(Goal::Machine(peer.machine)).or_default();
                 pursuit.keep = true;
                 pursuit.machine = Some(peer.machine);
+            }
+            if let Some(session) = self.sessions.get_mut(&peer.machine) {
+                session.is_for_reach = false;
             }
             return context.emit(Output::ConnectEnded { request, result: Ok(peer) });
         }
@@ -133,6 +141,63 @@ impl State {
         }
     }
 
+    /// Tries for a while to have a session with a machine, at an address that somebody named.
+    /// [`Output::PeerUp`] or [`Output::Unreached`] follows.
+    pub fn reach(
+        &mut self,
+        context: &mut Context<'_>,
+        machine: MachineId,
+        address: Option<SocketAddr>,
+    ) {
+        let own = self.identity.machine_key.id();
+        if let Some(address) = address.filter(|address| is_host(address))
+            && machine != own
+            && let Some(machine) = self.book.add(machine, address)
+        {
+            context.emit(Output::ForgetPeer { machine });
+        }
+        let is_possible = machine != own
+            && self.pursuits.len() < PURSUITS_MAX
+            && !self.book.addresses(&machine).is_empty();
+        if !is_possible || self.sessions.contains_key(&machine) {
+            return context.emit(Output::Unreached { machine });
+        }
+        let goal = Goal::Machine(machine);
+        let pursuit = self.pursuits.entry(goal).or_default();
+        pursuit.machine = Some(machine);
+        pursuit.is_for_reach = true;
+        let until = context.now + self.config.dial_timeout;
+        pursuit.wanted_until = pursuit.wanted_until.max(Some(until));
+        if pursuit.attempt.is_none() {
+            self.attempt(context, goal);
+        }
+    }
+
+    /// Tries to reach some machines that were reached before, unless there are links enough.
+    pub fn reach_out(&mut self, context: &mut Context<'_>) {
+        if self.sessions.len() >= REACH_OUT_MAX {
+            return;
+        }
+        let mut known = self.book.proven();
+        known.retain(|machine| !self.sessions.contains_key(machine));
+        for _ in 0..REACH_OUT_MAX.min(known.len()) {
+            let count = u64::try_from(known.len()).unwrap_or(u64::MAX);
+            let index = usize::try_from(context.rng.below(count)).unwrap_or(0);
+            let machine = known.swap_remove(index);
+            self.reach(context, machine, None);
+        }
+    }
+
+    /// The session with a machine is not needed by whoever called [`State::reach`]. It ends if that
+    /// was its only purpose and this node dialled it.
+    pub fn release(&mut self, context: &mut Context<'_>, machine: &MachineId) {
+        let is_kept = self.pursuits.get(&Goal::Machine(*machine)).is_some_and(|p| p.keep);
+        let Some(session) = self.sessions.get(machine) else { return };
+        if session.is_for_reach && !is_kept {
+            self.close(context, session.connection, CloseCode::Bye);
+        }
+    }
+
     /// Closes the session with a machine and ends its pursuits. Returns whether there was one.
     pub fn disconnect(&mut self, context: &mut Context<'_>, machine: &MachineId) -> bool {
         for goal in self.goals_of(machine) {
@@ -155,7 +220,8 @@ impl State {
     fn end_pursuit(&mut self, context: &mut Context<'_>, goal: Goal) {
         self.timers.cancel(&Timer::Pursue(goal));
         self.answer_waiters(context, goal, |_| Err(ConnectError::Cancelled));
-        let attempt = self.pursuits.remove(&goal).and_then(|pursuit| pursuit.attempt);
+        let attempt = self.pursuits.get(&goal).and_then(|pursuit| pursuit.attempt);
+        self.drop_pursuit(context, goal);
         if let Some(key) = attempt {
             self.close(context, key, CloseCode::Bye);
         }
@@ -174,8 +240,7 @@ impl State {
             return;
         }
         if !pursuit.is_wanted(context.now) {
-            self.pursuits.remove(&goal);
-            return;
+            return self.drop_pursuit(context, goal);
         }
         let addresses = match goal {
             Goal::Address(address) => vec![address],
@@ -239,8 +304,7 @@ impl State {
             self.answer_waiters(context, goal, |_| Err(error));
         }
         if error == ConnectError::OwnAddress {
-            self.pursuits.remove(&goal);
-            return;
+            return self.drop_pursuit(context, goal);
         }
         self.pause(context, goal);
     }
@@ -263,13 +327,19 @@ impl State {
                 pursuit.attempt = None;
             }
             pursuit.wanted_until = None;
+            let is_for_reach = std::mem::take(&mut pursuit.is_for_reach);
+            let is_alone = !pursuit.keep && pursuit.waiters.is_empty();
+            if let Some(session) = self.sessions.get_mut(machine) {
+                session.is_for_reach |= is_for_reach && is_alone;
+            }
             self.timers.cancel(&Timer::Pursue(goal));
             self.answer_waiters(context, goal, |state| {
                 let mut peer = state.peer(machine, false).ok_or(ConnectError::Timeout)?;
                 peer.already = false;
                 Ok(peer)
             });
-            if self.pursuits.get(&goal).is_some_and(|p| !p.keep && p.attempt.is_none()) {
+            let is_over = |pursuit: &Pursuit| !pursuit.keep && pursuit.attempt.is_none();
+            if self.pursuits.get(&goal).is_some_and(is_over) {
                 self.pursuits.remove(&goal);
             }
         }
@@ -292,8 +362,7 @@ impl State {
         pursuit.waiters.retain(|waiter| *waiter != request);
         context.emit(Output::ConnectEnded { request, result: Err(ConnectError::Timeout) });
         if !pursuit.is_wanted(context.now) && pursuit.attempt.is_none() {
-            self.pursuits.remove(&goal);
-            self.timers.cancel(&Timer::Pursue(goal));
+            self.drop_pursuit(context, goal);
         }
     }
 
@@ -304,9 +373,7 @@ impl State {
             return;
         }
         if !pursuit.is_wanted(context.now) {
-            self.pursuits.remove(&goal);
-            self.timers.cancel(&Timer::Pursue(goal));
-            return;
+            return self.drop_pursuit(context, goal);
         }
         let doublings = pursuit.failures.saturating_sub(1).min(16);
         let full =
@@ -315,6 +382,18 @@ impl State {
         let quarter = u64::try_from(full.as_micros() / 4).unwrap_or(u64::MAX / 8).max(1);
         let pause = Duration::from_micros(3 * quarter + context.rng.below(2 * quarter));
         self.timers.set(Timer::Pursue(goal), context.now + pause);
+    }
+
+    /// Ends a pursuit that nobody wants. What it was to find out is told.
+    fn drop_pursuit(&mut self, context: &mut Context<'_>, goal: Goal) {
+        self.timers.cancel(&Timer::Pursue(goal));
+        let Some(pursuit) = self.pursuits.remove(&goal) else { return };
+        if let Some(machine) = pursuit.machine.filter(|_| pursuit.is_for_reach) {
+            if self.book.forget_unproven(&machine) {
+                context.emit(Output::ForgetPeer { machine });
+            }
+            context.emit(Output::Unreached { machine });
+        }
     }
 
     fn answer_waiters(
@@ -360,4 +439,11 @@ impl Pursuit {
     fn is_wanted(&self, now: Instant) -> bool {
         self.keep || !self.waiters.is_empty() || self.wanted_until.is_some_and(|until| until > now)
     }
+}
+
+/// Whether an address that somebody named can be one of a host.
+fn is_host(address: &SocketAddr) -> bool {
+    let ip = address.ip();
+    let is_broadcast = matches!(ip, std::net::IpAddr::V4(ip) if ip.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
 }

@@ -232,6 +232,13 @@ impl Node {
         }
     }
 
+    /// Takes the next output that is there already. Unlike [`Node::poll_output`] it gathers nothing
+    /// and builds no datagram, so a driver can tell the application first, and the answer leaves
+    /// with the acknowledgement. It replaces no call of `poll_output`.
+    pub fn poll_ready(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
     /// Returns what the node's links hold at the moment.
     pub fn link_usage(&self) -> link::Usage {
         self.link.state.usage()

@@ -1,9 +1,18 @@
 //! What gossip needs and brings.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::{CommandError, CommandId, Event, Node, Output, Publish, Published, Reply, Subscribe};
 use crate::identity::MachineId;
+use crate::overlay::Contact;
+use crate::support::Counter;
 use crate::support::part::Clock;
 use crate::{gossip, link};
+
+const _: () = assert!(
+    gossip::FRAME_SIZE_MAX <= link::Class::Gossip.frame_size_max(),
+    "a link carries every frame of gossip"
+);
 
 impl Node {
     pub(super) fn route_gossip(&mut self, clock: Clock, output: gossip::Output<MachineId>) {
@@ -11,10 +20,20 @@ impl Node {
             gossip::Output::Frame { peer, header, payload } => {
                 self.link.state.send(&peer, link::Class::Gossip, &header, &payload);
             }
-            gossip::Output::Connect { peer, contact: _ } => {
-                self.tell_gossip(clock, gossip::Input::ConnectFailed { peer });
+            gossip::Output::Connect { peer, contact } => {
+                let address = address_of(&contact);
+                self.link.act(clock, &mut self.counters, |link, context| {
+                    link.reach(context, peer, address);
+                });
             }
-            gossip::Output::Release { peer: _ } => {}
+            gossip::Output::Release { peer } => {
+                self.link.act(clock, &mut self.counters, |link, context| {
+                    link.release(context, &peer);
+                });
+            }
+            gossip::Output::Lonely => {
+                self.link.act(clock, &mut self.counters, link::State::reach_out);
+            }
             gossip::Output::Misbehaved { peer, rule } => {
                 tracing::debug!(machine = %peer.short(), rule, "peer broke a rule");
                 self.link.act(clock, &mut self.counters, |link, context| {
@@ -50,6 +69,21 @@ impl Node {
         });
     }
 
+    /// A session began: gossip may use it.
+    pub(super) fn gossip_peer_up(&mut self, clock: Clock, peer: MachineId, address: SocketAddr) {
+        let room = self.link.state.room(&peer, link::Class::Gossip);
+        let round_trip = self.link.state.peer(&peer, true).map(|peer| peer.round_trip);
+        self.tell_gossip(
+            clock,
+            gossip::Input::PeerUp {
+                peer,
+                contact: contact_of(address),
+                round_trip: round_trip.unwrap_or_default(),
+                room,
+            },
+        );
+    }
+
     pub(super) fn publish(
         &mut self,
         clock: Clock,
@@ -57,7 +91,10 @@ impl Node {
         request: Publish,
     ) -> Result<(), CommandError> {
         let Publish { topic, payload } = request;
-        self.gossip.state.check_publish(&topic, payload.len()).map_err(refused)?;
+        if let Err(error) = self.gossip.state.check_publish(&topic, payload.len()) {
+            self.counters.add(Counter::GossipPublishesRefused, 1);
+            return Err(refused(error));
+        }
         let id = gossip::PublishId(id.0);
         self.tell_gossip(clock, gossip::Input::Publish { id, topic, payload });
         Ok(())
@@ -76,6 +113,28 @@ impl Node {
         self.reply(id, Reply::Subscribe(super::Subscribed { already }));
         Ok(())
     }
+}
+
+/// Writes where a machine is reached: the IP address in 4 or 16 bytes, then the port in 2, both
+/// big-endian.
+fn contact_of(address: SocketAddr) -> Contact {
+    let port = address.port().to_be_bytes();
+    let bytes = match address.ip().to_canonical() {
+        IpAddr::V4(ip) => [&ip.octets()[..], &port].concat(),
+        IpAddr::V6(ip) => [&ip.octets()[..], &port].concat(),
+    };
+    Contact::copy_from(&bytes).expect("18 bytes at most")
+}
+
+/// Reads where a machine is reached, if it is such a form.
+fn address_of(contact: &Contact) -> Option<SocketAddr> {
+    let (ip, port) = contact.split_last_chunk::<2>()?;
+    let ip: IpAddr = match ip.len() {
+        4 => <[u8; 4]>::try_from(ip).ok()?.into(),
+        16 => <[u8; 16]>::try_from(ip).ok()?.into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_be_bytes(*port)))
 }
 
 fn refused(error: gossip::CheckError) -> CommandError {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{CommandId, Connected, Event, Node, Output, PeerProbed, Record, Reply, Table};
 use crate::support::part::Clock;
-use crate::{direct, link};
+use crate::{direct, gossip, link};
 
 impl Node {
     pub(super) fn route_link(&mut self, clock: Clock, output: link::Output) {
@@ -14,10 +14,12 @@ impl Node {
                 let up =
                     direct::Input::PeerUp { machine, agents: agents.clone(), incarnation, room };
                 self.tell_direct(clock, up);
+                self.gossip_peer_up(clock, machine, address);
                 self.outputs.push_back(Output::Event(Event::PeerUp { machine, agents, address }));
             }
             link::Output::PeerDown { machine, reason } => {
                 self.tell_direct(clock, direct::Input::PeerDown { machine });
+                self.tell_gossip(clock, gossip::Input::PeerDown { peer: machine });
                 self.outputs.push_back(Output::Event(Event::PeerDown { machine, reason }));
             }
             link::Output::PathChanged { machine, address } => {
@@ -26,9 +28,12 @@ impl Node {
             link::Output::Frame { machine, class: link::Class::Direct, frame } => {
                 self.tell_direct(clock, direct::Input::Frame { machine, frame });
             }
+            link::Output::Frame { machine, class: link::Class::Gossip, frame } => {
+                self.tell_gossip(clock, gossip::Input::Frame { peer: machine, frame });
+            }
             link::Output::Frame {
                 machine,
-                class: link::Class::Control | link::Class::Gossip | link::Class::Bulk,
+                class: link::Class::Control | link::Class::Bulk,
                 frame: _,
             } => self.link.act(clock, &mut self.counters, |link, context| {
                 // Nobody here speaks these classes, and the peer's version says so.
@@ -37,10 +42,13 @@ impl Node {
             link::Output::Writable { machine, class: link::Class::Direct, room } => {
                 self.tell_direct(clock, direct::Input::Writable { machine, room });
             }
-            link::Output::Writable {
-                class: link::Class::Control | link::Class::Gossip | link::Class::Bulk,
-                ..
-            } => {}
+            link::Output::Writable { machine, class: link::Class::Gossip, room } => {
+                self.tell_gossip(clock, gossip::Input::Writable { peer: machine, room });
+            }
+            link::Output::Writable { class: link::Class::Control | link::Class::Bulk, .. } => {}
+            link::Output::Unreached { machine } => {
+                self.tell_gossip(clock, gossip::Input::ConnectFailed { peer: machine });
+            }
             link::Output::ConnectEnded { request, result } => {
                 let result = result.map(|peer| Connected {
                     machine: peer.machine,

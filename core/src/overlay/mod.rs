@@ -1,9 +1,50 @@
-//! Who hears of a topic, and how an item reaches all of them. (A plain flood at this commit; see
-//! the history of this file for what replaces it.)
+//! Who hears of a topic, and how an item reaches all of them.
+//!
+//! Each topic has an overlay of its own, among the nodes that are in it. [`membership`] says who is
+//! whose neighbour, [`tree`] which links carry items, [`broadcast`] how items travel and how what
+//! was missed comes back, [`history`] what is kept, and [`reconcile`] how two histories are
+//! compared. Items are opaque; whoever owns this module checks each before it goes on.
+//!
+//! This module knows neither links nor signatures: it asks its owner for sessions with peers, and
+//! frames go over sessions in order, without gaps. It is generic over the peer's id.
+//!
+//! # How it is driven
+//!
+//! Inputs through [`State::handle`] and the verbs [`State::publish`], [`State::accept`],
+//! [`State::reject`] and [`State::pull`]; [`Input::Timeout`] at [`State::deadline`]. Outputs are
+//! carried out in order.
+//!
+//! # How nodes of a topic find each other
+//!
+//! Peers with a session tell each other which topics they are in. Whoever learns that a peer is in
+//! a topic names it others that are in it, too, whether it is in the topic itself or not.
+//!
+//! # Invariants
+//!
+//! - An item is handed to the owner once, from whoever sent it first, until the owner rejects it.
+//! - Nothing goes on that was not accepted.
+//! - Neighbours that do not read, or that lie, cost the others nothing but a bounded memory.
+//!
+//! # Limits
+//!
+//! [`TOPICS_MAX`], [`ENTRIES_MAX`], [`IDS_MAX`], [`RECONCILE_BYTES_MAX`], [`QUEUE_BYTES_MAX`],
+//! [`QUEUE_ITEMS_MAX`], [`CONTROL_BYTES_MAX`], [`MISSING_MAX`], those of [`history`], and the sizes of the views
+//! ([`Config`]).
 
+mod broadcast;
+mod frames;
+pub mod history;
 mod item;
+mod membership;
+pub mod reconcile;
+mod sessions;
+mod topic;
+mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -11,7 +52,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use broadcast::MISSING_MAX;
+pub use frames::{ENTRIES_MAX, IDS_MAX, RECONCILE_BYTES_MAX, TOPICS_MAX};
 pub use item::{CONTACT_SIZE_MAX, Contact, Item, ItemId, Stamp, TopicId};
+pub use membership::PROTECTED;
+pub use sessions::{CONTROL_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX};
+
+use crate::support::Timers;
+use crate::wire;
+use frames::{Entries, Entry, Frame, Message};
+use sessions::Sessions;
+use topic::{Air, Topic};
 
 /// A peer's id. The overlay is generic over it: nodes use the machine id, tests use numbers.
 pub trait Peer: Copy + Ord + Debug + Serialize + DeserializeOwned + Send + 'static {}
@@ -105,6 +156,11 @@ pub enum Output<P> {
         /// The peer.
         peer: P,
     },
+    /// The node knows nobody in a topic: have sessions with any peers that may.
+    Lonely {
+        /// The topic.
+        topic: TopicId,
+    },
     /// A peer broke a rule: end its session.
     Misbehaved {
         /// The peer.
@@ -120,6 +176,8 @@ pub enum Output<P> {
 pub struct Receipt<P> {
     /// The topic.
     pub topic: TopicId,
+    /// The name and time that the peer gave the item.
+    pub stamp: Stamp,
     /// Who sent it.
     pub peer: P,
     /// How many links it has come over.
@@ -137,95 +195,313 @@ pub enum Fault {
     Unwanted,
 }
 
+/// How large the views of a topic are, and how far newcomers walk: the parameters of HyParView.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Config {
+    /// The most neighbours in a topic.
+    pub active_max: usize,
+    /// The most peers that are known beside them.
+    pub passive_max: usize,
+    /// The steps of a newcomer's walk (ARWL).
+    pub walk_steps: u8,
+    /// The step at which a newcomer is noted in the passive view (PRWL).
+    pub passive_walk_steps: u8,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { active_max: 8, passive_max: 128, walk_steps: 6, passive_walk_steps: 3 }
+    }
+}
+
+/// What is known of a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Neighbours.
+    pub neighbours: usize,
+    /// Neighbours to which items are pushed.
+    pub eager: usize,
+    /// Other peers that are known.
+    pub passive: usize,
+    /// Items that were announced and have not come.
+    pub missing: usize,
+    /// Items that are kept.
+    pub history_items: usize,
+    /// Their bytes.
+    pub history_bytes: usize,
+    /// How far the node is from the root of the tree, if there is one.
+    pub depth: Option<u8>,
+}
+
 /// The overlay of one node.
 #[derive(Debug)]
 pub struct State<P> {
-    peers: BTreeSet<P>,
-    topics: BTreeMap<TopicId, BTreeSet<ItemId>>,
+    me: P,
+    config: Config,
+    sessions: Sessions<P>,
+    topics: BTreeMap<TopicId, Topic<P>>,
+    /// When each topic has something to do.
+    due: Timers<TopicId>,
 }
 
 impl<P: Peer> State<P> {
     /// Makes the state of a node without peers and topics.
-    pub fn new(_me: P) -> Self {
-        Self { peers: BTreeSet::new(), topics: BTreeMap::new() }
+    pub fn new(config: Config, me: P) -> Self {
+        Self {
+            me,
+            config,
+            sessions: Sessions::new(),
+            topics: BTreeMap::new(),
+            due: Timers::default(),
+        }
     }
 
     /// Handles an input.
     pub fn handle(&mut self, context: &mut Context<'_, P>, input: Input<P>) {
         match input {
-            Input::PeerUp { peer, .. } => {
-                self.peers.insert(peer);
+            Input::PeerUp { peer, contact, round_trip, room } => {
+                self.peer_up(context, peer, (contact, round_trip), room);
             }
-            Input::PeerDown { peer } => {
-                self.peers.remove(&peer);
+            Input::PeerDown { peer } => self.peer_down(context, peer),
+            Input::Writable { peer, room } => self.sessions.writable(context, peer, room),
+            Input::Frame { peer, frame } => self.frame(context, peer, &frame),
+            Input::ConnectFailed { peer } => {
+                self.for_each_topic(context, |topic, air| topic.connect_failed(air, peer));
             }
-            Input::Frame { peer, frame } => {
-                let Some((topic, _)) = frame.split_first_chunk::<32>() else {
-                    return context.emit(Output::Misbehaved { peer, rule: "a short frame" });
-                };
-                let topic = TopicId(*topic);
-                if self.topics.contains_key(&topic) {
-                    let bytes = frame.slice(32..);
-                    let receipt = Receipt { topic, peer, hops: 0, is_repair: false };
-                    context.emit(Output::Received { receipt, bytes });
+            Input::Join { topic } => self.join(context, topic),
+            Input::Leave { topic } => self.leave(context, topic),
+            Input::Timeout => {
+                while let Some(id) = self.due.pop_due(context.now) {
+                    self.with_topic(context, id, Topic::handle_timeout);
                 }
             }
-            Input::Join { topic } => {
-                self.topics.entry(topic).or_default();
-            }
-            Input::Leave { topic } => {
-                self.topics.remove(&topic);
-            }
-            Input::Writable { .. } | Input::ConnectFailed { .. } | Input::Timeout => {}
         }
     }
 
     /// Sends an item of this node to everybody who hears of the topic.
     pub fn publish(&mut self, context: &mut Context<'_, P>, topic: TopicId, item: Item) {
-        self.spread(context, topic, None, &item);
+        self.with_topic(context, topic, |topic, air| topic.publish(air, item));
     }
 
-    /// Takes an item that was checked: it is kept and goes on to others.
+    /// Takes an item that was checked: it is kept and goes on to others. If it is not what the
+    /// peer said that it is, it was forged.
     pub fn accept(&mut self, context: &mut Context<'_, P>, receipt: Receipt<P>, item: Item) {
-        self.spread(context, receipt.topic, Some(receipt.peer), &item);
+        if receipt.stamp != item.stamp {
+            return self.reject(context, receipt, Fault::Forged);
+        }
+        self.with_topic(context, receipt.topic, |topic, air| topic.accepted(air, &receipt, item));
     }
 
     /// Refuses an item.
     pub fn reject(&mut self, context: &mut Context<'_, P>, receipt: Receipt<P>, fault: Fault) {
+        let Receipt { topic, peer, .. } = receipt;
         if fault == Fault::Forged {
-            context.emit(Output::Misbehaved { peer: receipt.peer, rule: "a forged item" });
+            self.air(context).condemn(peer, "a forged item");
         }
+        self.with_topic(context, topic, |topic, air| topic.rejected(air, &receipt, fault));
     }
 
     /// Looks at once for what a peer has of a topic and this node has not.
-    pub fn pull(&mut self, _context: &mut Context<'_, P>, _topic: TopicId, _peer: P) {}
-
-    /// How many bytes wait for the neighbour of a topic that is furthest behind.
-    pub fn backlog(&self, _topic: &TopicId) -> usize {
-        0
+    pub fn pull(&mut self, context: &mut Context<'_, P>, topic: TopicId, peer: P) {
+        self.with_topic(context, topic, |topic, air| topic.open_reconciliation(air, peer));
     }
 
-    /// Sends what was gathered over a batch of inputs.
-    pub fn settle(&mut self, _context: &mut Context<'_, P>) {}
+    /// How many bytes wait for the neighbour of a topic that is furthest behind.
+    pub fn backlog(&self, topic: &TopicId) -> usize {
+        let Some(topic) = self.topics.get(topic) else { return 0 };
+        let eager = topic.active.iter().filter(|(_, neighbour)| neighbour.is_eager);
+        let waiting = eager.filter_map(|(peer, _)| self.sessions.get(peer));
+        waiting.map(sessions::Session::backlog).max().unwrap_or(0)
+    }
+
+    /// Returns the bytes of an item while they are kept.
+    pub fn item(&self, topic: &TopicId, id: &ItemId) -> Option<Bytes> {
+        Some(self.topics.get(topic)?.history.get(id)?.bytes.clone())
+    }
+
+    /// Returns the peers that have a session and are in a topic.
+    pub fn members(&self, topic: &TopicId) -> impl Iterator<Item = P> {
+        self.sessions.members(topic)
+    }
+
+    /// Returns the neighbours in a topic.
+    pub fn neighbours(&self, topic: &TopicId) -> impl Iterator<Item = P> {
+        self.topics.get(topic).into_iter().flat_map(|topic| topic.active.keys().copied())
+    }
+
+    /// Returns what is known of a topic that the node is in.
+    pub fn usage(&self, topic: &TopicId) -> Option<Usage> {
+        let topic = self.topics.get(topic)?;
+        Some(Usage {
+            neighbours: topic.active.len(),
+            eager: topic.active.values().filter(|neighbour| neighbour.is_eager).count(),
+            passive: topic.passive.len(),
+            missing: topic.missing.len(),
+            history_items: topic.history.len(),
+            history_bytes: topic.history.bytes(),
+            depth: topic.depth(),
+        })
+    }
 
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        self.due.first().map(|(at, _)| at)
     }
 
-    fn spread(
+    fn air<'a, 'c>(&'a mut self, context: &'a mut Context<'c, P>) -> Air<'a, 'c, P> {
+        Air { context, sessions: &mut self.sessions }
+    }
+
+    /// Lets a topic act, and notes when it has something to do.
+    fn with_topic(
         &mut self,
         context: &mut Context<'_, P>,
-        topic: TopicId,
-        from: Option<P>,
-        item: &Item,
+        id: TopicId,
+        act: impl FnOnce(&mut Topic<P>, &mut Air<'_, '_, P>),
     ) {
-        let Some(seen) = self.topics.get_mut(&topic) else { return };
-        if seen.insert(item.stamp.id) {
-            for &peer in self.peers.iter().filter(|&&peer| Some(peer) != from) {
-                let header = Bytes::copy_from_slice(&topic.0);
-                context.emit(Output::Frame { peer, header, item: Some(item.clone()) });
-            }
+        let Some(topic) = self.topics.get_mut(&id) else { return };
+        let mut air = Air { context, sessions: &mut self.sessions };
+        act(topic, &mut air);
+        match topic.timers.first() {
+            Some((at, _)) => self.due.set(id, at),
+            None => self.due.cancel(&id),
         }
+        for peer in std::mem::take(&mut topic.freed) {
+            self.release(context, peer);
+        }
+    }
+
+    fn for_each_topic(
+        &mut self,
+        context: &mut Context<'_, P>,
+        mut act: impl FnMut(&mut Topic<P>, &mut Air<'_, '_, P>),
+    ) {
+        for id in self.topics.keys().copied().collect::<Vec<_>>() {
+            self.with_topic(context, id, &mut act);
+        }
+    }
+
+    fn peer_up(
+        &mut self,
+        context: &mut Context<'_, P>,
+        peer: P,
+        way: (Contact, Duration),
+        room: usize,
+    ) {
+        self.peer_down(context, peer);
+        self.sessions.begin(context.now, peer, way, room);
+        let topics: Vec<TopicId> = self.topics.keys().copied().take(TOPICS_MAX).collect();
+        if !topics.is_empty() {
+            let topics = wire::BoundedVec::new(topics).expect("no more than a frame takes");
+            self.sessions.send(context, peer, &Frame::Topics(topics));
+        }
+        self.for_each_topic(context, |topic, air| topic.peer_up(air, peer));
+    }
+
+    fn peer_down(&mut self, context: &mut Context<'_, P>, peer: P) {
+        let Some(session) = self.sessions.get(&peer) else { return };
+        let contact = session.contact.clone();
+        self.sessions.end(&peer);
+        self.for_each_topic(context, |topic, air| topic.peer_down(air, peer, &contact));
+    }
+
+    fn join(&mut self, context: &mut Context<'_, P>, id: TopicId) {
+        if self.topics.contains_key(&id) || self.topics.len() >= TOPICS_MAX {
+            return;
+        }
+        for peer in self.sessions.peers().collect::<Vec<_>>() {
+            self.sessions.tell(context, peer, id, Message::Joined);
+        }
+        let mut air = Air { context, sessions: &mut self.sessions };
+        let topic = Topic::new(&mut air, id, self.me, self.config);
+        self.topics.insert(id, topic);
+        self.with_topic(context, id, Topic::handle_timeout);
+    }
+
+    fn leave(&mut self, context: &mut Context<'_, P>, id: TopicId) {
+        let Some(topic) = self.topics.remove(&id) else { return };
+        self.due.cancel(&id);
+        for peer in self.sessions.peers().collect::<Vec<_>>() {
+            self.sessions.tell(context, peer, id, Message::Left);
+        }
+        for peer in topic.active.keys().chain(topic.asked.keys()) {
+            self.release(context, *peer);
+        }
+    }
+
+    /// Gives a session back that no topic needs any more.
+    fn release(&self, context: &mut Context<'_, P>, peer: P) {
+        let is_used = self.topics.values().any(|topic| topic.uses(&peer));
+        if !is_used && self.sessions.get(&peer).is_some() {
+            context.emit(Output::Release { peer });
+        }
+    }
+
+    fn frame(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Bytes) {
+        if self.sessions.get(&peer).is_none_or(|session| session.is_condemned) {
+            return;
+        }
+        match frames::decode(frame) {
+            Ok((Frame::Topics(topics), _)) => {
+                for topic in topics.into_vec() {
+                    self.member(context, peer, topic);
+                }
+            }
+            Ok((Frame::Topic(topic, Message::Joined), _)) => self.member(context, peer, topic),
+            Ok((Frame::Topic(topic, Message::Push { stamp, hops, is_repair }), bytes)) => {
+                let receipt = Receipt { topic, stamp, peer, hops, is_repair };
+                self.with_topic(context, topic, |topic, air| topic.pushed(air, receipt, bytes));
+            }
+            Ok((Frame::Topic(id, message), _)) => self.message(context, peer, id, message),
+            Err(_) => self.air(context).condemn(peer, "a malformed frame of the overlay"),
+        }
+    }
+
+    fn message(&mut self, context: &mut Context<'_, P>, peer: P, id: TopicId, message: Message<P>) {
+        if matches!(message, Message::Left) {
+            self.sessions.note_left(id, peer);
+        }
+        if !self.topics.contains_key(&id) {
+            if matches!(message, Message::Neighbour(_)) {
+                self.sessions.tell(context, peer, id, Message::Answer(false));
+            }
+            return;
+        }
+        self.with_topic(context, id, |topic, air| topic.handle_message(air, peer, message));
+    }
+
+    /// A peer is in a topic: it is told who else is, and the topic here may want it.
+    fn member(&mut self, context: &mut Context<'_, P>, peer: P, id: TopicId) {
+        if !self.sessions.note_member(id, peer) {
+            return;
+        }
+        self.with_topic(context, id, |topic, air| topic.member_found(air, peer));
+        if !Topic::may_ask(&mut self.air(context), &peer) {
+            return;
+        }
+        let others: Vec<P> = self.sessions.members(&id).filter(|other| *other != peer).collect();
+        let mut air = self.air(context);
+        let chosen = air.sample(others, ENTRIES_MAX / 2);
+        let entries: Vec<Entry<P>> = chosen
+            .into_iter()
+            .map(|other| Entry { peer: other, contact: air.contact(&other) })
+            .collect();
+        if !entries.is_empty() {
+            let entries = Entries::new(entries).expect("half of what a frame takes");
+            air.tell(peer, id, Message::Refer(entries));
+        }
+    }
+}
+
+/// What other modules' tests need.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::frames::{self, Frame, Message, Priority};
+    use super::{Bytes, TopicId};
+
+    /// The frames by which a peer says that it is in a topic, and becomes a neighbour.
+    pub(crate) fn neighbour_frames(topic: TopicId) -> [Bytes; 2] {
+        [Message::Joined, Message::Neighbour(Priority::High)]
+            .map(|message| frames::encode::<u64>(&Frame::Topic(topic, message)))
     }
 }

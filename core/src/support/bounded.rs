@@ -61,6 +61,11 @@ impl<K: Ord + Clone, V> BoundedMap<K, V> {
         self.entries.iter().map(|(key, (_, value))| (key, value))
     }
 
+    /// Returns the values in the order of their keys, without marking them.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.values_mut().map(|(_, value)| value)
+    }
+
     /// Returns how many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()

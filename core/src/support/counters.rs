@@ -81,6 +81,73 @@ counters! {
     DirectFramesUnknown => "direct_frames_unknown",
     /// Sessions in which a peer broke a rule of direct messages.
     DirectViolations => "direct_violations",
+    /// Items of topics that arrived for the first time.
+    OverlayItemsReceived => "overlay_items_received",
+    /// Items of topics that arrived once more.
+    OverlayItemsDuplicate => "overlay_items_duplicate",
+    /// Items of topics that came by repair.
+    OverlayItemsRepaired => "overlay_items_repaired",
+    /// Items that were announced and never came.
+    OverlayItemsMissed => "overlay_items_missed",
+    /// Items that did not fit the queue of a slow peer and were announced to it instead.
+    OverlayItemsDisplaced => "overlay_items_displaced",
+    /// Announcements that were not looked at because too many items are missing.
+    OverlayAnnouncementsDropped => "overlay_announcements_dropped",
+    /// Frames without an item that were dropped because a peer does not read.
+    OverlayControlDropped => "overlay_control_dropped",
+    /// Requests of peers that were not answered because there were too many.
+    OverlayRequestsOverLimit => "overlay_requests_over_limit",
+    /// Sessions in which a peer broke a rule of the overlay.
+    OverlayViolations => "overlay_violations",
+    /// Neighbours in topics that came.
+    OverlayNeighboursUp => "overlay_neighbours_up",
+    /// Neighbours in topics that went.
+    OverlayNeighboursDown => "overlay_neighbours_down",
+    /// Messages of this node that were signed and sent.
+    GossipMessagesPublished => "gossip_messages_published",
+    /// Messages that were refused because too much waited, or for their size or topic.
+    GossipPublishesRefused => "gossip_publishes_refused",
+    /// Times that new batches were held back because a neighbour was behind.
+    GossipStalls => "gossip_stalls",
+    /// Batches that came.
+    GossipBatchesReceived => "gossip_batches_received",
+    /// Batches whose signature was checked and holds.
+    GossipBatchesVerified => "gossip_batches_verified",
+    /// Batches that are malformed or not signed by their author.
+    GossipBatchesForged => "gossip_batches_forged",
+    /// Batches outside the window of time, of a topic that was left, or of an author that is no
+    /// longer heard.
+    GossipBatchesUnwanted => "gossip_batches_unwanted",
+    /// Batches that had come before.
+    GossipBatchesDuplicate => "gossip_batches_duplicate",
+    /// Batches that were given up because the key of their author did not come, or too much waited.
+    GossipBatchesWithoutKey => "gossip_batches_without_key",
+    /// Messages in the batches that verified.
+    GossipMessagesReceived => "gossip_messages_received",
+    /// Messages that were delivered, those of this node included.
+    GossipMessagesDelivered => "gossip_messages_delivered",
+    /// Messages that were not delivered because their author is blocked.
+    GossipMessagesBlocked => "gossip_messages_blocked",
+    /// Messages that were missed and will not come.
+    GossipMessagesLagged => "gossip_messages_lagged",
+    /// Batches that were repaired history from before the subscription, or of an earlier stream.
+    GossipBatchesPast => "gossip_batches_past",
+    /// Questions for keys that were sent.
+    GossipKeysAsked => "gossip_keys_asked",
+    /// Questions for keys that were not answered: the key is not known, or a peer asked too often.
+    GossipKeysRefused => "gossip_keys_refused",
+    /// Authors that had to be forgotten in a topic for want of room.
+    GossipAuthorsForgotten => "gossip_authors_forgotten",
+    /// Authors that were caught signing two things that exclude each other.
+    GossipEquivocations => "gossip_equivocations",
+    /// Evidence that was not looked at: known, of another topic, or too much of it.
+    GossipEvidenceIgnored => "gossip_evidence_ignored",
+    /// Agents that were not blocked because too many are.
+    GossipBlocksOverLimit => "gossip_blocks_over_limit",
+    /// Frames of gossip from a machine without a session.
+    GossipFramesUnknown => "gossip_frames_unknown",
+    /// Sessions in which a peer broke a rule of gossip.
+    GossipViolations => "gossip_violations",
 }
 
 /// The counts of one node since it started.

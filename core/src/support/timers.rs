@@ -31,6 +31,11 @@ impl<K: Ord + Clone> Timers<K> {
         }
     }
 
+    /// Tells whether a timer is set.
+    pub fn contains(&self, key: &K) -> bool {
+        self.due.contains_key(key)
+    }
+
     /// Takes the earliest timer whose time has come.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, _) = self.order.first()?;

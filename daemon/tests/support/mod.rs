@@ -53,9 +53,14 @@ impl Home {
 
     /// Starts an instance and waits until it answers.
     pub(crate) fn start(&self, name: &str) -> Daemon {
+        self.start_with(name, Stdio::null())
+    }
+
+    /// The same, with a place for its standard error.
+    pub(crate) fn start_with(&self, name: &str, stderr: Stdio) -> Daemon {
         let _ = fs::remove_file(self.data(name).join("api.port"));
         let mut command = self.x0xd(&["--name", name]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = child.expect("the daemon starts");
         let mut quic = None;
         let output = child.stdout.take().expect("its output is ours");
@@ -88,6 +93,54 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A home directory on a small file system of its own, and the process whose mounts it is among. Both
+/// end when its standard input is closed.
+pub(crate) struct SmallDisk {
+    pub(crate) home: Home,
+    holder: Child,
+}
+
+impl SmallDisk {
+    /// Mounts a file system of this many KiB; nothing if this user must not.
+    pub(crate) fn new(kib: usize) -> Option<Self> {
+        let script = format!("mount -t tmpfs -o size={kib}k none /mnt && echo mounted && cat");
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take()?).read_line(&mut line).ok()?;
+        if line != "mounted\n" {
+            let _ = holder.wait();
+            return None;
+        }
+        let home = Home(format!("/proc/{}/root/mnt", holder.id()).into());
+        Some(Self { home, holder })
+    }
+
+    /// Leaves no room.
+    pub(crate) fn fill(&self) {
+        let mut file = fs::File::create(self.home.0.join("filler")).expect("it can be made");
+        let error = std::iter::repeat_with(|| file.write_all(&[0; 1024])).find_map(Result::err);
+        assert_eq!(error.map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+    }
+
+    /// Makes room again.
+    pub(crate) fn clear(&self) {
+        fs::remove_file(self.home.0.join("filler")).expect("it is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
     }
 }
 

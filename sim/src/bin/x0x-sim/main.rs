@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use x0x_sim::Recording;
 
+mod experiment;
 mod idle;
 mod replay;
 mod run;
@@ -32,6 +33,8 @@ enum Action {
     Replay(replay::Replay),
     /// Measures how fast a large world is in which nothing happens.
     Idle(idle::Idle),
+    /// Plays scenario files over modelled links and judges what comes out.
+    Experiment(experiment::Experiment),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Action::Worlds(worlds) => worlds.execute(),
         Action::Replay(replay) => replay.execute(),
         Action::Idle(idle) => idle.execute(),
+        Action::Experiment(experiment) => experiment.execute(),
     }
 }
 

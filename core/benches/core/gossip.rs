@@ -1,0 +1,148 @@
+//! A publisher and a receiver whose states are joined directly: what signed batches cost, without
+//! links.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use x0x_core::gossip::{Input, Output, PublishId, State, Topic};
+use x0x_core::identity::AgentKey;
+use x0x_core::overlay::Contact;
+use x0x_core::support::{Context, Counters, Outbox, Rng};
+
+/// One end.
+struct End {
+    state: State<u64>,
+    rng: Rng,
+    counters: Counters,
+    outbox: Outbox<Output<u64>>,
+}
+
+impl End {
+    fn new(number: u8) -> Self {
+        let rng = Rng::from_seed([number; 32]);
+        let key = AgentKey::from_seed(&[number; 32]);
+        Self {
+            state: State::new(key, number.into(), rng.fork("state")),
+            rng,
+            counters: Counters::default(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    fn act(&mut self, at: Time, act: impl FnOnce(&mut State<u64>, &mut Context<'_, Output<u64>>)) {
+        let Self { state, rng, counters, outbox } = self;
+        act(state, &mut Context::new(at.now, at.unix_time, rng, counters, outbox));
+    }
+
+    /// Takes what is wanted: the frames, and how many messages are delivered.
+    fn take(&mut self, frames: &mut Vec<Bytes>) -> usize {
+        let mut delivered = 0;
+        while let Some(output) = self.outbox.pop() {
+            match output {
+                Output::Frame { header, payload, .. } => {
+                    frames.push([&header[..], &payload].concat().into());
+                }
+                Output::Received { .. } => delivered += 1,
+                Output::Lagged { .. } | Output::Equivocated { .. } => panic!("nothing is missed"),
+                Output::Misbehaved { rule, .. } => panic!("{rule}"),
+                Output::Connect { .. } | Output::Release { .. } | Output::Published { .. } => {}
+            }
+        }
+        delivered
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Time {
+    now: Instant,
+    unix_time: Duration,
+}
+
+/// A publisher that is not subscribed, and a subscriber.
+pub(crate) struct Gossip {
+    ends: [End; 2],
+    at: Time,
+    topic: Topic,
+}
+
+impl Gossip {
+    /// Joins them.
+    pub(crate) fn new() -> Self {
+        let at = Time { now: Instant::now(), unix_time: Duration::from_secs(1_750_000_000) };
+        let topic = Topic::new("benchmark").unwrap();
+        let mut gossip = Self { ends: [End::new(1), End::new(2)], at, topic: topic.clone() };
+        gossip.ends[1].act(at, |state, context| {
+            state.handle(context, Input::Subscribe { topic });
+        });
+        for (end, peer) in [(0, 2), (1, 1)] {
+            let (contact, round_trip) = (Contact::default(), Duration::from_millis(1));
+            let up = Input::PeerUp { peer, contact, round_trip, room: usize::MAX / 2 };
+            gossip.ends[end].act(at, |state, context| state.handle(context, up));
+        }
+        gossip.batch(&[Bytes::from_static(b"the first")]);
+        gossip
+    }
+
+    /// Publishes messages that make one batch and returns the frames that wait for the receiver.
+    fn publish(&mut self, payloads: &[Bytes]) -> Vec<Bytes> {
+        self.at.now += Duration::from_millis(2);
+        self.at.unix_time += Duration::from_millis(2);
+        let (at, topic) = (self.at, self.topic.clone());
+        let publisher = &mut self.ends[0];
+        for payload in payloads {
+            let (topic, payload) = (topic.clone(), payload.clone());
+            publisher.act(at, |state, context| {
+                state.handle(context, Input::Publish { id: PublishId(0), topic, payload });
+            });
+        }
+        publisher.act(at, State::settle);
+        let mut frames = Vec::new();
+        publisher.take(&mut frames);
+        frames
+    }
+
+    /// Hands frames to the receiver until neither end has more; returns how many messages were
+    /// delivered.
+    fn deliver(&mut self, mut frames: Vec<Bytes>) -> usize {
+        let (mut delivered, mut target, at) = (0, 1, self.at);
+        while !frames.is_empty() {
+            let (end, peer) = (&mut self.ends[target], if target == 1 { 1 } else { 2 });
+            for frame in frames.drain(..) {
+                let frame = Input::Frame { peer, frame };
+                end.act(at, |state, context| state.handle(context, frame));
+            }
+            end.act(at, State::settle);
+            delivered += end.take(&mut frames);
+            target = 1 - target;
+        }
+        delivered
+    }
+
+    fn batch(&mut self, payloads: &[Bytes]) {
+        let frames = self.publish(payloads);
+        assert_eq!(self.deliver(frames), payloads.len());
+    }
+
+    /// Publishes and delivers batches of this many messages. `rate` measures what it runs; the
+    /// publisher's part is measured if `is_whole`.
+    pub(crate) fn transfer(
+        &mut self,
+        batches: usize,
+        messages: usize,
+        is_whole: bool,
+        rate: impl FnOnce(usize, &mut dyn FnMut()) -> f64,
+    ) -> f64 {
+        let payloads = vec![Bytes::from_static(&[7; 256]); messages];
+        let count = batches * messages;
+        if is_whole {
+            return rate(count, &mut || (0..batches).for_each(|_| self.batch(&payloads)));
+        }
+        let waiting: Vec<Vec<Bytes>> = (0..batches).map(|_| self.publish(&payloads)).collect();
+        let mut waiting = waiting.into_iter();
+        rate(count, &mut || {
+            for frames in waiting.by_ref() {
+                assert_eq!(self.deliver(frames), messages);
+            }
+        })
+    }
+}

@@ -1,0 +1,232 @@
+//! Keys of authors, batches that wait for one, and what each session knows.
+//!
+//! A batch names its author by the hash of the key. A node keeps the keys under which a batch
+//! verified, and forgets the one that was used least recently. Keys that came and have not proven
+//! anything are kept in a few slots of the peer that sent them, so strangers, who can make as many
+//! keys as they like, cannot crowd out proven ones.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::batch::Batch;
+use crate::crypto::signature::VerifyingKey;
+use crate::identity::AgentId;
+use crate::overlay::{Receipt, TopicId};
+use crate::support::{BoundedMap, TokenBucket};
+
+/// The most proven keys of authors that are kept.
+pub const AUTHOR_KEYS_MAX: usize = 4096;
+
+/// The most unproven keys that are kept for each peer.
+pub const UNPROVEN_KEYS_MAX: usize = 8;
+
+/// The most authors of which a session knows that the peer has the key.
+pub const KEYS_SENT_MAX: usize = 4096;
+
+/// The most batches of one peer that wait for a key.
+pub const PARKED_PEER_BATCHES_MAX: usize = 64;
+
+/// The most bytes of batches of one peer that wait for a key.
+pub const PARKED_PEER_BYTES_MAX: usize = 2 << 20;
+
+/// The most bytes of batches that wait for a key.
+pub const PARKED_BYTES_MAX: usize = 16 << 20;
+
+/// How long a batch waits for the key of its author.
+pub const PARKED_TIME: Duration = Duration::from_secs(2);
+
+/// How many questions for keys of one peer are answered at once; then one every
+/// [`ANSWER_INTERVAL`].
+pub const ANSWERS_BURST: u32 = 64;
+
+/// See [`ANSWERS_BURST`].
+pub const ANSWER_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How much evidence of one peer is checked at once; then one every [`EVIDENCE_INTERVAL`].
+pub const EVIDENCE_BURST: u32 = 16;
+
+/// See [`EVIDENCE_BURST`].
+pub const EVIDENCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The key of an author with its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorKey {
+    id: AgentId,
+    key: VerifyingKey,
+}
+
+impl AuthorKey {
+    /// Takes a key.
+    pub fn new(key: VerifyingKey) -> Self {
+        Self { id: AgentId::of(&key), key }
+    }
+
+    /// Returns whose key it is.
+    pub fn id(&self) -> AgentId {
+        self.id
+    }
+
+    /// Returns the key.
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+}
+
+/// A session with a peer.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The authors whose keys the peer has.
+    known: BoundedMap<AgentId, ()>,
+    /// Keys that came and have not proven anything, the oldest first.
+    unproven: VecDeque<AuthorKey>,
+    /// The topics of which items went to the peer or came from it.
+    pub(super) topics: BTreeSet<TopicId>,
+    /// Limits the keys that the peer is told.
+    pub(super) answers: TokenBucket,
+    /// Limits the evidence of the peer that is looked at.
+    pub(super) evidence: TokenBucket,
+    /// Whether the peer broke a rule.
+    pub(super) is_condemned: bool,
+}
+
+impl Session {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            known: BoundedMap::new(KEYS_SENT_MAX),
+            unproven: VecDeque::new(),
+            topics: BTreeSet::new(),
+            answers: TokenBucket::new(ANSWERS_BURST, ANSWER_INTERVAL, now),
+            evidence: TokenBucket::new(EVIDENCE_BURST, EVIDENCE_INTERVAL, now),
+            is_condemned: false,
+        }
+    }
+
+    /// Tells whether the peer may lack the key of an author.
+    pub(super) fn lacks(&self, author: &AgentId) -> bool {
+        self.known.peek(author).is_none()
+    }
+
+    /// Notes that the peer has the key of an author.
+    pub(super) fn knows(&mut self, author: AgentId) {
+        self.known.insert(author, ());
+    }
+
+    /// Keeps a key that the peer sent.
+    pub(super) fn keep(&mut self, key: AuthorKey) {
+        if !self.unproven.iter().any(|kept| kept.id == key.id) {
+            if self.unproven.len() >= UNPROVEN_KEYS_MAX {
+                self.unproven.pop_front();
+            }
+            self.unproven.push_back(key);
+        }
+    }
+
+    /// Returns a key that the peer sent.
+    pub(super) fn find(&self, author: &AgentId) -> Option<&AuthorKey> {
+        self.unproven.iter().find(|key| key.id == *author)
+    }
+
+    fn forget(&mut self, author: &AgentId) {
+        self.unproven.retain(|key| key.id != *author);
+    }
+}
+
+/// A batch whose author's key is not known.
+#[derive(Debug)]
+pub(super) struct Parked<P> {
+    pub(super) receipt: Receipt<P>,
+    pub(super) batch: Batch,
+    /// When it is given up.
+    until: Instant,
+}
+
+/// The keys that a node knows, and what waits for others.
+#[derive(Debug)]
+pub(super) struct Keys<P> {
+    /// The node's own.
+    own: AuthorKey,
+    /// The keys under which a batch verified.
+    proven: BoundedMap<AgentId, AuthorKey>,
+    /// What waits, the oldest first.
+    parked: VecDeque<Parked<P>>,
+    /// The size of what waits.
+    parked_bytes: usize,
+}
+
+impl<P: Copy + Eq> Keys<P> {
+    pub(super) fn new(own: AuthorKey) -> Self {
+        let proven = BoundedMap::new(AUTHOR_KEYS_MAX);
+        Self { own, proven, parked: VecDeque::new(), parked_bytes: 0 }
+    }
+
+    /// Returns a key that proved itself.
+    pub(super) fn proven(&mut self, author: &AgentId) -> Option<&AuthorKey> {
+        if *author == self.own.id {
+            return Some(&self.own);
+        }
+        self.proven.get_mut(author).map(|key| &*key)
+    }
+
+    /// Returns a key that proved itself, without marking it as used.
+    pub(super) fn peek(&self, author: &AgentId) -> Option<&AuthorKey> {
+        if *author == self.own.id { Some(&self.own) } else { self.proven.peek(author) }
+    }
+
+    /// Notes that a batch verified under a key that a peer sent.
+    pub(super) fn prove(&mut self, session: Option<&mut Session>, key: AuthorKey) {
+        if let Some(session) = session {
+            session.forget(&key.id);
+        }
+        if key.id != self.own.id {
+            self.proven.insert(key.id, key);
+        }
+    }
+
+    /// Lets a batch wait for the key of its author. Tells whether the peer is to be asked for it,
+    /// or gives the receipt back if too much waits.
+    pub(super) fn park(
+        &mut self,
+        now: Instant,
+        receipt: Receipt<P>,
+        batch: Batch,
+    ) -> Result<bool, Receipt<P>> {
+        let (peer, author) = (receipt.peer, batch.root().author);
+        let (mut count, mut bytes, mut is_asked) = (0, batch.size(), false);
+        for parked in self.parked.iter().filter(|parked| parked.receipt.peer == peer) {
+            count += 1;
+            bytes += parked.batch.size();
+            is_asked |= parked.batch.root().author == author;
+        }
+        if count >= PARKED_PEER_BATCHES_MAX
+            || bytes > PARKED_PEER_BYTES_MAX
+            || self.parked_bytes + batch.size() > PARKED_BYTES_MAX
+        {
+            return Err(receipt);
+        }
+        self.parked_bytes += batch.size();
+        self.parked.push_back(Parked { receipt, batch, until: now + PARKED_TIME });
+        Ok(!is_asked)
+    }
+
+    /// Takes what need not wait any longer: what `is_over` says, in the order in which it came.
+    pub(super) fn take(&mut self, is_over: impl Fn(&Parked<P>) -> bool) -> Vec<Parked<P>> {
+        if !self.parked.iter().any(&is_over) {
+            return Vec::new();
+        }
+        let parked = std::mem::take(&mut self.parked);
+        let (over, parked) = parked.into_iter().partition::<VecDeque<_>, _>(is_over);
+        self.parked = parked;
+        self.parked_bytes -= over.iter().map(|parked| parked.batch.size()).sum::<usize>();
+        over.into()
+    }
+
+    /// Takes what waited for too long.
+    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Parked<P>> {
+        self.take(|parked| parked.until <= now)
+    }
+
+    /// Returns when the next batch has waited for too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.parked.front().map(|parked| parked.until)
+    }
+}

@@ -1,0 +1,287 @@
+//! Publishing: messages collect for a moment, and one signature covers what came together.
+//!
+//! The first message of an idle author leaves at the next [`State::settle`]. After that, messages
+//! collect until the topic's window since the last batch has passed, or a batch is full. So a slow
+//! author waits for nothing, and a fast one signs rarely.
+//!
+//! While a neighbour of the topic is behind by more than [`BACKLOG_MARK`] no new batch is made, for
+//! at most [`STALL_TIME`]: by then the overlay has put back who does not keep up, and one slow peer
+//! slows nobody. What waits meanwhile is bounded for the whole node.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Draft, Root, VerifiedBatch};
+use super::incoming::deliver;
+use super::state::{State, Timer, millis};
+use super::{CheckError, Context, Output, PAYLOAD_MAX, PublishId, Topic};
+use crate::crypto::hash::HASH_LEN;
+use crate::identity::AgentId;
+use crate::overlay::{Peer, TopicId};
+use crate::support::Counter;
+
+/// How long messages of a busy author collect, unless the topic has another window.
+pub const WINDOW: Duration = Duration::from_millis(2);
+
+/// The longest window that a topic can have.
+pub const WINDOW_MAX: Duration = Duration::from_secs(1);
+
+/// The bytes that may wait for a neighbour of a topic before new batches are held back.
+pub const BACKLOG_MARK: usize = 256 << 10;
+
+/// How long new batches are held back for one stall.
+pub const STALL_TIME: Duration = Duration::from_millis(500);
+
+/// The most messages that wait to be signed, in all topics.
+pub const PENDING_MESSAGES_MAX: usize = 16_384;
+
+/// The most bytes of payload that wait to be signed, in all topics.
+pub const PENDING_BYTES_MAX: usize = 8 << 20;
+
+/// While fewer messages wait, [`Output::Published`] comes at once.
+pub const PENDING_MESSAGES_LOW: usize = PENDING_MESSAGES_MAX / 4;
+
+/// While fewer bytes wait, [`Output::Published`] comes at once.
+pub const PENDING_BYTES_LOW: usize = PENDING_BYTES_MAX / 4;
+
+/// How long after its last message a node stays in a topic that it only publishes to.
+pub const PUBLISHER_TIME: Duration = Duration::from_secs(300);
+
+/// What waits in all topics.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// How many messages wait.
+    messages: usize,
+    /// How many bytes of payload they have.
+    bytes: usize,
+    /// The messages whose [`Output::Published`] waits.
+    unanswered: VecDeque<PublishId>,
+}
+
+impl Pending {
+    fn is_low(&self) -> bool {
+        self.messages < PENDING_MESSAGES_LOW && self.bytes < PENDING_BYTES_LOW
+    }
+}
+
+/// Where the stream of this node in a topic is.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    number: u64,
+    sequence: u64,
+    first: u64,
+    previous_time: u64,
+    previous: [u8; HASH_LEN],
+}
+
+/// What this node publishes to one topic.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    /// Begins with the first message.
+    stream: Option<Stream>,
+    /// What waits, in order.
+    pending: VecDeque<Bytes>,
+    /// How many bytes of payload wait.
+    pending_bytes: usize,
+    /// How long messages collect.
+    pub(super) window: Duration,
+    /// When the last batch left.
+    sealed_at: Option<Instant>,
+    /// When a neighbour began to be too far behind.
+    stalled_at: Option<Instant>,
+    /// When the last message was published.
+    pub(super) published_at: Option<Instant>,
+}
+
+impl Publisher {
+    pub(super) fn new() -> Self {
+        Self {
+            stream: None,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            window: WINDOW,
+            sealed_at: None,
+            stalled_at: None,
+            published_at: None,
+        }
+    }
+
+    /// Tells whether a stream of the author is this run's own.
+    pub(super) fn is_own(&self, stream: u64) -> bool {
+        self.stream.is_some_and(|own| own.number == stream)
+    }
+
+    /// When the next batch may leave, if not at once.
+    pub(super) fn held_until(&mut self, now: Instant, backlog: usize) -> Option<Instant> {
+        if backlog <= BACKLOG_MARK {
+            self.stalled_at = None;
+        } else {
+            let until = *self.stalled_at.get_or_insert(now) + STALL_TIME;
+            if now < until {
+                return Some(until);
+            }
+        }
+        let is_full = self.pending.len() >= usize::from(BATCH_MESSAGES_MAX)
+            || self.pending_bytes >= BATCH_BYTES_MAX;
+        let until = self.sealed_at? + self.window;
+        (!is_full && now < until).then_some(until)
+    }
+
+    /// Takes the messages of the next batch.
+    fn take(&mut self) -> Vec<Bytes> {
+        let (mut count, mut bytes) = (0, 0);
+        for payload in self.pending.iter().take(BATCH_MESSAGES_MAX.into()) {
+            if count > 0 && bytes + payload.len() > BATCH_BYTES_MAX {
+                break;
+            }
+            count += 1;
+            bytes += payload.len();
+        }
+        self.pending_bytes -= bytes;
+        self.pending.drain(..count).collect()
+    }
+}
+
+impl<P: Peer> State<P> {
+    /// Tells whether a message can be published.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] if it is too large, too much waits, or there are too many topics.
+    pub fn check_publish(&self, topic: &Topic, size: usize) -> Result<(), CheckError> {
+        if size > PAYLOAD_MAX {
+            return Err(CheckError::TooLarge { size, size_max: PAYLOAD_MAX });
+        }
+        let is_full = self.pending.messages >= PENDING_MESSAGES_MAX
+            || self.pending.bytes + size > PENDING_BYTES_MAX;
+        if is_full { Err(CheckError::QueueFull) } else { self.check_subscribe(topic) }
+    }
+
+    /// Chooses how long the messages of a busy author collect in a topic that the node is in, at
+    /// most [`WINDOW_MAX`]. It holds until the node leaves the topic.
+    pub fn set_window(&mut self, topic: &Topic, window: Duration) {
+        if let Some(room) = self.topics.get_mut(&topic.id()) {
+            room.publisher.window = window.min(WINDOW_MAX);
+        }
+    }
+
+    pub(super) fn handle_publish(
+        &mut self,
+        context: &mut Context<'_, P>,
+        id: PublishId,
+        topic: &Topic,
+        payload: Bytes,
+    ) {
+        let checked = self.check_publish(topic, payload.len());
+        assert_eq!(checked, Ok(()), "the caller checks before it publishes");
+        let topic_id = self.enter(context, topic);
+        let Some(room) = self.topics.get_mut(&topic_id) else { return };
+        room.publisher.published_at = Some(context.now);
+        room.publisher.pending_bytes += payload.len();
+        self.pending.messages += 1;
+        self.pending.bytes += payload.len();
+        room.publisher.pending.push_back(payload);
+        self.unsealed.insert(topic_id);
+        self.pending.unanswered.push_back(id);
+        self.answer(context);
+    }
+
+    /// Signs and publishes what has waited long enough; all of it if `is_last`.
+    pub(super) fn seal_due(&mut self, context: &mut Context<'_, P>, is_last: bool) {
+        let mut unsealed = std::mem::take(&mut self.unsealed);
+        unsealed.retain(|topic| self.seal_topic(context, *topic, is_last));
+        self.unsealed = unsealed;
+        self.answer(context);
+    }
+
+    /// Tells whether something is left.
+    fn seal_topic(&mut self, context: &mut Context<'_, P>, topic: TopicId, is_last: bool) -> bool {
+        while let Some(room) = self.topics.get_mut(&topic) {
+            if room.publisher.pending.is_empty() {
+                self.timers.cancel(&Timer::Seal(topic));
+                return false;
+            }
+            let (was_stalled, backlog) =
+                (room.publisher.stalled_at.is_some(), self.overlay.state.backlog(&topic));
+            let until = room.publisher.held_until(context.now, backlog);
+            if !was_stalled && room.publisher.stalled_at.is_some() {
+                context.count(Counter::GossipStalls);
+            }
+            if let Some(until) = until.filter(|_| !is_last) {
+                self.timers.set(Timer::Seal(topic), until);
+                return true;
+            }
+            self.seal(context, topic);
+        }
+        false
+    }
+
+    fn seal(&mut self, context: &mut Context<'_, P>, topic: TopicId) {
+        let Some(room) = self.topics.get_mut(&topic) else { return };
+        let publisher = &mut room.publisher;
+        let now = millis(context.unix_time);
+        let stream = publisher.stream.get_or_insert_with(|| {
+            self.last_stream = now.max(self.last_stream + 1);
+            Stream {
+                number: self.last_stream,
+                sequence: 0,
+                first: 0,
+                previous_time: 0,
+                previous: [0; HASH_LEN],
+            }
+        });
+        let root = Root {
+            author: AgentId([0; 32]),
+            topic,
+            stream: stream.number,
+            sequence: stream.sequence,
+            first: stream.first,
+            count: 0,
+            time: now.max(stream.number).max(stream.previous_time),
+            previous_time: stream.previous_time,
+            previous: stream.previous,
+            merkle: [0; HASH_LEN],
+        };
+        let payloads = publisher.take();
+        self.pending.messages -= payloads.len();
+        self.pending.bytes -= payloads.iter().map(Bytes::len).sum::<usize>();
+        let draft = Draft { root, payloads: &payloads, seed: context.rng.bytes() };
+        let batch = draft.seal(&self.key, &context.rng.bytes());
+        let stream = publisher.stream.insert(follow(&batch));
+        debug_assert_eq!(stream.number, batch.root().stream, "a stream goes on");
+        publisher.sealed_at = Some(context.now);
+        context.counters.add(Counter::GossipMessagesPublished, batch.root().count.into());
+        if room.since.is_some() {
+            let is_blocked = self.blocked.contains(&batch.root().author);
+            deliver(context, &room.topic, is_blocked, &batch);
+        }
+        let item = batch.item();
+        self.drive(context, |overlay, context| overlay.publish(context, topic, item));
+        self.drain(context);
+    }
+
+    /// Says that messages are on their way, once little enough waits. No more answers wait than
+    /// messages.
+    fn answer(&mut self, context: &mut Context<'_, P>) {
+        let Pending { messages, unanswered, .. } = &self.pending;
+        let over = if self.pending.is_low() { 0 } else { *messages };
+        let count = unanswered.len().saturating_sub(over);
+        for id in self.pending.unanswered.drain(..count) {
+            context.emit(Output::Published { id });
+        }
+    }
+}
+
+/// Where the stream is after a batch.
+fn follow(batch: &VerifiedBatch) -> Stream {
+    let root = batch.root();
+    Stream {
+        number: root.stream,
+        sequence: root.sequence + 1,
+        first: root.end(),
+        previous_time: root.time,
+        previous: *batch.hash(),
+    }
+}

@@ -1,0 +1,381 @@
+//! The state: sessions, topics, and the way between the overlay and the parts of this module.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::batch;
+use super::frames::{self, Frame};
+use super::incoming::Author;
+use super::keys::{AuthorKey, Keys, Session};
+use super::outgoing::{PUBLISHER_TIME, Pending, Publisher};
+use super::{
+    AUTHORS_MAX, BLOCKED_MAX, CheckError, Context, EQUIVOCATORS_MAX, Input, Output, TOPICS_MAX,
+    Topic, TopicInfo,
+};
+use crate::identity::{AgentId, AgentKey};
+use crate::overlay::{self, Item, Peer, TopicId};
+use crate::support::part::Part;
+use crate::support::{BoundedMap, Counter, Rng, Timers};
+
+/// What is to happen later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Messages have waited long enough.
+    Seal(TopicId),
+    /// Missing batches are asked for again, or given up.
+    Gap(TopicId, AgentId),
+    /// A batch has waited long enough for a key.
+    Parked,
+    /// The node published nothing to the topic for long.
+    Leave(TopicId),
+}
+
+/// A topic that the node is in.
+#[derive(Debug)]
+pub(super) struct Room<P> {
+    pub(super) topic: Topic,
+    /// When the subscription began, in milliseconds since the Unix epoch, if there is one.
+    pub(super) since: Option<u64>,
+    /// What is known of those who publish.
+    pub(super) authors: BoundedMap<AgentId, Author<P>>,
+    /// The size of what waits for its turn.
+    pub(super) waiting_bytes: usize,
+    /// What this node publishes.
+    pub(super) publisher: Publisher,
+}
+
+/// The gossip of one node.
+#[derive(Debug)]
+pub struct State<P> {
+    /// What this node signs with.
+    pub(super) key: AgentKey,
+    pub(super) overlay: Part<overlay::State<P>, overlay::Output<P>>,
+    pub(super) sessions: BTreeMap<P, Session>,
+    pub(super) topics: BTreeMap<TopicId, Room<P>>,
+    pub(super) keys: Keys<P>,
+    /// What waits to be signed.
+    pub(super) pending: Pending,
+    /// The topics in which something waits to be signed.
+    pub(super) unsealed: BTreeSet<TopicId>,
+    /// The number of the stream that began last.
+    pub(super) last_stream: u64,
+    /// The authors that are not delivered.
+    pub(super) blocked: BTreeSet<AgentId>,
+    /// The authors that are no longer heard in a topic.
+    pub(super) equivocators: BoundedMap<(TopicId, AgentId), ()>,
+    pub(super) timers: Timers<Timer>,
+    is_shut_down: bool,
+}
+
+impl<P: Peer> State<P> {
+    /// Makes the state of a node that is in no topic. Its messages are signed by `key`.
+    pub fn new(key: AgentKey, me: P, rng: Rng) -> Self {
+        let own = AuthorKey::new(key.public().clone());
+        Self {
+            key,
+            overlay: Part::new(
+                overlay::State::new(overlay::Config::default(), me),
+                rng.fork("overlay"),
+            ),
+            sessions: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            keys: Keys::new(own),
+            pending: Pending::default(),
+            unsealed: BTreeSet::new(),
+            last_stream: 0,
+            blocked: BTreeSet::new(),
+            equivocators: BoundedMap::new(EQUIVOCATORS_MAX),
+            timers: Timers::default(),
+            is_shut_down: false,
+        }
+    }
+
+    /// Handles an input.
+    ///
+    /// # Panics
+    ///
+    /// If something is published or subscribed to of which [`State::check_publish`] or
+    /// [`State::check_subscribe`] returns an error.
+    pub fn handle(&mut self, context: &mut Context<'_, P>, input: Input<P>) {
+        if self.is_shut_down {
+            return;
+        }
+        match input {
+            Input::PeerUp { peer, contact, round_trip, room } => {
+                self.end_session(context, peer);
+                self.sessions.insert(peer, Session::new(context.now));
+                self.tell(context, overlay::Input::PeerUp { peer, contact, round_trip, room });
+            }
+            Input::PeerDown { peer } => {
+                self.end_session(context, peer);
+                self.tell(context, overlay::Input::PeerDown { peer });
+            }
+            Input::Writable { peer, room } => {
+                self.tell(context, overlay::Input::Writable { peer, room });
+            }
+            Input::Frame { peer, frame } => self.handle_frame(context, peer, &frame),
+            Input::ConnectFailed { peer } => {
+                self.tell(context, overlay::Input::ConnectFailed { peer });
+            }
+            Input::Subscribe { topic } => self.handle_subscribe(context, &topic),
+            Input::Unsubscribe { topic } => self.handle_unsubscribe(context, topic.id()),
+            Input::Publish { id, topic, payload } => {
+                self.handle_publish(context, id, &topic, payload);
+            }
+            Input::SetBlocked { agent, blocked } => self.set_blocked(context, agent, blocked),
+            Input::Timeout => self.handle_timeout(context),
+            Input::ShutDown => self.shut_down(context),
+        }
+        self.drain(context);
+    }
+
+    /// Signs and sends what has waited long enough. Due once after a batch of inputs.
+    pub fn settle(&mut self, context: &mut Context<'_, P>) {
+        self.seal_due(context, false);
+        self.drain(context);
+    }
+
+    /// Tells whether a topic can be subscribed to.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError::TooManyTopics`].
+    pub fn check_subscribe(&self, topic: &Topic) -> Result<(), CheckError> {
+        if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic.id()) {
+            return Err(CheckError::TooManyTopics);
+        }
+        Ok(())
+    }
+
+    /// Tells whether the messages of a topic are delivered.
+    pub fn is_subscribed(&self, topic: &Topic) -> bool {
+        self.topics.get(&topic.id()).is_some_and(|room| room.since.is_some())
+    }
+
+    /// Returns the topics that the node is in.
+    pub fn topics(&self) -> impl Iterator<Item = TopicInfo> {
+        self.topics.iter().map(|(id, room)| {
+            let usage = self.overlay.state.usage(id).unwrap_or_default();
+            TopicInfo {
+                topic: room.topic.clone(),
+                is_subscribed: room.since.is_some(),
+                neighbours: usage.neighbours,
+                eager: usage.eager,
+                passive: usage.passive,
+                history_items: usage.history_items,
+                history_bytes: usage.history_bytes,
+            }
+        })
+    }
+
+    /// Returns when to handle [`Input::Timeout`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let own = self.timers.first().map(|(at, _)| at);
+        [own, self.overlay.state.deadline()].into_iter().flatten().min()
+    }
+
+    /// Lets the overlay do something. What comes of it is handled by [`Self::drain`].
+    pub(super) fn drive<R>(
+        &mut self,
+        context: &mut Context<'_, P>,
+        act: impl FnOnce(&mut overlay::State<P>, &mut overlay::Context<'_, P>) -> R,
+    ) -> R {
+        self.overlay.act(context.clock(), context.counters, act)
+    }
+
+    /// Handles what the overlay wants until it wants nothing.
+    pub(super) fn drain(&mut self, context: &mut Context<'_, P>) {
+        while let Some(output) = self.overlay.pop() {
+            match output {
+                overlay::Output::Frame { peer, header, item } => {
+                    self.send(context, peer, &header, item);
+                }
+                overlay::Output::Received { receipt, bytes } => {
+                    self.receive(context, receipt, bytes);
+                }
+                overlay::Output::Connect { peer, contact } => {
+                    context.emit(Output::Connect { peer, contact });
+                }
+                overlay::Output::Lonely { topic: _ } => context.emit(Output::Lonely),
+                overlay::Output::Release { peer } => context.emit(Output::Release { peer }),
+                overlay::Output::Misbehaved { peer, rule } => self.condemn(context, peer, rule),
+            }
+        }
+    }
+
+    /// Enters a topic, if the node is not in it.
+    pub(super) fn enter(&mut self, context: &mut Context<'_, P>, topic: &Topic) -> TopicId {
+        let id = topic.id();
+        if let Entry::Vacant(place) = self.topics.entry(id) {
+            place.insert(Room {
+                topic: topic.clone(),
+                since: None,
+                authors: BoundedMap::new(AUTHORS_MAX),
+                waiting_bytes: 0,
+                publisher: Publisher::new(),
+            });
+            self.tell(context, overlay::Input::Join { topic: id });
+            self.timers.set(Timer::Leave(id), context.now + PUBLISHER_TIME);
+        }
+        id
+    }
+
+    /// Ends the session of a peer that broke a rule.
+    pub(super) fn condemn(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
+        if let Some(session) = self.sessions.get_mut(&peer)
+            && !std::mem::replace(&mut session.is_condemned, true)
+        {
+            context.count(Counter::GossipViolations);
+            context.emit(Output::Misbehaved { peer, rule });
+        }
+    }
+
+    fn tell(&mut self, context: &mut Context<'_, P>, input: overlay::Input<P>) {
+        self.drive(context, |overlay, context| overlay.handle(context, input));
+    }
+
+    fn handle_frame(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Bytes) {
+        let Some(session) = self.sessions.get_mut(&peer) else {
+            return context.count(Counter::GossipFramesUnknown);
+        };
+        if session.is_condemned {
+            return;
+        }
+        match frames::decode(frame) {
+            Ok(Frame::Overlay(frame)) => self.tell(context, overlay::Input::Frame { peer, frame }),
+            Ok(Frame::Key(key)) => self.handle_key(context, peer, AuthorKey::new(key)),
+            Ok(Frame::KeyRequest(author)) => self.answer_key(context, peer, &author),
+            Ok(Frame::Evidence(evidence)) => self.handle_evidence(context, peer, &evidence),
+            Err(violation) => self.condemn(context, peer, violation.0),
+        }
+    }
+
+    /// Sends a frame of the overlay, and before a batch the key of its author.
+    fn send(&mut self, context: &mut Context<'_, P>, peer: P, header: &[u8], item: Option<Item>) {
+        let item = item.map(|item| item.bytes).unwrap_or_default();
+        if let Some(session) = self.sessions.get_mut(&peer)
+            && let Some((author, topic)) = batch::peek(&item)
+        {
+            session.topics.insert(topic);
+            if session.lacks(&author)
+                && let Some(key) = self.keys.proven(&author)
+            {
+                session.knows(author);
+                let payload = Bytes::new();
+                context.emit(Output::Frame { peer, header: frames::key(key.key()), payload });
+            }
+        }
+        context.emit(Output::Frame { peer, header: frames::overlay(header), payload: item });
+    }
+
+    fn answer_key(&mut self, context: &mut Context<'_, P>, peer: P, author: &AgentId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let key = self.keys.proven(author);
+        let Some(key) = key.filter(|_| session.answers.take(context.now)) else {
+            return context.count(Counter::GossipKeysRefused);
+        };
+        session.knows(*author);
+        let (header, payload) = (frames::key(key.key()), Bytes::new());
+        context.emit(Output::Frame { peer, header, payload });
+    }
+
+    fn end_session(&mut self, context: &mut Context<'_, P>, peer: P) {
+        if self.sessions.remove(&peer).is_some() {
+            self.drop_parked(context, |parked| parked.receipt.peer == peer);
+        }
+    }
+
+    fn handle_subscribe(&mut self, context: &mut Context<'_, P>, topic: &Topic) {
+        assert_eq!(self.check_subscribe(topic), Ok(()), "the caller checks before it subscribes");
+        let id = self.enter(context, topic);
+        let since = millis(context.unix_time);
+        if let Some(room) = self.topics.get_mut(&id)
+            && room.since.is_none()
+        {
+            room.since = Some(since);
+            self.timers.cancel(&Timer::Leave(id));
+        }
+    }
+
+    fn handle_unsubscribe(&mut self, context: &mut Context<'_, P>, id: TopicId) {
+        let Some(room) = self.topics.get_mut(&id).filter(|room| room.since.is_some()) else {
+            return;
+        };
+        room.since = None;
+        room.waiting_bytes = 0;
+        for author in room.authors.values_mut() {
+            author.order = None;
+            author.gap = None;
+        }
+        let stays = room.publisher.published_at.map(|at| at + PUBLISHER_TIME);
+        let timers: Vec<AgentId> = room.authors.iter().map(|(&author, _)| author).collect();
+        for author in timers {
+            self.timers.cancel(&Timer::Gap(id, author));
+        }
+        match stays.filter(|&stays| stays > context.now) {
+            Some(stays) => self.timers.set(Timer::Leave(id), stays),
+            None => self.leave(context, id),
+        }
+    }
+
+    fn leave(&mut self, context: &mut Context<'_, P>, id: TopicId) {
+        self.topics.remove(&id);
+        self.unsealed.remove(&id);
+        self.timers.cancel(&Timer::Leave(id));
+        self.timers.cancel(&Timer::Seal(id));
+        for session in self.sessions.values_mut() {
+            session.topics.remove(&id);
+        }
+        self.tell(context, overlay::Input::Leave { topic: id });
+    }
+
+    fn set_blocked(&mut self, context: &mut Context<'_, P>, agent: AgentId, blocked: bool) {
+        if !blocked {
+            self.blocked.remove(&agent);
+        } else if self.blocked.len() < BLOCKED_MAX || self.blocked.contains(&agent) {
+            self.blocked.insert(agent);
+        } else {
+            context.count(Counter::GossipBlocksOverLimit);
+        }
+    }
+
+    fn handle_timeout(&mut self, context: &mut Context<'_, P>) {
+        self.tell(context, overlay::Input::Timeout);
+        while let Some(timer) = self.timers.pop_due(context.now) {
+            match timer {
+                // What waits long enough is signed when the inputs settle.
+                Timer::Seal(_) => {}
+                Timer::Gap(topic, author) => self.handle_gap(context, topic, author),
+                Timer::Parked => self.drop_late(context),
+                Timer::Leave(topic) => self.leave_idle(context, topic),
+            }
+        }
+    }
+
+    fn leave_idle(&mut self, context: &mut Context<'_, P>, id: TopicId) {
+        let Some(room) = self.topics.get(&id).filter(|room| room.since.is_none()) else { return };
+        let stays = room.publisher.published_at.map(|at| at + PUBLISHER_TIME);
+        match stays.filter(|&stays| stays > context.now) {
+            Some(stays) => self.timers.set(Timer::Leave(id), stays),
+            None => self.leave(context, id),
+        }
+    }
+
+    fn shut_down(&mut self, context: &mut Context<'_, P>) {
+        self.seal_due(context, true);
+        let topics: Vec<TopicId> = self.topics.keys().copied().collect();
+        for topic in topics {
+            self.leave(context, topic);
+        }
+        self.timers = Timers::default();
+        self.is_shut_down = true;
+    }
+}
+
+/// A time in milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,10 @@
+//! Several states joined by queues, over virtual time.
+
+mod codec;
+mod equivocation;
+mod golden;
+mod harness;
+mod hostile;
+mod keys;
+mod ordering;
+mod publishing;

@@ -1,0 +1,375 @@
+//! States joined by queues, authors that write batches by hand, and what comes of them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::super::batch::{Draft, Root, VerifiedBatch};
+use super::super::frames;
+use super::super::keys::AuthorKey;
+use super::super::{Input, Output, PublishId, State, Topic};
+use crate::gossip::batch::Batch;
+use crate::identity::{AgentId, AgentKey};
+use crate::overlay::testing::neighbour_frames;
+use crate::overlay::{Contact, ItemId, Receipt, Stamp};
+use crate::support::testing::start;
+use crate::support::{Context, Counter, Counters, Outbox, Rng};
+
+/// Room that is never used up.
+pub(super) const PLENTY: usize = usize::MAX / 2;
+
+/// The wall time at which every test begins, in milliseconds.
+pub(super) const BEGIN: u64 = 1_750_000_000_000;
+
+pub(super) fn topic() -> Topic {
+    Topic::new("news").unwrap()
+}
+
+pub(super) fn key(number: u8) -> AgentKey {
+    AgentKey::from_seed(&[number; 32])
+}
+
+pub(super) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What the application hears: payloads as text, and what else there is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Message(String),
+    Lagged(u64),
+    Equivocated(AgentId),
+}
+
+pub(super) fn messages(texts: &[&str]) -> Vec<Heard> {
+    texts.iter().map(|&text| Heard::Message(text.to_owned())).collect()
+}
+
+/// A frame on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) peer: u64,
+    pub(super) header: Bytes,
+    pub(super) payload: Bytes,
+}
+
+impl Sent {
+    pub(super) fn is_key(&self) -> bool {
+        self.header.first() == Some(&1)
+    }
+
+    pub(super) fn is_key_request(&self) -> bool {
+        self.header.first() == Some(&2)
+    }
+
+    pub(super) fn is_evidence(&self) -> bool {
+        self.header.first() == Some(&3)
+    }
+
+    fn whole(&self) -> Bytes {
+        [&self.header[..], &self.payload].concat().into()
+    }
+}
+
+/// A state with what it needs and what came of it.
+pub(super) struct Node {
+    pub(super) state: State<u64>,
+    pub(super) now: Instant,
+    pub(super) unix_time: Duration,
+    pub(super) counters: Counters,
+    rng: Rng,
+    outbox: Outbox<Output<u64>>,
+    /// What the application heard.
+    pub(super) heard: Vec<Heard>,
+    /// Everything that was delivered, in full.
+    pub(super) received: Vec<Output<u64>>,
+    pub(super) published: Vec<u64>,
+    pub(super) sent: VecDeque<Sent>,
+    /// The rules that peers broke.
+    pub(super) broken: Vec<(u64, &'static str)>,
+    pub(super) evidence: Vec<Bytes>,
+    next_id: u64,
+}
+
+impl Node {
+    /// A node whose agent has the key of this number.
+    pub(super) fn new(number: u8) -> Self {
+        let rng = Rng::from_seed([number; 32]);
+        Self {
+            state: State::new(key(number), number.into(), rng.fork("state")),
+            now: start(),
+            unix_time: Duration::from_millis(BEGIN),
+            counters: Counters::default(),
+            rng,
+            outbox: Outbox::default(),
+            heard: Vec::new(),
+            received: Vec::new(),
+            published: Vec::new(),
+            sent: VecDeque::new(),
+            broken: Vec::new(),
+            evidence: Vec::new(),
+            next_id: 0,
+        }
+    }
+
+    /// A node that is subscribed to the topic and has a session with each of these peers.
+    pub(super) fn subscribed(number: u8, peers: &[u64]) -> Self {
+        let mut node = Self::new(number);
+        node.handle(Input::Subscribe { topic: topic() });
+        peers.iter().for_each(|&peer| node.up(peer));
+        peers.iter().for_each(|&peer| node.join(peer));
+        node.settle();
+        node.sent.clear();
+        node
+    }
+
+    /// A peer comes into the topic and becomes a neighbour.
+    pub(super) fn join(&mut self, peer: u64) {
+        for frame in neighbour_frames(topic().id()) {
+            self.frame(peer, [&[0], &frame[..]].concat().into());
+        }
+    }
+
+    pub(super) fn act<R>(
+        &mut self,
+        act: impl FnOnce(&mut State<u64>, &mut Context<'_, Output<u64>>) -> R,
+    ) -> R {
+        let (rng, counters) = (&mut self.rng, &mut self.counters);
+        let mut context = Context::new(self.now, self.unix_time, rng, counters, &mut self.outbox);
+        let result = act(&mut self.state, &mut context);
+        while let Some(output) = self.outbox.pop() {
+            self.note(output);
+        }
+        result
+    }
+
+    fn note(&mut self, output: Output<u64>) {
+        match output {
+            Output::Frame { peer, header, payload } => {
+                self.sent.push_back(Sent { peer, header, payload });
+            }
+            Output::Received { ref payload, .. } => {
+                let text = String::from_utf8_lossy(payload).into_owned();
+                self.heard.push(Heard::Message(text));
+                self.received.push(output);
+            }
+            Output::Lagged { missed, .. } => self.heard.push(Heard::Lagged(missed)),
+            Output::Equivocated { author, evidence, .. } => {
+                self.heard.push(Heard::Equivocated(author));
+                self.evidence.push(evidence);
+            }
+            Output::Published { id } => self.published.push(id.0),
+            Output::Misbehaved { peer, rule } => self.broken.push((peer, rule)),
+            Output::Connect { .. } | Output::Release { .. } | Output::Lonely => {}
+        }
+    }
+
+    pub(super) fn handle(&mut self, input: Input<u64>) {
+        self.act(|state, context| state.handle(context, input));
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.act(|state, context| state.settle(context));
+    }
+
+    pub(super) fn up(&mut self, peer: u64) {
+        let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
+        self.handle(Input::PeerUp { peer, contact, round_trip, room: PLENTY });
+    }
+
+    pub(super) fn frame(&mut self, peer: u64, frame: Bytes) {
+        self.handle(Input::Frame { peer, frame });
+    }
+
+    pub(super) fn publish(&mut self, payload: impl Into<Bytes>) {
+        self.publish_to(&topic(), payload);
+    }
+
+    pub(super) fn publish_to(&mut self, topic: &Topic, payload: impl Into<Bytes>) {
+        self.next_id += 1;
+        let (id, topic) = (PublishId(self.next_id), topic.clone());
+        self.handle(Input::Publish { id, topic, payload: payload.into() });
+    }
+
+    /// Moves the time and does what is due, in order.
+    pub(super) fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        self.settle();
+        loop {
+            let at = self.state.deadline().filter(|&at| at <= end);
+            let next = at.unwrap_or(end).max(self.now);
+            self.unix_time += next - self.now;
+            self.now = next;
+            if at.is_none() {
+                return;
+            }
+            self.handle(Input::Timeout);
+            self.settle();
+        }
+    }
+
+    /// A batch of the topic arrives from a peer, whether or not the overlay would carry it.
+    pub(super) fn receive_as(&mut self, peer: u64, batch: impl Into<Bytes>, is_repair: bool) {
+        let bytes = batch.into();
+        let stamp = Batch::parse(bytes.clone()).map_or_else(
+            |_| Stamp { time: 0, id: ItemId([0; 16]) },
+            |batch| Stamp { time: batch.root().time, id: batch.id() },
+        );
+        let receipt = Receipt { topic: topic().id(), stamp, peer, hops: 0, is_repair };
+        self.act(|state, context| {
+            state.receive(context, receipt, bytes);
+            state.drain(context);
+        });
+    }
+
+    pub(super) fn receive(&mut self, peer: u64, batch: &VerifiedBatch) {
+        self.receive_as(peer, batch.item().bytes, false);
+    }
+
+    pub(super) fn repair(&mut self, peer: u64, batch: &VerifiedBatch) {
+        self.receive_as(peer, batch.item().bytes, true);
+    }
+
+    /// A key arrives.
+    pub(super) fn learn(&mut self, peer: u64, number: u8) {
+        let header = frames::key(key(number).public());
+        self.frame(peer, header);
+    }
+
+    /// When gossip itself has something to do, without the overlay.
+    pub(super) fn own_deadline(&self) -> Option<Instant> {
+        self.state.timers.first().map(|(at, _)| at)
+    }
+
+    pub(super) fn count(&self, counter: Counter) -> u64 {
+        self.counters.get(counter)
+    }
+
+    /// Takes the frames that were sent.
+    pub(super) fn take_sent(&mut self) -> Vec<Sent> {
+        self.sent.drain(..).collect()
+    }
+
+    /// The batches among the frames that were sent.
+    pub(super) fn batches(&self) -> Vec<Batch> {
+        let items = self.sent.iter().filter(|sent| sent.header[0] == 0 && !sent.payload.is_empty());
+        items.map(|sent| Batch::parse(sent.payload.clone()).unwrap()).collect()
+    }
+}
+
+/// Several nodes, numbered from zero, whose peers have their numbers.
+pub(super) struct World {
+    pub(super) nodes: Vec<Node>,
+}
+
+impl World {
+    /// Nodes that are subscribed to the topic, each with a session with the next.
+    pub(super) fn line(count: u8) -> Self {
+        let nodes = (0..count)
+            .map(|number| {
+                let peers = [number.checked_sub(1), Some(number + 1).filter(|&n| n < count)];
+                let peers: Vec<u64> = peers.into_iter().flatten().map(u64::from).collect();
+                let mut node = Node::new(number);
+                node.handle(Input::Subscribe { topic: topic() });
+                peers.iter().for_each(|&peer| node.up(peer));
+                peers.iter().for_each(|&peer| node.join(peer));
+                node
+            })
+            .collect();
+        let mut world = Self { nodes };
+        world.run();
+        world
+    }
+
+    /// Settles every node and carries frames until there are none.
+    pub(super) fn run(&mut self) {
+        loop {
+            self.nodes.iter_mut().for_each(Node::settle);
+            let mut is_quiet = true;
+            for from in 0..self.nodes.len() {
+                for sent in self.nodes[from].take_sent() {
+                    is_quiet = false;
+                    let to = usize::try_from(sent.peer).unwrap();
+                    self.nodes[to].frame(from as u64, sent.whole());
+                }
+            }
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    /// Moves the time of all nodes together, and carries what they send.
+    pub(super) fn advance(&mut self, by: Duration) {
+        let mut left = by;
+        while !left.is_zero() {
+            let step = left.min(Duration::from_millis(1));
+            self.nodes.iter_mut().for_each(|node| node.advance(step));
+            self.run();
+            left -= step;
+        }
+    }
+
+    pub(super) fn heard(&self, node: usize) -> &[Heard] {
+        &self.nodes[node].heard
+    }
+}
+
+/// An author that writes batches by hand.
+pub(super) struct Writer {
+    pub(super) key: AgentKey,
+    /// What the next batch says of itself.
+    pub(super) next: Root,
+}
+
+impl Writer {
+    pub(super) fn new(number: u8, stream: u64) -> Self {
+        let key = key(number);
+        let next = Root {
+            author: key.id(),
+            topic: topic().id(),
+            stream,
+            sequence: 0,
+            first: 0,
+            count: 0,
+            time: stream,
+            previous_time: 0,
+            previous: [0; 32],
+            merkle: [0; 32],
+        };
+        Self { key, next }
+    }
+
+    pub(super) fn author(&self) -> AuthorKey {
+        AuthorKey::new(self.key.public().clone())
+    }
+
+    /// The next batch, made at this time.
+    pub(super) fn write_at(&mut self, time: u64, texts: &[&str]) -> VerifiedBatch {
+        self.next.time = time;
+        let batch = self.fork(texts);
+        let root = batch.root();
+        self.next = Root {
+            sequence: root.sequence + 1,
+            first: root.end(),
+            previous_time: root.time,
+            previous: *batch.hash(),
+            ..root.clone()
+        };
+        batch
+    }
+
+    /// The next batch, made at the time of the one before it.
+    pub(super) fn write(&mut self, texts: &[&str]) -> VerifiedBatch {
+        self.write_at(self.next.time, texts)
+    }
+
+    /// A batch in the place of the next one, which is still to come.
+    pub(super) fn fork(&self, texts: &[&str]) -> VerifiedBatch {
+        let payloads: Vec<Bytes> =
+            texts.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
+        let draft = Draft { root: self.next.clone(), payloads: &payloads, seed: [7; 32] };
+        draft.seal(&self.key, &[8; 32])
+    }
+}

@@ -1,0 +1,274 @@
+//! In which order messages are delivered, and what is said of those that are missing.
+
+use std::time::Duration;
+
+use super::super::batch::VerifiedBatch;
+use super::super::{
+    AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAYLOAD_MAX, PULL_AGAIN, WAITING_BATCHES_MAX,
+};
+use super::harness::{BEGIN, Heard, Node, Writer, messages, millis};
+use crate::identity::{AgentKey, CLOCK_SKEW_MAX};
+use crate::support::Counter;
+
+const AUTHOR: u8 = 9;
+
+/// A subscriber that knows the author's key, and the author, whose stream begins at this time.
+fn start(stream: u64) -> (Node, Writer) {
+    let mut node = Node::subscribed(0, &[1, 2]);
+    node.learn(1, AUTHOR);
+    (node, Writer::new(AUTHOR, stream))
+}
+
+fn write<const N: usize>(writer: &mut Writer, texts: [&str; N]) -> [VerifiedBatch; N] {
+    texts.map(|text| writer.write(&[text]))
+}
+
+#[test]
+fn batches_that_come_in_any_order_are_delivered_in_the_authors() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let (mut node, mut author) = start(BEGIN);
+        let batches = write(&mut author, ["a", "b", "c"]);
+        for index in order {
+            node.receive(1, &batches[index]);
+        }
+        assert_eq!(node.heard, messages(&["a", "b", "c"]), "{order:?}");
+        node.advance(2 * GAP_TIME);
+        assert_eq!(node.heard.len(), 3, "nothing was missed");
+    }
+}
+
+#[test]
+fn a_batch_that_comes_again_is_not_delivered_again() {
+    let (mut node, mut author) = start(BEGIN);
+    let [a, b] = write(&mut author, ["a", "b"]);
+    for batch in [&a, &b, &a, &b] {
+        node.receive(1, batch);
+        node.repair(2, batch);
+    }
+    assert_eq!(node.heard, messages(&["a", "b"]));
+    assert_eq!(node.count(Counter::GossipBatchesDuplicate), 6);
+    assert_eq!(node.count(Counter::GossipBatchesVerified), 2, "nothing is checked twice");
+    assert_eq!(node.broken, []);
+}
+
+#[test]
+fn a_gap_that_is_not_filled_is_told_and_delivery_goes_on() {
+    let (mut node, mut author) = start(BEGIN);
+    let [a] = write(&mut author, ["a"]);
+    let lost = author.write(&["b", "c", "d"]);
+    let [e, f] = write(&mut author, ["e", "f"]);
+    for batch in [&a, &e] {
+        node.receive(1, batch);
+    }
+    assert_eq!(node.own_deadline(), Some(node.now + PULL_AGAIN));
+    node.advance(GAP_TIME - millis(1));
+    assert_eq!(node.heard, messages(&["a"]));
+    node.advance(millis(1));
+    let expected = [messages(&["a"]), vec![Heard::Lagged(3)], messages(&["e"])].concat();
+    assert_eq!(node.heard, expected);
+    node.repair(1, &lost);
+    node.receive(1, &f);
+    assert_eq!(node.heard, [expected, messages(&["f"])].concat(), "what is given up is over");
+    assert_eq!(node.count(Counter::GossipMessagesLagged), 3);
+    assert_eq!(node.own_deadline(), None);
+}
+
+#[test]
+fn a_gap_behind_a_gap_has_its_own_time() {
+    let (mut node, mut author) = start(BEGIN);
+    let [a, _, c, _, e] = write(&mut author, ["a", "b", "c", "d", "e"]);
+    for batch in [&a, &c, &e] {
+        node.receive(1, batch);
+    }
+    node.advance(GAP_TIME);
+    assert_eq!(node.heard.len(), 3, "a, one missed, c");
+    node.advance(GAP_TIME - millis(1));
+    assert_eq!(node.heard.len(), 3);
+    node.advance(millis(1));
+    let heard = ["a", "c", "e"].map(|text| Heard::Message(text.to_owned()));
+    let [a, c, e] = heard;
+    assert_eq!(node.heard, [a, Heard::Lagged(1), c, Heard::Lagged(1), e]);
+}
+
+#[test]
+fn a_stream_that_was_quiet_before_the_subscription_begins_with_its_next_batch() {
+    let (mut node, mut author) = start(BEGIN - 60_000);
+    write(&mut author, ["a", "b"]);
+    let c = author.write_at(BEGIN, &["c"]);
+    node.receive(1, &c);
+    assert_eq!(node.heard, messages(&["c"]));
+    assert_eq!(node.own_deadline(), None, "nothing is missing");
+}
+
+#[test]
+fn repaired_batches_from_before_the_subscription_only_tell_where_a_stream_is() {
+    let (mut node, mut author) = start(BEGIN - 10_000);
+    let a = author.write(&["a"]);
+    let b = author.write_at(BEGIN - 2000, &["b"]);
+    let c = author.write_at(BEGIN, &["c"]);
+    node.receive(1, &c);
+    assert_eq!(node.heard, [], "what came before it may be of interest");
+    node.repair(1, &a);
+    node.repair(1, &b);
+    assert_eq!(node.heard, messages(&["c"]));
+    assert_eq!(node.own_deadline(), None);
+    // The same when the history comes first.
+    let (mut node, mut author) = start(BEGIN - 10_000);
+    let [a, b] = write(&mut author, ["a", "b"]);
+    let c = author.write_at(BEGIN, &["c"]);
+    for batch in [&a, &b] {
+        node.repair(1, batch);
+    }
+    node.receive(1, &c);
+    assert_eq!(node.heard, messages(&["c"]));
+}
+
+#[test]
+fn what_was_missed_at_the_start_is_told_if_it_may_be_of_interest() {
+    let mut heard = Vec::new();
+    for stream in [BEGIN, BEGIN - 1] {
+        let (mut node, mut author) = start(stream);
+        write(&mut author, ["a", "b", "c"]);
+        let d = author.write_at(BEGIN + 1, &["d"]);
+        node.receive(1, &d);
+        node.advance(GAP_TIME);
+        heard.push(node.heard);
+    }
+    let d = Heard::Message("d".to_owned());
+    assert_eq!(heard[0], [Heard::Lagged(3), d.clone()], "the whole stream was of interest");
+    assert_eq!(heard[1], [Heard::Lagged(1), d], "nobody can tell how much of it was");
+}
+
+#[test]
+fn a_new_stream_of_an_author_replaces_the_old() {
+    let (mut node, mut author) = start(BEGIN);
+    let [a, _, c] = write(&mut author, ["a", "b", "c"]);
+    let late = author.write(&["late"]);
+    let mut again = Writer::new(AUTHOR, BEGIN + 1);
+    let [d, e] = write(&mut again, ["d", "e"]);
+    for batch in [&a, &c, &d, &late, &e] {
+        node.receive(1, batch);
+    }
+    let [first, rest] = [messages(&["a"]), messages(&["c", "d", "e"])];
+    assert_eq!(node.heard, [first, vec![Heard::Lagged(1)], rest].concat());
+    assert_eq!(node.count(Counter::GossipBatchesPast), 1);
+    assert_eq!(node.own_deadline(), None);
+}
+
+#[test]
+fn a_blocked_author_is_not_delivered_and_still_handed_on() {
+    let (mut node, mut author) = start(BEGIN);
+    let [a, b, c] = write(&mut author, ["a", "b", "c"]);
+    let agent = author.key.id();
+    node.handle(Input::SetBlocked { agent, blocked: true });
+    node.receive(1, &a);
+    assert_eq!((&node.heard[..], node.batches().len()), (&[][..], 1));
+    assert_eq!(node.sent.iter().filter(|sent| sent.peer == 1).count(), 0);
+    node.handle(Input::SetBlocked { agent, blocked: false });
+    node.receive(1, &b);
+    node.receive(1, &c);
+    assert_eq!(node.heard, messages(&["b", "c"]));
+    assert_eq!(node.count(Counter::GossipMessagesBlocked), 1);
+}
+
+#[test]
+fn batches_outside_the_window_of_time_are_neither_delivered_nor_handed_on() {
+    let age = u64::try_from(AGE_MAX.as_millis()).unwrap();
+    let skew = u64::try_from(CLOCK_SKEW_MAX.as_millis()).unwrap();
+    let cases = [(BEGIN - age - 1, 0), (BEGIN - age, 1), (BEGIN + skew, 1), (BEGIN + skew + 1, 0)];
+    for (time, taken) in cases {
+        let (mut node, mut author) = start(BEGIN - age - 1);
+        let batch = author.write_at(time, &["x"]);
+        node.receive(1, &batch);
+        assert_eq!((node.heard.len(), node.batches().len()), (taken, taken), "{time}");
+        assert_eq!(node.count(Counter::GossipBatchesUnwanted), 1 - taken as u64);
+        assert_eq!(node.broken, [], "nobody is to blame");
+    }
+}
+
+#[test]
+fn what_came_before_a_second_subscription_is_not_delivered_in_it() {
+    let (mut node, mut author) = start(BEGIN);
+    let [a, b] = write(&mut author, ["a", "b"]);
+    node.receive(1, &a);
+    node.handle(Input::Unsubscribe { topic: super::harness::topic() });
+    node.advance(Duration::from_secs(20));
+    node.handle(Input::Subscribe { topic: super::harness::topic() });
+    node.repair(1, &a);
+    node.repair(1, &b);
+    let c = author.write_at(BEGIN + 20_000, &["c"]);
+    node.receive(1, &c);
+    assert_eq!(node.heard, messages(&["a", "c"]));
+}
+
+#[test]
+fn a_gap_is_given_up_when_too_many_batches_wait() {
+    let (mut node, mut author) = start(BEGIN);
+    let [a, _] = write(&mut author, ["a", "b"]);
+    node.receive(1, &a);
+    for _ in 0..WAITING_BATCHES_MAX {
+        let batch = author.write(&["x"]);
+        node.receive(1, &batch);
+    }
+    assert_eq!(node.heard.len(), 1);
+    let batch = author.write(&["y"]);
+    node.receive(1, &batch);
+    assert_eq!(node.heard[1], Heard::Lagged(1));
+    assert_eq!(node.heard.len(), 1 + 1 + WAITING_BATCHES_MAX + 1);
+    assert_eq!(node.own_deadline(), None);
+}
+
+#[test]
+fn a_gap_is_given_up_when_too_many_bytes_wait() {
+    let large = "x".repeat(PAYLOAD_MAX);
+    let (mut node, mut author) = start(BEGIN);
+    write(&mut author, ["a"]);
+    for _ in 0..3 {
+        node.receive(1, &author.write(&[&large]));
+    }
+    assert_eq!(node.heard, [], "three and a bit");
+    node.receive(1, &author.write(&[&large]));
+    assert_eq!(node.heard.len(), 1 + 4);
+    assert_eq!(node.heard[0], Heard::Lagged(1));
+}
+
+#[test]
+fn a_gap_is_given_up_when_too_many_bytes_wait_in_the_topic() {
+    let large = "x".repeat(PAYLOAD_MAX);
+    let (mut node, _) = start(BEGIN);
+    for number in 10..16 {
+        node.learn(1, number);
+        let mut author = Writer::new(number, BEGIN);
+        write(&mut author, ["a"]);
+        for _ in 0..3 {
+            node.receive(1, &author.write(&[&large]));
+        }
+    }
+    assert_eq!(node.heard.iter().filter(|heard| **heard == Heard::Lagged(1)).count(), 1);
+    assert_eq!(node.heard.len(), 1 + 3, "the last author alone");
+    node.advance(GAP_TIME);
+    assert_eq!(node.heard.len(), 6 * (1 + 3));
+}
+
+#[test]
+fn a_crowd_of_authors_is_forgotten_from_the_one_that_was_silent_for_longest() {
+    let (mut node, _) = start(BEGIN);
+    let mut first = None;
+    for number in 0..=AUTHORS_MAX {
+        let mut seed = [77; 32];
+        seed[..8].copy_from_slice(&number.to_be_bytes());
+        let mut author = Writer::new(0, BEGIN);
+        author.key = AgentKey::from_seed(&seed);
+        node.frame(1, super::super::frames::key(author.key.public()));
+        let batch = author.write(&["x"]);
+        node.receive(1, &batch);
+        node.take_sent();
+        first.get_or_insert(author);
+    }
+    assert_eq!(node.heard.len(), AUTHORS_MAX + 1);
+    assert_eq!(node.count(Counter::GossipAuthorsForgotten), 1);
+    let again = first.unwrap().write(&["again"]);
+    node.receive(1, &again);
+    let sent = node.take_sent();
+    assert!(sent.len() == 1 && sent[0].is_key_request(), "its key is forgotten as well");
+}

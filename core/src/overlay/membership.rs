@@ -1,0 +1,615 @@
+//! Who is neighbour of whom in a topic: HyParView (Leitão, Pereira, Rodrigues, DSN 2007).
+//!
+//! The *active view* holds the few neighbours that a node has sessions with; neighbourhood is mutual.
+//! The *passive view* holds more peers of the topic, to take their place. Random walks exchange
+//! passive views, so that they stay a random sample of the topic.
+//!
+//! What differs from the paper, and why:
+//!
+//! - Sessions are expensive, so the end of a walk answers along the walk.
+//! - A newcomer's first neighbour starts walks for it; whoever they end at asks the newcomer.
+//! - A neighbour that goes for the sake of one that has none is never one of the
+//!   [`PROTECTED`] that have been here longest, and this happens at a limited rate: strangers
+//!   cannot take all places of a node.
+//! - Half of the places go to close peers if there are any, the others stay random, which keeps
+//!   the graph connected (as in X-BOT, SRDS 2009).
+//! - A neighbour that is lost without a word is tried again for an hour, and then taken back even
+//!   if there is no room, so that a network that was split grows together.
+
+use std::time::{Duration, Instant};
+
+use super::frames::{Entries, Entry, Message, Priority};
+use super::topic::{Air, Neighbour, Timer, Topic};
+use super::{Contact, Output, Peer};
+use crate::support::{Counter, TokenBucket};
+
+/// How many walks a node remembers the way back of.
+pub(super) const WALKS_MAX: usize = 64;
+
+/// How many of the neighbours nobody who asks can push out: those that have been here longest.
+pub const PROTECTED: usize = 4;
+
+/// How many peers are asked at the same time to become neighbours.
+const ASKED_MAX: usize = 8;
+
+/// How long a peer may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// How long a connection attempt may take before another peer is tried.
+const CONNECT_TIME: Duration = Duration::from_secs(30);
+
+/// The pauses between attempts to fill the active view.
+pub(super) const FILL_PAUSE_MIN: Duration = Duration::from_millis(500);
+const FILL_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The pauses between shuffles: short at first, so that a newcomer soon knows many.
+const SHUFFLE_PAUSE_FIRST: Duration = Duration::from_secs(10);
+const SHUFFLE_PAUSE: Duration = Duration::from_secs(60);
+const SHUFFLES_FIRST: u32 = 10;
+
+/// How many peers of the active and of the passive view a shuffle names.
+const SHUFFLE_ACTIVE: usize = 3;
+const SHUFFLE_PASSIVE: usize = 6;
+
+/// How many steps a shuffle takes.
+const SHUFFLE_STEPS: u8 = 3;
+
+/// How often a closer neighbour is looked for.
+const CLOSER_PAUSE: Duration = Duration::from_secs(600);
+
+/// How often a lost neighbour is tried again, and for how long.
+const RETRY_PAUSE: Duration = Duration::from_secs(60);
+const RETRY_TIME: Duration = Duration::from_secs(3600);
+
+/// How many lost neighbours are tried again.
+const LOST_MAX: usize = 16;
+
+/// After how many failures in a row a peer is forgotten, and the first pause between attempts.
+const FAILURES_MAX: u32 = 4;
+const FAILURE_PAUSE: Duration = Duration::from_secs(30);
+
+/// How many referrals of one peer are followed.
+const WALK_BURST: u32 = 64;
+const WALK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The rate at which neighbours are given up for peers that have none.
+pub(super) fn evictions(now: Instant) -> TokenBucket {
+    TokenBucket::new(16, Duration::from_secs(2), now)
+}
+
+/// A peer in the passive view.
+#[derive(Clone, Debug)]
+pub(super) struct Acquaintance {
+    pub(super) contact: Contact,
+    failures: u32,
+    /// Not before this is it tried again.
+    retry_at: Option<Instant>,
+}
+
+impl Acquaintance {
+    fn new(contact: Contact) -> Self {
+        Self { contact, failures: 0, retry_at: None }
+    }
+}
+
+/// Why a peer was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// There is room.
+    Fill,
+    /// A newcomer's walk ended here.
+    Walk,
+    /// It may be closer than a neighbour.
+    Closer,
+    /// It was a neighbour before.
+    Reunion,
+}
+
+/// A peer that was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    why: Why,
+}
+
+impl<P: Peer> Topic<P> {
+    pub(super) fn start_membership(&mut self, air: &mut Air<'_, '_, P>) {
+        let now = air.now();
+        for peer in air.sessions.members(&self.id).collect::<Vec<_>>() {
+            self.learn(air, peer, air.contact(&peer));
+        }
+        self.timers.set(Timer::Fill, now);
+        let pause = air.between(SHUFFLE_PAUSE_FIRST / 2, SHUFFLE_PAUSE_FIRST);
+        self.timers.set(Timer::Shuffle, now + pause);
+        let pause = air.between(CLOSER_PAUSE / 4, CLOSER_PAUSE);
+        self.timers.set(Timer::Closer, now + pause);
+    }
+
+    /// A peer with a session turned out to be in the topic.
+    pub(super) fn member_found(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        self.learn(air, peer, air.contact(&peer));
+        if self.active.len() < self.config.active_max {
+            self.fill_soon(air);
+        }
+    }
+
+    pub(super) fn member_left(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        self.passive.remove(&peer);
+        self.unask(&peer);
+        self.lost.retain(|(lost, _)| *lost != peer);
+        self.lose(air, peer, false);
+        self.passive.remove(&peer);
+    }
+
+    pub(super) fn referred(&mut self, air: &mut Air<'_, '_, P>, entries: Vec<Entry<P>>) {
+        for entry in entries {
+            self.learn(air, entry.peer, entry.contact);
+        }
+        if self.active.len() < self.config.active_max {
+            self.fill_soon(air);
+        }
+    }
+
+    /// Notes a peer in the passive view; somebody else goes if it is full.
+    pub(super) fn learn(&mut self, air: &mut Air<'_, '_, P>, peer: P, contact: Contact) {
+        if peer == self.me || self.active.contains_key(&peer) {
+            return;
+        }
+        if let Some(known) = self.passive.get_mut(&peer) {
+            known.contact = contact;
+            return;
+        }
+        if self.passive.len() >= self.config.passive_max {
+            let all: Vec<P> = self.passive.keys().copied().collect();
+            if let Some(gone) = air.pick(&all) {
+                self.passive.remove(&gone);
+            }
+        }
+        self.passive.insert(peer, Acquaintance::new(contact));
+    }
+
+    fn fill_soon(&mut self, air: &Air<'_, '_, P>) {
+        self.fill_pause = FILL_PAUSE_MIN;
+        self.timers.set(Timer::Fill, air.now());
+    }
+
+    /// Asks peers to be neighbours until there are enough.
+    pub(super) fn fill(&mut self, air: &mut Air<'_, '_, P>) {
+        let now = air.now();
+        let wanted = self.config.active_max.saturating_sub(self.active.len());
+        let asked = self.asked.values().filter(|asked| asked.why == Why::Fill).count();
+        let count = wanted.min(ASKED_MAX).saturating_sub(asked);
+        if wanted == 0 {
+            return;
+        }
+        let is_free = |peer: &P| !self.active.contains_key(peer) && !self.asked.contains_key(peer);
+        let candidates: Vec<P> = self
+            .passive
+            .iter()
+            .filter(|(peer, known)| is_free(peer) && known.retry_at.is_none_or(|at| at <= now))
+            .map(|(&peer, _)| peer)
+            .collect();
+        // Peers with a session first: they cost nothing.
+        let (near, far): (Vec<P>, Vec<P>) =
+            candidates.into_iter().partition(|peer| air.has_session(peer));
+        let mut chosen = air.sample(near, count);
+        chosen.extend(air.sample(far, count - chosen.len()));
+        if chosen.is_empty() && self.active.is_empty() && self.asked.is_empty() {
+            air.context.emit(Output::Lonely { topic: self.id });
+        }
+        for peer in chosen {
+            self.ask(air, peer, Why::Fill);
+        }
+        let pause = air.between(self.fill_pause, self.fill_pause * 2);
+        self.timers.set(Timer::Fill, now + pause);
+        self.fill_pause = (self.fill_pause * 2).min(FILL_PAUSE_MAX);
+    }
+
+    fn ask(&mut self, air: &mut Air<'_, '_, P>, peer: P, why: Why) {
+        if peer == self.me || self.active.contains_key(&peer) || self.asked.contains_key(&peer) {
+            return;
+        }
+        self.asked.insert(peer, Asked { why });
+        if air.has_session(&peer) {
+            self.request(air, peer, why);
+        } else if let Some(known) = self.passive.get(&peer) {
+            let contact = known.contact.clone();
+            air.context.emit(Output::Connect { peer, contact });
+            self.timers.set(Timer::Asked(peer), air.now() + CONNECT_TIME);
+        } else {
+            self.asked.remove(&peer);
+        }
+    }
+
+    /// Waits for a peer no longer.
+    fn unask(&mut self, peer: &P) -> Option<Asked> {
+        let asked = self.asked.remove(peer)?;
+        self.timers.cancel(&Timer::Asked(*peer));
+        self.freed.push(*peer);
+        Some(asked)
+    }
+
+    fn request(&mut self, air: &mut Air<'_, '_, P>, peer: P, why: Why) {
+        let priority = match why {
+            Why::Reunion => Priority::High,
+            Why::Fill | Why::Walk if self.active.is_empty() => Priority::High,
+            Why::Fill | Why::Walk => Priority::Low,
+            Why::Closer if self.is_closer(air, &peer) => Priority::Closer,
+            Why::Closer => {
+                self.unask(&peer);
+                return;
+            }
+        };
+        air.tell(peer, self.id, Message::Neighbour(priority));
+        self.timers.set(Timer::Asked(peer), air.now() + ANSWER_TIME);
+    }
+
+    /// A session began.
+    pub(super) fn peer_up(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        if let Some(known) = self.passive.get_mut(&peer) {
+            (known.failures, known.retry_at) = (0, None);
+        }
+        if let Some(&Asked { why }) = self.asked.get(&peer) {
+            self.request(air, peer, why);
+        }
+    }
+
+    /// A session ended.
+    pub(super) fn peer_down(&mut self, air: &mut Air<'_, '_, P>, peer: P, contact: &Contact) {
+        self.unask(&peer);
+        self.missing_by_peer.remove(&peer);
+        if self.active.contains_key(&peer) {
+            self.lose(air, peer, true);
+            self.learn(air, peer, contact.clone());
+            if self.lost.len() >= LOST_MAX {
+                self.lost.pop_front();
+            }
+            self.lost.push_back((peer, air.now() + RETRY_TIME));
+            let pause = air.between(RETRY_PAUSE / 2, RETRY_PAUSE);
+            if !self.timers.contains(&Timer::Retry) {
+                self.timers.set(Timer::Retry, air.now() + pause);
+            }
+        }
+    }
+
+    /// No session came of an attempt.
+    pub(super) fn connect_failed(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        if self.unask(&peer).is_some() {
+            self.refused(air, peer);
+            if self.active.len() < self.config.active_max {
+                self.fill_soon(air);
+            }
+        }
+    }
+
+    pub(super) fn unanswered(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        if self.unask(&peer).is_some() {
+            self.refused(air, peer);
+        }
+    }
+
+    /// A peer could not be reached: it is tried later, or forgotten.
+    fn refused(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        let Some(known) = self.passive.get_mut(&peer) else { return };
+        known.failures += 1;
+        if known.failures >= FAILURES_MAX {
+            self.passive.remove(&peer);
+            return;
+        }
+        let pause = FAILURE_PAUSE * (1 << known.failures);
+        known.retry_at = Some(air.now() + air.between(pause / 2, pause));
+    }
+
+    /// A peer asks to be a neighbour.
+    pub(super) fn asked_for(&mut self, air: &mut Air<'_, '_, P>, peer: P, priority: Priority) {
+        let is_accepted = self.active.contains_key(&peer)
+            || self.asked.contains_key(&peer)
+            || self.active.len() < self.config.active_max
+            || match priority {
+                Priority::Low => false,
+                Priority::High => self.evictions.take(air.now()),
+                Priority::Closer => self.is_closer(air, &peer),
+            };
+        air.tell(peer, self.id, Message::Answer(is_accepted));
+        if !is_accepted {
+            return self.learn(air, peer, air.contact(&peer));
+        }
+        let is_new = !self.active.contains_key(&peer);
+        if self.active.len() >= self.config.active_max && is_new {
+            self.make_room(air, priority == Priority::Closer);
+        }
+        self.add(air, peer);
+        if is_new && priority == Priority::High {
+            let entry = Entry { peer, contact: air.contact(&peer) };
+            let others: Vec<P> = self.active.keys().copied().filter(|p| *p != peer).collect();
+            let steps = self.config.walk_steps;
+            for other in others {
+                let message = Message::Newcomer { entry: entry.clone(), steps };
+                air.tell(other, self.id, message);
+            }
+        }
+    }
+
+    /// A peer that was asked answers.
+    pub(super) fn answered(&mut self, air: &mut Air<'_, '_, P>, peer: P, is_accepted: bool) {
+        let Some(Asked { why }) = self.unask(&peer) else {
+            if is_accepted && !self.active.contains_key(&peer) {
+                air.tell(peer, self.id, Message::Part);
+            }
+            return;
+        };
+        self.lost.retain(|(lost, _)| *lost != peer);
+        if !is_accepted {
+            if let Some(known) = self.passive.get_mut(&peer) {
+                known.retry_at = Some(air.now() + FAILURE_PAUSE);
+            }
+            // What it has that this node has not may come all the same.
+            if why == Why::Reunion {
+                self.open_reconciliation(air, peer);
+            }
+            return self.refill(air);
+        }
+        if self.active.len() >= self.config.active_max && !self.active.contains_key(&peer) {
+            match why {
+                Why::Fill => {
+                    air.tell(peer, self.id, Message::Part);
+                    return;
+                }
+                Why::Closer => self.make_room(air, true),
+                Why::Walk | Why::Reunion => self.make_room(air, false),
+            }
+        }
+        self.add(air, peer);
+        self.open_reconciliation(air, peer);
+        self.fill_pause = FILL_PAUSE_MIN;
+        self.refill(air);
+    }
+
+    fn refill(&mut self, air: &Air<'_, '_, P>) {
+        if self.active.len() < self.config.active_max && !self.timers.contains(&Timer::Fill) {
+            self.timers.set(Timer::Fill, air.now() + self.fill_pause);
+        }
+    }
+
+    fn add(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        self.passive.remove(&peer);
+        self.unask(&peer);
+        if self.active.contains_key(&peer) {
+            return;
+        }
+        self.orders += 1;
+        let neighbour = Neighbour {
+            order: self.orders,
+            is_eager: true,
+            is_child: false,
+            beacon: None,
+            news: Vec::new(),
+            walks: TokenBucket::new(WALK_BURST, WALK_INTERVAL, air.now()),
+        };
+        self.active.insert(peer, neighbour);
+        air.context.count(Counter::OverlayNeighboursUp);
+        self.greet(air, peer);
+    }
+
+    /// A neighbour is no longer one.
+    fn lose(&mut self, air: &mut Air<'_, '_, P>, peer: P, is_session_lost: bool) {
+        if self.active.remove(&peer).is_some() {
+            self.freed.push(peer);
+            air.context.count(Counter::OverlayNeighboursDown);
+            self.neighbour_lost(air, peer, is_session_lost);
+            self.refill(air);
+        }
+    }
+
+    pub(super) fn parted(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        if self.active.contains_key(&peer) {
+            self.lose(air, peer, false);
+            self.learn(air, peer, air.contact(&peer));
+        }
+    }
+
+    /// Gives up a neighbour for another: the most distant, or any that is not protected.
+    fn make_room(&mut self, air: &mut Air<'_, '_, P>, is_distance: bool) {
+        let mut by_age: Vec<(u64, P)> =
+            self.active.iter().map(|(&peer, neighbour)| (neighbour.order, peer)).collect();
+        by_age.sort_unstable();
+        let young: Vec<P> = by_age.into_iter().skip(PROTECTED).map(|(_, peer)| peer).collect();
+        let gone = if is_distance {
+            young.iter().copied().max_by_key(|peer| air.round_trip(peer))
+        } else {
+            air.pick(&young)
+        };
+        if let Some(peer) = gone {
+            air.tell(peer, self.id, Message::Part);
+            self.lose(air, peer, false);
+            self.learn(air, peer, air.contact(&peer));
+        }
+    }
+
+    /// Whether a peer is closer than the most distant neighbour that may go, by a fifth.
+    fn is_closer(&self, air: &Air<'_, '_, P>, peer: &P) -> bool {
+        let mut by_age: Vec<(u64, P)> =
+            self.active.iter().map(|(&peer, neighbour)| (neighbour.order, peer)).collect();
+        by_age.sort_unstable();
+        let young = by_age.iter().skip(PROTECTED).map(|(_, peer)| air.round_trip(peer));
+        let worst = young.max().unwrap_or_default();
+        air.round_trip(peer) < worst.saturating_sub(worst / 5)
+    }
+
+    pub(super) fn seek_closer(&mut self, air: &mut Air<'_, '_, P>) {
+        let pause = air.between(CLOSER_PAUSE / 2, CLOSER_PAUSE);
+        self.timers.set(Timer::Closer, air.now() + pause);
+        if self.active.len() >= self.config.active_max {
+            let all: Vec<P> = self.passive.keys().copied().collect();
+            if let Some(peer) = air.pick(&all) {
+                self.ask(air, peer, Why::Closer);
+            }
+        }
+    }
+
+    pub(super) fn retry_lost(&mut self, air: &mut Air<'_, '_, P>) {
+        let now = air.now();
+        while let Some((peer, until)) = self.lost.pop_front() {
+            if self.active.contains_key(&peer) || until <= now {
+                continue;
+            }
+            self.lost.push_back((peer, until));
+            if !self.asked.contains_key(&peer) {
+                if !self.passive.contains_key(&peer) {
+                    // Forgotten meanwhile, and with it where it is reached.
+                    self.lost.pop_back();
+                    continue;
+                }
+                self.ask(air, peer, Why::Reunion);
+            }
+            break;
+        }
+        if !self.lost.is_empty() {
+            let pause = air.between(RETRY_PAUSE / 2, RETRY_PAUSE);
+            self.timers.set(Timer::Retry, now + pause);
+        }
+    }
+
+    /// A newcomer looks for neighbours.
+    pub(super) fn newcomer(
+        &mut self,
+        air: &mut Air<'_, '_, P>,
+        from: P,
+        entry: Entry<P>,
+        steps: u8,
+    ) {
+        if !self.may_walk(air, &from) || entry.peer == self.me {
+            return;
+        }
+        let entry = air.resolve(&from, entry);
+        let steps = steps.min(self.config.walk_steps);
+        let peer = entry.peer;
+        if steps == self.config.passive_walk_steps {
+            self.learn(air, peer, entry.contact.clone());
+        }
+        let others: Vec<P> =
+            self.active.keys().copied().filter(|other| *other != from && *other != peer).collect();
+        match air.pick(&others) {
+            Some(next) if steps > 0 => {
+                let message = Message::Newcomer { entry, steps: steps - 1 };
+                air.tell(next, self.id, message);
+            }
+            _ => {
+                self.learn(air, peer, entry.contact);
+                self.ask(air, peer, Why::Walk);
+            }
+        }
+    }
+
+    fn may_walk(&mut self, air: &mut Air<'_, '_, P>, from: &P) -> bool {
+        let now = air.now();
+        let may = self.active.get_mut(from).is_some_and(|neighbour| neighbour.walks.take(now));
+        if !may {
+            air.context.count(Counter::OverlayRequestsOverLimit);
+        }
+        may
+    }
+
+    /// Starts an exchange of acquaintances.
+    pub(super) fn shuffle(&mut self, air: &mut Air<'_, '_, P>) {
+        self.shuffles = self.shuffles.saturating_add(1);
+        let is_new = self.shuffles < SHUFFLES_FIRST;
+        let pause = if is_new { SHUFFLE_PAUSE_FIRST } else { SHUFFLE_PAUSE };
+        let pause = air.between(pause - pause / 4, pause + pause / 4);
+        self.timers.set(Timer::Shuffle, air.now() + pause);
+        let neighbours: Vec<P> = self.active.keys().copied().collect();
+        let Some(first) = air.pick(&neighbours) else { return };
+        let mut entries = vec![Entry { peer: self.me, contact: Contact::default() }];
+        entries.extend(self.some_entries(air, SHUFFLE_ACTIVE, SHUFFLE_PASSIVE, first));
+        let walk = air.context.rng.next_u32();
+        self.walks.insert(walk, self.me);
+        let entries = bounded(entries);
+        air.tell(first, self.id, Message::Shuffle { walk, steps: SHUFFLE_STEPS, entries });
+    }
+
+    fn some_entries(
+        &self,
+        air: &mut Air<'_, '_, P>,
+        active: usize,
+        passive: usize,
+        except: P,
+    ) -> Vec<Entry<P>> {
+        let near: Vec<P> = self.active.keys().copied().filter(|peer| *peer != except).collect();
+        let mut entries: Vec<Entry<P>> = Vec::new();
+        for peer in air.sample(near, active) {
+            entries.push(Entry { peer, contact: air.contact(&peer) });
+        }
+        let far: Vec<P> = self
+            .passive
+            .iter()
+            .filter(|(peer, known)| **peer != except && known.failures == 0)
+            .map(|(&peer, _)| peer)
+            .collect();
+        for peer in air.sample(far, passive) {
+            if let Some(known) = self.passive.get(&peer) {
+                entries.push(Entry { peer, contact: known.contact.clone() });
+            }
+        }
+        entries
+    }
+
+    /// A shuffle came by.
+    pub(super) fn walk_came(
+        &mut self,
+        air: &mut Air<'_, '_, P>,
+        from: P,
+        (walk, steps): (u32, u8),
+        entries: Vec<Entry<P>>,
+    ) {
+        if !self.may_walk(air, &from) {
+            return;
+        }
+        let entries: Vec<Entry<P>> =
+            entries.into_iter().map(|entry| air.resolve(&from, entry)).collect();
+        let steps = steps.min(SHUFFLE_STEPS);
+        let others: Vec<P> = self.active.keys().copied().filter(|peer| *peer != from).collect();
+        match air.pick(&others) {
+            Some(next) if steps > 1 && self.walks.peek(&walk).is_none() => {
+                self.walks.insert(walk, from);
+                let entries = bounded(entries);
+                air.tell(next, self.id, Message::Shuffle { walk, steps: steps - 1, entries });
+            }
+            _ => {
+                let count = entries.len();
+                let mut answer = self.some_entries(air, 0, count, from);
+                answer.push(Entry { peer: self.me, contact: Contact::default() });
+                for entry in entries {
+                    self.learn(air, entry.peer, entry.contact);
+                }
+                let entries = bounded(answer);
+                air.tell(from, self.id, Message::Shuffled { walk, entries });
+            }
+        }
+    }
+
+    /// The answer to a shuffle comes back.
+    pub(super) fn walk_returned(
+        &mut self,
+        air: &mut Air<'_, '_, P>,
+        from: P,
+        walk: u32,
+        entries: Vec<Entry<P>>,
+    ) {
+        let Some(back) = self.walks.remove(&walk) else { return };
+        let entries: Vec<Entry<P>> =
+            entries.into_iter().map(|entry| air.resolve(&from, entry)).collect();
+        if back == self.me {
+            for entry in entries {
+                self.learn(air, entry.peer, entry.contact);
+            }
+            self.refill(air);
+        } else {
+            air.tell(back, self.id, Message::Shuffled { walk, entries: bounded(entries) });
+        }
+    }
+}
+
+/// As many entries as a frame takes.
+fn bounded<P>(mut entries: Vec<Entry<P>>) -> Entries<P> {
+    entries.truncate(super::frames::ENTRIES_MAX);
+    Entries::new(entries).expect("they were cut to what fits")
+}

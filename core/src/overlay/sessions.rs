@@ -1,0 +1,275 @@
+//! The sessions with peers, and what waits to be sent to them.
+//!
+//! A frame goes out while the session has room; the last may exceed it. What finds no room waits:
+//! control frames and items in queues of their own, each bounded. A peer that falls behind loses
+//! items, never the others their time: an item that does not fit is announced instead, so that the
+//! peer can ask for it when it has caught up. Of the authors whose items wait, the one that takes
+//! the most room loses first.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::frames::{self, Frame, IDS_MAX, Ids, Message};
+use super::{Contact, Context, Item, ItemId, Output, Peer, TopicId};
+use crate::support::{Counter, TokenBucket};
+
+/// The most bytes of items that wait for one peer.
+pub const QUEUE_BYTES_MAX: usize = 4 << 20;
+
+/// The most items that wait for one peer.
+pub const QUEUE_ITEMS_MAX: usize = 8192;
+
+/// The most bytes of control frames that wait for one peer. A peer that reads nothing loses more.
+pub const CONTROL_BYTES_MAX: usize = 1 << 20;
+
+/// How many requests that cost much a peer may make at once, and how often after that.
+const REQUESTS_BURST: u32 = 64;
+const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What waits of one item.
+#[derive(Debug)]
+struct Waiting {
+    topic: TopicId,
+    header: Bytes,
+    item: Item,
+}
+
+/// A session with a peer.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) contact: Contact,
+    pub(super) round_trip: Duration,
+    /// The topics that the peer is in.
+    pub(super) topics: BTreeSet<TopicId>,
+    /// What it may ask for that costs much.
+    pub(super) requests: TokenBucket,
+    /// Items that it announced and did not send when it was asked.
+    pub(super) promises_broken: u32,
+    /// Items that it announced and sent.
+    pub(super) promises_kept: u32,
+    /// Whether it broke a rule: nothing that it sends is looked at again.
+    pub(super) is_condemned: bool,
+    room: usize,
+    control: VecDeque<Bytes>,
+    control_bytes: usize,
+    items: VecDeque<Waiting>,
+    item_bytes: usize,
+    /// The bytes that wait of each author.
+    by_source: BTreeMap<u64, usize>,
+    /// Items that found no room, to be announced when there is some.
+    displaced: Vec<(TopicId, ItemId)>,
+}
+
+impl Session {
+    fn new(contact: Contact, round_trip: Duration, room: usize, now: Instant) -> Self {
+        Self {
+            contact,
+            round_trip,
+            topics: BTreeSet::new(),
+            requests: TokenBucket::new(REQUESTS_BURST, REQUEST_INTERVAL, now),
+            promises_broken: 0,
+            promises_kept: 0,
+            is_condemned: false,
+            room,
+            control: VecDeque::new(),
+            control_bytes: 0,
+            items: VecDeque::new(),
+            item_bytes: 0,
+            by_source: BTreeMap::new(),
+            displaced: Vec::new(),
+        }
+    }
+
+    /// How many bytes of items wait.
+    pub(super) fn backlog(&self) -> usize {
+        self.item_bytes
+    }
+
+    fn take_item(&mut self, index: usize) -> Option<Waiting> {
+        let waiting = self.items.remove(index)?;
+        let size = waiting.item.bytes.len();
+        self.item_bytes -= size;
+        if let Some(bytes) = self.by_source.get_mut(&waiting.item.source) {
+            *bytes -= size;
+            if *bytes == 0 {
+                self.by_source.remove(&waiting.item.source);
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Lets an item wait; returns how many others had to go for it.
+    fn queue_item(&mut self, waiting: Waiting) -> u64 {
+        let size = waiting.item.bytes.len();
+        self.item_bytes += size;
+        *self.by_source.entry(waiting.item.source).or_default() += size;
+        self.items.push_back(waiting);
+        let mut displaced = 0;
+        while self.item_bytes > QUEUE_BYTES_MAX || self.items.len() > QUEUE_ITEMS_MAX {
+            let greediest = self.by_source.iter().max_by_key(|(_, bytes)| **bytes);
+            let source = greediest.map(|(&source, _)| source);
+            // Its newest goes: what is older keeps its order.
+            let index = self.items.iter().rposition(|w| Some(w.item.source) == source);
+            let Some(gone) = index.and_then(|index| self.take_item(index)) else { break };
+            if self.displaced.len() < QUEUE_ITEMS_MAX {
+                self.displaced.push((gone.topic, gone.item.stamp.id));
+            }
+            displaced += 1;
+        }
+        displaced
+    }
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions<P> {
+    all: BTreeMap<P, Session>,
+    /// Who is in which topic.
+    by_topic: BTreeMap<TopicId, BTreeSet<P>>,
+}
+
+impl<P: Peer> Sessions<P> {
+    pub(super) fn new() -> Self {
+        Self { all: BTreeMap::new(), by_topic: BTreeMap::new() }
+    }
+
+    /// Begins a session.
+    pub(super) fn begin(&mut self, now: Instant, peer: P, way: (Contact, Duration), room: usize) {
+        let (contact, round_trip) = way;
+        self.all.insert(peer, Session::new(contact, round_trip, room, now));
+    }
+
+    /// Ends a session.
+    pub(super) fn end(&mut self, peer: &P) -> bool {
+        let Some(session) = self.all.remove(peer) else { return false };
+        for topic in &session.topics {
+            self.forget_member(topic, peer);
+        }
+        true
+    }
+
+    pub(super) fn get(&self, peer: &P) -> Option<&Session> {
+        self.all.get(peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: &P) -> Option<&mut Session> {
+        self.all.get_mut(peer)
+    }
+
+    pub(super) fn peers(&self) -> impl Iterator<Item = P> {
+        self.all.keys().copied()
+    }
+
+    /// Who is in a topic and has a session.
+    pub(super) fn members(&self, topic: &TopicId) -> impl Iterator<Item = P> {
+        self.by_topic.get(topic).into_iter().flatten().copied()
+    }
+
+    /// Notes that a peer is in a topic. Returns whether that is new.
+    pub(super) fn note_member(&mut self, topic: TopicId, peer: P) -> bool {
+        let Some(session) = self.all.get_mut(&peer) else { return false };
+        if session.topics.len() >= frames::TOPICS_MAX || !session.topics.insert(topic) {
+            return false;
+        }
+        self.by_topic.entry(topic).or_default().insert(peer);
+        true
+    }
+
+    /// Notes that a peer is not in a topic.
+    pub(super) fn note_left(&mut self, topic: TopicId, peer: P) {
+        if self.all.get_mut(&peer).is_some_and(|session| session.topics.remove(&topic)) {
+            self.forget_member(&topic, &peer);
+        }
+    }
+
+    /// Sends a control frame.
+    pub(super) fn send(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Frame<P>) {
+        let Some(session) = self.all.get_mut(&peer) else { return };
+        let header = frames::encode(frame);
+        if session.room == 0 {
+            if session.control_bytes + header.len() > CONTROL_BYTES_MAX {
+                return context.count(Counter::OverlayControlDropped);
+            }
+            session.control_bytes += header.len();
+            session.control.push_back(header);
+            return;
+        }
+        session.room = session.room.saturating_sub(header.len());
+        context.emit(Output::Frame { peer, header, item: None });
+    }
+
+    /// Sends a message about a topic.
+    pub(super) fn tell(
+        &mut self,
+        context: &mut Context<'_, P>,
+        peer: P,
+        topic: TopicId,
+        message: Message<P>,
+    ) {
+        self.send(context, peer, &Frame::Topic(topic, message));
+    }
+
+    /// Sends an item; the header is its encoded push.
+    pub(super) fn push(
+        &mut self,
+        context: &mut Context<'_, P>,
+        peer: P,
+        topic: TopicId,
+        (header, item): (Bytes, Item),
+    ) {
+        let Some(session) = self.all.get_mut(&peer) else { return };
+        if session.room > 0 && session.items.is_empty() {
+            session.room = session.room.saturating_sub(header.len() + item.bytes.len());
+            return context.emit(Output::Frame { peer, header, item: Some(item) });
+        }
+        let displaced = session.queue_item(Waiting { topic, header, item });
+        context.counters.add(Counter::OverlayItemsDisplaced, displaced);
+    }
+
+    /// Sends what waits while there is room.
+    pub(super) fn writable(&mut self, context: &mut Context<'_, P>, peer: P, room: usize) {
+        let Some(session) = self.all.get_mut(&peer) else { return };
+        session.room = room;
+        while session.room > 0 {
+            let (header, item) = if let Some(header) = session.control.pop_front() {
+                session.control_bytes -= header.len();
+                (header, None)
+            } else if let Some(waiting) = session.take_item(0) {
+                (waiting.header, Some(waiting.item))
+            } else {
+                break;
+            };
+            let size = header.len() + item.as_ref().map_or(0, |item| item.bytes.len());
+            session.room = session.room.saturating_sub(size);
+            context.emit(Output::Frame { peer, header, item });
+        }
+        if session.room > 0 && !session.displaced.is_empty() {
+            self.announce_displaced(context, peer);
+        }
+    }
+
+    fn announce_displaced(&mut self, context: &mut Context<'_, P>, peer: P) {
+        let Some(session) = self.all.get_mut(&peer) else { return };
+        let mut by_topic: BTreeMap<TopicId, Vec<ItemId>> = BTreeMap::new();
+        for (topic, id) in std::mem::take(&mut session.displaced) {
+            by_topic.entry(topic).or_default().push(id);
+        }
+        for (topic, ids) in by_topic {
+            for chunk in ids.chunks(IDS_MAX) {
+                let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
+                self.tell(context, peer, topic, Message::Have { ids, is_repair: true });
+            }
+        }
+    }
+
+    fn forget_member(&mut self, topic: &TopicId, peer: &P) {
+        if let Some(members) = self.by_topic.get_mut(topic) {
+            members.remove(peer);
+            if members.is_empty() {
+                self.by_topic.remove(topic);
+            }
+        }
+    }
+}

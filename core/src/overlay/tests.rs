@@ -1,0 +1,7 @@
+//! Many overlays joined by sessions over virtual time; peers are numbers.
+
+mod hostile;
+mod repair;
+mod spread;
+mod views;
+mod world;

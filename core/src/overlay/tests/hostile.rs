@@ -1,0 +1,139 @@
+//! Peers that break the rules.
+
+use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message};
+use super::super::{Contact, Input, ItemId, MISSING_MAX, Stamp, TopicId};
+use super::world::{TOPIC, World, ms, secs};
+use crate::support::Counter;
+use crate::wire::BoundedVec;
+
+/// Some nodes, and one more that has a session with the first and does only what a test says.
+fn with_stranger() -> World {
+    let mut world = World::joined(10);
+    world.add(666);
+    world.connect(666, 0);
+    world.run(secs(1));
+    world.inject_message(666, 0, Message::Joined);
+    world
+}
+
+#[test]
+fn malformed_frames_end_the_session() {
+    for bytes in [&[][..], &[9], &[1], &[1, 7], &[1, 0, 255, 255], &[1, 1, 0]] {
+        let mut world = with_stranger();
+        let frame = bytes::Bytes::copy_from_slice(bytes);
+        world.handle(0, Input::Frame { peer: 666, frame });
+        assert_eq!(world.node(0).condemned.len(), 1, "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_forged_item_ends_the_session_and_goes_nowhere() {
+    let mut world = with_stranger();
+    world.node(0).rejects = true;
+    let stamp = Stamp { time: 1_750_000_000_000, id: ItemId([1; 16]) };
+    let push = Message::Push { stamp, hops: 0, is_repair: false };
+    world.inject(666, 0, &Frame::Topic(TOPIC, push), b"junk");
+    assert_eq!(world.node(0).condemned, [(666, "a forged item")]);
+    world.run(secs(5));
+    assert!(world.nodes.values().all(|node| node.taken.is_empty()));
+}
+
+#[test]
+fn an_item_under_another_name_is_forged() {
+    let mut world = with_stranger();
+    let bytes = [0; 24];
+    let stamp = Stamp { time: 0, id: ItemId([1; 16]) };
+    let push = Message::Push { stamp, hops: 0, is_repair: false };
+    world.inject(666, 0, &Frame::Topic(TOPIC, push), &bytes);
+    assert_eq!(world.node(0).condemned, [(666, "a forged item")]);
+}
+
+#[test]
+fn whoever_announces_what_it_does_not_send_is_found_out() {
+    let mut world = with_stranger();
+    for round in 0..4_u8 {
+        let ids = (0..64).map(|number| ItemId([number + 64 * round; 16])).collect();
+        let have = Message::Have { ids: Ids::new(ids).unwrap(), is_repair: round % 2 == 0 };
+        world.inject_message(666, 0, have);
+        world.run(secs(4));
+    }
+    let found = world.node(0).condemned.first().copied();
+    assert_eq!(found, Some((666, "announced items and did not send them")));
+    assert_eq!(world.node(0).state.usage(&TOPIC).unwrap().missing, 0);
+}
+
+#[test]
+fn announcements_never_take_more_than_their_limit() {
+    let mut world = with_stranger();
+    for round in 0..100_u64 {
+        let id = |number: u64| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&(round * 1000 + number).to_be_bytes());
+            ItemId(id)
+        };
+        let ids = Ids::new((0..256).map(id).collect()).unwrap();
+        world.inject_message(666, 0, Message::Have { ids, is_repair: false });
+    }
+    assert!(world.node(0).state.usage(&TOPIC).unwrap().missing <= MISSING_MAX);
+    assert!(world.count(Counter::OverlayAnnouncementsDropped) > 0);
+}
+
+#[test]
+fn topics_and_acquaintances_of_a_liar_stay_within_their_limits() {
+    let mut world = with_stranger();
+    for round in 0..10_u64 {
+        let topic = |number: u64| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&(round * 1024 + number).to_be_bytes());
+            TopicId(id)
+        };
+        let topics = BoundedVec::new((0..1024).map(topic).collect()).unwrap();
+        world.inject(666, 0, &Frame::Topics(topics), &[]);
+        let entry = |peer: u64| Entry {
+            peer: 10_000 + round * 16 + peer,
+            contact: Contact::copy_from(&(10_000 + round * 16 + peer).to_be_bytes()).unwrap(),
+        };
+        let entries = Entries::new((0..16).map(entry).collect()).unwrap();
+        world.inject_message(666, 0, Message::Refer(entries));
+    }
+    let passive_max = world.config.passive_max;
+    assert!(world.node(0).state.usage(&TOPIC).unwrap().passive <= passive_max);
+    world.run(secs(60));
+    let item = world.publish(0, 100);
+    world.run(secs(3));
+    assert_eq!(world.reached(item), 10);
+}
+
+#[test]
+fn a_false_root_breaks_nothing() {
+    let mut world = World::joined(30);
+    let liar = 4;
+    let neighbours: Vec<u64> = world.node(liar).state.neighbours(&TOPIC).collect();
+    for (round, generation) in [(0, 5), (1, u64::MAX), (2, u64::MAX)] {
+        for &peer in &neighbours {
+            let beacon = Beacon { root: liar, generation, sequence: u64::MAX - round, hops: 0 };
+            world.inject_message(liar, peer, Message::Beacon(beacon));
+        }
+        world.run(secs(2));
+        for id in [0, 9, 20] {
+            let item = world.publish(id, 100);
+            world.run(secs(5));
+            assert_eq!(world.reached(item), 30, "round {round}, of {id}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_drops_what_it_should_pass_on_is_gone_round() {
+    let mut world = World::joined(30);
+    for id in [2, 5, 8] {
+        // It is in the tree, and takes what it gets without a word.
+        world.node(id).reads = false;
+    }
+    world.run(ms(500));
+    for id in [0, 10, 20] {
+        let item = world.publish(id, 100);
+        world.run(secs(10));
+        assert!(world.reached(item) >= 27, "of {id}");
+    }
+}

@@ -1,0 +1,106 @@
+//! How items spread.
+
+use super::super::Input;
+use super::world::{TOPIC, World, ms, secs};
+use crate::support::Counter;
+
+#[test]
+fn everybody_gets_every_item_once() {
+    let mut world = World::joined(60);
+    let items: Vec<_> = (0..60)
+        .map(|id| {
+            let item = world.publish(id, 100);
+            world.run(ms(300));
+            item
+        })
+        .collect();
+    world.run(secs(3));
+    for item in items {
+        assert_eq!(world.reached(item), 60);
+    }
+    for node in world.nodes.values() {
+        assert_eq!(node.taken.len(), 60, "none came twice");
+    }
+}
+
+#[test]
+fn in_a_settled_tree_each_node_is_pushed_each_item_once() {
+    let mut world = World::joined(60);
+    world.publish(0, 100);
+    world.run(secs(2));
+    let before = world.pushes();
+    for id in 0..60 {
+        world.publish(id, 100);
+        world.run(ms(500));
+    }
+    assert_eq!(world.pushes() - before, 60 * 59);
+    assert_eq!(world.count(Counter::OverlayItemsMissed), 0);
+}
+
+#[test]
+fn the_last_hop_is_at_most_twice_the_depth() {
+    let mut world = World::joined(60);
+    let depths = world.nodes.values().map(|node| node.state.usage(&TOPIC).unwrap().depth);
+    let depth = depths.map(|depth| depth.expect("there is a root")).max().unwrap();
+    for id in 0..60 {
+        world.publish(id, 100);
+        world.run(ms(500));
+    }
+    let hops = world.nodes.values().flat_map(|node| &node.taken).map(|taken| taken.1);
+    assert!(hops.max().unwrap() <= depth * 2);
+}
+
+#[test]
+fn a_topic_survives_its_creator() {
+    let mut world = World::joined(20);
+    world.kill(0);
+    world.run(secs(60));
+    let item = world.publish(5, 100);
+    world.run(secs(3));
+    assert_eq!(world.reached(item), 19);
+}
+
+#[test]
+fn subscribers_meet_through_a_node_that_does_not_subscribe() {
+    let mut world = World::new();
+    for id in 0..3 {
+        world.add(id);
+    }
+    world.connect(1, 0);
+    world.connect(2, 0);
+    world.run(secs(1));
+    world.handle(1, Input::Join { topic: TOPIC });
+    world.run(secs(1));
+    world.handle(2, Input::Join { topic: TOPIC });
+    world.run(secs(5));
+    let item = world.publish(1, 100);
+    world.run(secs(2));
+    assert_eq!(world.reached(item), 2);
+    assert!(world.node(0).taken.is_empty());
+}
+
+#[test]
+fn an_item_that_was_published_alone_reaches_whoever_comes() {
+    let mut world = World::new();
+    world.add(0);
+    world.handle(0, Input::Join { topic: TOPIC });
+    let item = world.publish(0, 100);
+    world.add(1);
+    world.handle(1, Input::Join { topic: TOPIC });
+    world.run(secs(5));
+    world.connect(1, 0);
+    world.run(secs(5));
+    // The second was in the topic before the item was made.
+    assert_eq!(world.reached(item), 2);
+}
+
+#[test]
+fn whoever_leaves_hears_nothing_more() {
+    let mut world = World::joined(10);
+    world.handle(3, Input::Leave { topic: TOPIC });
+    world.run(secs(1));
+    let item = world.publish(5, 100);
+    world.run(secs(2));
+    assert_eq!(world.reached(item), 9);
+    assert!(world.nodes.values().all(|node| node.state.neighbours(&TOPIC).all(|peer| peer != 3)));
+}

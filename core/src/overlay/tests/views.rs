@@ -1,0 +1,60 @@
+//! The views.
+
+use super::super::frames::{Message, Priority};
+use super::super::{Input, PROTECTED};
+use super::world::{TOPIC, World, secs};
+
+#[test]
+fn neighbourhood_is_mutual_and_views_are_bounded() {
+    let world = World::joined(80);
+    let config = world.config;
+    for (id, node) in &world.nodes {
+        let neighbours: Vec<u64> = node.state.neighbours(&TOPIC).collect();
+        assert!(neighbours.len() <= config.active_max && neighbours.len() >= 5, "{neighbours:?}");
+        assert!(node.state.usage(&TOPIC).unwrap().passive <= config.passive_max);
+        for peer in neighbours {
+            let mut theirs = world.nodes[&peer].state.neighbours(&TOPIC);
+            assert!(theirs.any(|other| other == *id), "{id} and {peer}");
+        }
+    }
+}
+
+#[test]
+fn whoever_has_no_neighbour_is_taken_and_the_oldest_neighbours_stay() {
+    let mut world = World::joined(20);
+    let before: Vec<u64> = world.node(0).state.neighbours(&TOPIC).collect();
+    assert_eq!(before.len(), 8);
+    for id in 100..140 {
+        world.add(id);
+        world.connect(id, 0);
+        world.run(secs(1));
+        world.inject_message(id, 0, Message::Neighbour(Priority::High));
+    }
+    let after: Vec<u64> = world.node(0).state.neighbours(&TOPIC).collect();
+    assert!(after.iter().any(|peer| *peer >= 100));
+    assert!(after.iter().filter(|peer| before.contains(peer)).count() >= PROTECTED);
+}
+
+#[test]
+fn sessions_that_no_topic_needs_are_given_back() {
+    let mut world = World::joined(30);
+    for id in 0..30 {
+        world.handle(id, Input::Leave { topic: TOPIC });
+    }
+    for node in world.nodes.values() {
+        for peer in node.sessions.keys() {
+            assert!(node.released.contains(peer) || node.state.neighbours(&TOPIC).count() == 0);
+        }
+    }
+    assert!(world.nodes.values().any(|node| !node.released.is_empty()));
+}
+
+#[test]
+fn a_node_without_acquaintances_says_so() {
+    let mut world = World::new();
+    world.add(0);
+    world.handle(0, Input::Join { topic: TOPIC });
+    world.run(secs(300));
+    let lonely = world.node(0).lonely;
+    assert!((3..30).contains(&lonely), "again and again, and not too often: {lonely}");
+}

@@ -1,0 +1,278 @@
+//! What a node holds of one topic that it is in. The parts of its behaviour are in
+//! [`membership`](super::membership), [`tree`](super::tree) and [`broadcast`](super::broadcast).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::broadcast::Missing;
+use super::frames::{Beacon, Entry, Message};
+use super::history::History;
+use super::membership::{Acquaintance, Asked, WALKS_MAX};
+use super::sessions::Sessions;
+use super::tree::Root;
+use super::{Config, Contact, Context, ItemId, Peer, TopicId};
+use crate::support::{BoundedMap, Counter, TokenBucket};
+
+/// How a topic acts: on the sessions, through the context of the input.
+pub(super) struct Air<'a, 'c, P> {
+    pub(super) context: &'a mut Context<'c, P>,
+    pub(super) sessions: &'a mut Sessions<P>,
+}
+
+impl<P: Peer> Air<'_, '_, P> {
+    pub(super) fn now(&self) -> Instant {
+        self.context.now
+    }
+
+    /// The wall time in milliseconds.
+    pub(super) fn unix_millis(&self) -> u64 {
+        u64::try_from(self.context.unix_time.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn tell(&mut self, peer: P, topic: TopicId, message: Message<P>) {
+        self.sessions.tell(self.context, peer, topic, message);
+    }
+
+    /// A peer broke a rule: its session ends, and nothing that it sends is looked at again.
+    pub(super) fn condemn(&mut self, peer: P, rule: &'static str) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        if !std::mem::replace(&mut session.is_condemned, true) {
+            self.context.count(Counter::OverlayViolations);
+            self.context.emit(super::Output::Misbehaved { peer, rule });
+        }
+    }
+
+    pub(super) fn has_session(&self, peer: &P) -> bool {
+        self.sessions.get(peer).is_some()
+    }
+
+    /// Where a peer with a session is reached.
+    pub(super) fn contact(&self, peer: &P) -> Contact {
+        self.sessions.get(peer).map(|session| session.contact.clone()).unwrap_or_default()
+    }
+
+    /// The round trip to a peer with a session.
+    pub(super) fn round_trip(&self, peer: &P) -> Duration {
+        self.sessions.get(peer).map_or(Duration::MAX, |session| session.round_trip)
+    }
+
+    /// An entry that names the peer itself, or as the peer at the other end is known.
+    pub(super) fn resolve(&self, sender: &P, entry: Entry<P>) -> Entry<P> {
+        if entry.peer == *sender {
+            Entry { peer: entry.peer, contact: self.contact(sender) }
+        } else {
+            entry
+        }
+    }
+
+    /// A duration between two.
+    pub(super) fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        let span = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
+        least + Duration::from_micros(self.context.rng.below(span.max(1)))
+    }
+
+    /// One of several at random.
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let length = u64::try_from(from.len()).unwrap_or(u64::MAX);
+        if length == 0 {
+            return None;
+        }
+        let index = self.context.rng.below(length);
+        from.get(usize::try_from(index).unwrap_or(0)).copied()
+    }
+
+    /// Some of many at random, in random order.
+    pub(super) fn sample<T>(&mut self, mut from: Vec<T>, count: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        while taken.len() < count && !from.is_empty() {
+            let length = u64::try_from(from.len()).unwrap_or(u64::MAX);
+            let index = usize::try_from(self.context.rng.below(length)).unwrap_or(0);
+            taken.push(from.swap_remove(index));
+        }
+        taken
+    }
+}
+
+/// What is due in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer<P> {
+    /// There are too few neighbours.
+    Fill,
+    /// Exchange acquaintances.
+    Shuffle,
+    /// Try a lost neighbour again.
+    Retry,
+    /// Look for a closer neighbour.
+    Closer,
+    /// As the root, say so.
+    Beacon,
+    /// Nobody says that it is the root.
+    Rootless,
+    /// The beacons of one sequence have come: choose the parent.
+    Settle,
+    /// Tell neighbours what there is.
+    Announce,
+    /// Compare histories with some neighbour.
+    Compare,
+    /// A peer has not answered.
+    Asked(P),
+    /// An item was announced and has not come.
+    Missing(ItemId),
+}
+
+/// A neighbour in a topic: a peer in the active view.
+#[derive(Debug)]
+pub(super) struct Neighbour<P> {
+    /// Those with smaller numbers have been neighbours for longer.
+    pub(super) order: u64,
+    /// Whether items are pushed to it; else they are announced.
+    pub(super) is_eager: bool,
+    /// Whether it said that this node is above it in the tree.
+    pub(super) is_child: bool,
+    /// What it last said of the root.
+    pub(super) beacon: Option<Beacon<P>>,
+    /// Items to announce to it.
+    pub(super) news: Vec<ItemId>,
+    /// Random walks that it may start or pass on.
+    pub(super) walks: TokenBucket,
+}
+
+/// The state of one topic.
+#[derive(Debug)]
+pub(super) struct Topic<P> {
+    pub(super) id: TopicId,
+    pub(super) me: P,
+    pub(super) config: Config,
+    /// The active view.
+    pub(super) active: BTreeMap<P, Neighbour<P>>,
+    /// The passive view.
+    pub(super) passive: BTreeMap<P, Acquaintance>,
+    /// Peers that were asked to be neighbours, or that a session is wanted with.
+    pub(super) asked: BTreeMap<P, Asked>,
+    /// Neighbours whose session was lost, and until when they are tried again.
+    pub(super) lost: VecDeque<(P, Instant)>,
+    pub(super) fill_pause: Duration,
+    pub(super) shuffles: u32,
+    /// Where random walks came from.
+    pub(super) walks: BoundedMap<u32, P>,
+    pub(super) orders: u64,
+    /// How many neighbours may be given up for others that have none.
+    pub(super) evictions: TokenBucket,
+    pub(super) root: Option<Root<P>>,
+    pub(super) parent: Option<P>,
+    pub(super) beacon_pause: Duration,
+    /// How often the parent did not push what another neighbour had.
+    pub(super) parent_misses: u32,
+    pub(super) history: History,
+    pub(super) missing: BTreeMap<ItemId, Missing<P>>,
+    /// How many items are missing that each peer announced first.
+    pub(super) missing_by_peer: BTreeMap<P, usize>,
+    /// Items that the owner checks.
+    pub(super) checking: BTreeSet<ItemId>,
+    /// How long before an item its first announcement comes, at most of late.
+    pub(super) lead: Duration,
+    /// Peers whose session the topic may not need any more.
+    pub(super) freed: Vec<P>,
+    pub(super) timers: crate::support::Timers<Timer<P>>,
+}
+
+impl<P: Peer> Topic<P> {
+    pub(super) fn new(air: &mut Air<'_, '_, P>, id: TopicId, me: P, config: Config) -> Self {
+        let now = air.now();
+        let mut topic = Self {
+            id,
+            me,
+            config,
+            active: BTreeMap::new(),
+            passive: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            lost: VecDeque::new(),
+            fill_pause: super::membership::FILL_PAUSE_MIN,
+            shuffles: 0,
+            walks: BoundedMap::new(WALKS_MAX),
+            orders: 0,
+            evictions: super::membership::evictions(now),
+            root: None,
+            parent: None,
+            beacon_pause: super::tree::BEACON_PAUSE_MIN,
+            parent_misses: 0,
+            history: History::new(air.unix_millis()),
+            missing: BTreeMap::new(),
+            missing_by_peer: BTreeMap::new(),
+            checking: BTreeSet::new(),
+            lead: super::broadcast::LEAD_FIRST,
+            freed: Vec::new(),
+            timers: crate::support::Timers::default(),
+        };
+        topic.start_membership(air);
+        topic.start_tree(air);
+        topic.start_comparing(air);
+        topic
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, air: &mut Air<'_, '_, P>) {
+        while let Some(timer) = self.timers.pop_due(air.now()) {
+            match timer {
+                Timer::Fill => self.fill(air),
+                Timer::Shuffle => self.shuffle(air),
+                Timer::Retry => self.retry_lost(air),
+                Timer::Closer => self.seek_closer(air),
+                Timer::Beacon => self.send_beacons(air),
+                Timer::Rootless => self.become_root(air),
+                Timer::Settle => self.settle_tree(air),
+                Timer::Announce => self.announce(air),
+                Timer::Compare => self.compare(air),
+                Timer::Asked(peer) => self.unanswered(air, peer),
+                Timer::Missing(id) => self.still_missing(air, id),
+            }
+        }
+    }
+
+    /// Handles what a peer says of the topic.
+    pub(super) fn handle_message(
+        &mut self,
+        air: &mut Air<'_, '_, P>,
+        peer: P,
+        message: Message<P>,
+    ) {
+        match message {
+            Message::Joined | Message::Push { .. } => {}
+            Message::Left => self.member_left(air, peer),
+            Message::Refer(entries) => self.referred(air, entries.into_vec()),
+            Message::Neighbour(priority) => self.asked_for(air, peer, priority),
+            Message::Answer(is_accepted) => self.answered(air, peer, is_accepted),
+            Message::Part => self.parted(air, peer),
+            Message::Newcomer { entry, steps } => self.newcomer(air, peer, entry, steps),
+            Message::Shuffle { walk, steps, entries } => {
+                self.walk_came(air, peer, (walk, steps), entries.into_vec());
+            }
+            Message::Shuffled { walk, entries } => {
+                self.walk_returned(air, peer, walk, entries.into_vec());
+            }
+            Message::Have { ids, is_repair } => {
+                self.announced(air, peer, &ids.into_vec(), is_repair);
+            }
+            Message::Graft { is_child, item } => self.grafted(air, peer, (is_child, item)),
+            Message::Prune => self.pruned(peer),
+            Message::Want(ids) => self.wanted(air, peer, &ids.into_vec()),
+            Message::Beacon(beacon) => self.beacon(air, peer, beacon),
+            Message::Reconcile(bytes) => self.reconcile(air, peer, &bytes),
+        }
+    }
+
+    /// Whether the topic needs the session with a peer.
+    pub(super) fn uses(&self, peer: &P) -> bool {
+        self.active.contains_key(peer) || self.asked.contains_key(peer)
+    }
+
+    /// Takes a token of what a peer may ask for that costs much.
+    pub(super) fn may_ask(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
+        let now = air.now();
+        let may = air.sessions.get_mut(peer).is_some_and(|session| session.requests.take(now));
+        if !may {
+            air.context.count(Counter::OverlayRequestsOverLimit);
+        }
+        may
+    }
+}

@@ -1,0 +1,340 @@
+//! The tree of a topic: the few links over which items are pushed.
+//!
+//! Plumtree (Leitão, Pereira, Rodrigues, SRDS 2007) lets the first item flood and keeps the links
+//! on which it came first. Such a tree suits the first author; for the others it is twice as deep
+//! as it has to be, and it deepens with each repair. Here one node of the topic is the *root*. It
+//! sends *beacons* that flood the topic and count links; each node takes as its *parent* a
+//! neighbour that is nearest to the root. Items go from wherever they are published along the
+//! links between parents and children, so the last hop is at most twice the depth of the topic.
+//! Being the root is no privilege: whoever claims it falsely gains the place of a hub, which
+//! neighbours check as they check every other (see [`broadcast`](super::broadcast)).
+//!
+//! - Beacons are numbered. The tree follows a beacon [`SETTLE_TIME`] after it came, so that a
+//!   nearer neighbour whose beacon took longer is seen.
+//! - A root with a higher generation wins, then one with a lower id. Generations grow when a root
+//!   is given up for lost.
+//! - A node whose parent is gone takes a neighbour that was as near to the root as itself or
+//!   nearer, which is surely not below it. If there is none, or no root is known, it pushes to all
+//!   neighbours, and duplicates are pruned, as in Plumtree.
+
+use std::time::{Duration, Instant};
+
+use super::Peer;
+use super::frames::{Beacon, Message};
+use super::topic::{Air, Timer, Topic};
+
+/// The pauses between the beacons of a root: short at first.
+pub(super) const BEACON_PAUSE_MIN: Duration = Duration::from_secs(1);
+const BEACON_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How long after the first beacon of a sequence the parent is chosen.
+const SETTLE_TIME: Duration = Duration::from_millis(500);
+
+/// After how long without a beacon a root is lost, and by how much nodes differ.
+const ROOT_TIME: Duration = Duration::from_secs(210);
+const ROOT_TIME_SPREAD: Duration = Duration::from_secs(20);
+
+/// How long a node that is new in a topic waits for a beacon.
+const ROOT_WAIT_MIN: Duration = Duration::from_millis(500);
+const ROOT_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Beacons of one root that follow each other faster are not passed on.
+const BEACON_INTERVAL_MIN: Duration = Duration::from_millis(250);
+
+/// Farther from the root nobody is.
+const HOPS_MAX: u8 = 64;
+
+/// After how many items in a row that another neighbour had first the parent is given up.
+const PARENT_MISSES_MAX: u32 = 3;
+
+/// The root of the tree, as this node knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Root<P> {
+    /// What this node says of it.
+    pub(super) beacon: Beacon<P>,
+    /// When its newest sequence came.
+    heard_at: Instant,
+}
+
+fn rank<P: Peer>(beacon: &Beacon<P>) -> (u64, std::cmp::Reverse<P>) {
+    (beacon.generation, std::cmp::Reverse(beacon.root))
+}
+
+impl<P: Peer> Topic<P> {
+    pub(super) fn start_tree(&mut self, air: &mut Air<'_, '_, P>) {
+        let wait = air.between(ROOT_WAIT_MIN, ROOT_WAIT_MAX);
+        self.timers.set(Timer::Rootless, air.now() + wait);
+    }
+
+    /// Whether this node is the root.
+    pub(super) fn is_root(&self) -> bool {
+        self.root.is_some_and(|root| root.beacon.root == self.me)
+    }
+
+    /// How far this node is from the root, if there is one.
+    pub(super) fn depth(&self) -> Option<u8> {
+        self.root.map(|root| root.beacon.hops)
+    }
+
+    /// Tells a new neighbour of the root.
+    pub(super) fn greet(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        if let Some(root) = self.root {
+            air.tell(peer, self.id, Message::Beacon(root.beacon));
+        } else if !self.timers.contains(&Timer::Rootless) {
+            self.start_tree(air);
+        }
+    }
+
+    /// Nobody else is the root: this node is.
+    pub(super) fn become_root(&mut self, air: &mut Air<'_, '_, P>) {
+        if self.is_root() {
+            return;
+        }
+        if self.active.is_empty() {
+            // Alone there is nothing to be the root of.
+            return;
+        }
+        let generation = self.root.map_or(0, |root| root.beacon.generation.saturating_add(1));
+        let beacon = Beacon { root: self.me, generation, sequence: air.unix_millis(), hops: 0 };
+        self.root = Some(Root { beacon, heard_at: air.now() });
+        self.beacon_pause = BEACON_PAUSE_MIN;
+        self.set_parent(air, None);
+        self.send_beacons(air);
+    }
+
+    /// As the root, says so.
+    pub(super) fn send_beacons(&mut self, air: &mut Air<'_, '_, P>) {
+        let now = air.now();
+        let time = air.unix_millis();
+        let me = self.me;
+        let Some(root) = self.root.as_mut().filter(|root| root.beacon.root == me) else { return };
+        root.beacon.sequence = root.beacon.sequence.saturating_add(1).max(time);
+        root.heard_at = now;
+        self.pass_beacon(air, None);
+        self.timers.set(Timer::Beacon, now + self.beacon_pause);
+        self.beacon_pause = (self.beacon_pause * 2).min(BEACON_PAUSE_MAX);
+    }
+
+    fn pass_beacon(&mut self, air: &mut Air<'_, '_, P>, except: Option<P>) {
+        let Some(Root { beacon, .. }) = self.root else { return };
+        for &peer in self.active.keys().filter(|&&peer| Some(peer) != except) {
+            air.tell(peer, self.id, Message::Beacon(beacon));
+        }
+    }
+
+    /// A neighbour says who the root is.
+    pub(super) fn beacon(&mut self, air: &mut Air<'_, '_, P>, peer: P, told: Beacon<P>) {
+        let Some(neighbour) = self.active.get_mut(&peer) else { return };
+        let before = neighbour.beacon.replace(told);
+        if told.root == self.me {
+            return self.told_of_myself(air, told);
+        }
+        let hops = told.hops.saturating_add(1);
+        if hops > HOPS_MAX {
+            return;
+        }
+        let now = air.now();
+        let Some(root) = self.root else { return self.follow(air, peer, told) };
+        let (mine, theirs) = (rank(&root.beacon), rank(&told));
+        if theirs < mine {
+            // It learns of the better root, once for each beacon that it sends.
+            if before.is_none_or(|before| before.sequence != told.sequence) {
+                air.tell(peer, self.id, Message::Beacon(root.beacon));
+            }
+        } else if theirs > mine {
+            self.follow(air, peer, told);
+        } else if told.sequence > root.beacon.sequence {
+            if now >= root.heard_at + BEACON_INTERVAL_MIN {
+                self.follow(air, peer, told);
+            }
+        } else if told.sequence == root.beacon.sequence && hops < root.beacon.hops {
+            if let Some(root) = self.root.as_mut() {
+                root.beacon.hops = hops;
+            }
+            self.pass_beacon(air, Some(peer));
+            if !self.timers.contains(&Timer::Settle) {
+                self.timers.set(Timer::Settle, now + SETTLE_TIME);
+            }
+        }
+    }
+
+    /// A beacon in this node's name that it did not send in this run, or an echo.
+    fn told_of_myself(&mut self, air: &mut Air<'_, '_, P>, told: Beacon<P>) {
+        let is_known = self.root.is_some_and(|root| {
+            rank(&root.beacon) > rank(&told)
+                || (root.beacon.root == self.me
+                    && root.beacon.generation == told.generation
+                    && root.beacon.sequence >= told.sequence)
+        });
+        if !is_known {
+            // Of an earlier run: it goes on under a new generation.
+            let generation = told.generation.saturating_add(1);
+            let sequence = told.sequence.max(air.unix_millis());
+            let beacon = Beacon { root: self.me, generation, sequence, hops: 0 };
+            self.root = Some(Root { beacon, heard_at: air.now() });
+            self.beacon_pause = BEACON_PAUSE_MIN;
+            self.set_parent(air, None);
+            self.send_beacons(air);
+        }
+    }
+
+    /// Takes a root or its newest beacon, and passes it on.
+    fn follow(&mut self, air: &mut Air<'_, '_, P>, peer: P, told: Beacon<P>) {
+        let now = air.now();
+        if self.is_root() {
+            self.timers.cancel(&Timer::Beacon);
+        }
+        let beacon = Beacon { hops: told.hops.saturating_add(1), ..told };
+        self.root = Some(Root { beacon, heard_at: now });
+        self.pass_beacon(air, Some(peer));
+        if !self.timers.contains(&Timer::Settle) {
+            self.timers.set(Timer::Settle, now + SETTLE_TIME);
+        }
+        let wait = air.between(ROOT_TIME, ROOT_TIME + ROOT_TIME_SPREAD);
+        self.timers.set(Timer::Rootless, now + wait);
+    }
+
+    /// Chooses the parent among the neighbours that are nearest to the root.
+    pub(super) fn settle_tree(&mut self, air: &mut Air<'_, '_, P>) {
+        let Some(root) = self.root else { return };
+        if self.is_root() {
+            return self.set_parent(air, None);
+        }
+        let nearest = self.candidates(root.beacon.hops.saturating_sub(1));
+        let stays = self.parent.filter(|parent| nearest.contains(parent));
+        let closest = nearest.iter().copied().min_by_key(|peer| (air.round_trip(peer), *peer));
+        let parent = match (stays, closest) {
+            (Some(stays), Some(closest)) => {
+                let is_much_closer = air.round_trip(&closest) < air.round_trip(&stays) * 3 / 4;
+                Some(if is_much_closer { closest } else { stays })
+            }
+            (stays, closest) => stays.or(closest),
+        };
+        if parent.is_some() {
+            self.set_parent(air, parent);
+        }
+    }
+
+    /// The neighbours whose newest beacon names the root, and that are not farther from it than
+    /// this.
+    fn candidates(&self, hops_max: u8) -> Vec<P> {
+        let Some(root) = self.root else { return Vec::new() };
+        let is_near = |beacon: &Beacon<P>| {
+            rank(beacon) == rank(&root.beacon)
+                && beacon.sequence >= root.beacon.sequence
+                && beacon.hops <= hops_max
+        };
+        let all = self.active.iter();
+        all.filter(|(_, neighbour)| neighbour.beacon.as_ref().is_some_and(is_near))
+            .map(|(&peer, _)| peer)
+            .collect()
+    }
+
+    /// Takes a parent and tells who is concerned: items are pushed along the links of the tree
+    /// and no others.
+    fn set_parent(&mut self, air: &mut Air<'_, '_, P>, parent: Option<P>) {
+        let before = self.parent;
+        if before != parent {
+            self.parent_misses = 0;
+            self.parent = parent;
+            if let Some(parent) = parent {
+                let graft = Message::Graft { is_child: true, item: None };
+                air.tell(parent, self.id, graft);
+            }
+        }
+        let mut pruned = Vec::new();
+        for (&peer, neighbour) in &mut self.active {
+            let is_tree = parent == Some(peer) || neighbour.is_child;
+            let is_left = before == Some(peer) && parent != before;
+            if is_left || (neighbour.is_eager && !is_tree && self.root.is_some()) {
+                pruned.push(peer);
+            }
+            neighbour.is_eager = is_tree || (neighbour.is_eager && self.root.is_none());
+        }
+        for peer in pruned {
+            air.tell(peer, self.id, Message::Prune);
+        }
+    }
+
+    /// A neighbour is gone.
+    pub(super) fn neighbour_lost(
+        &mut self,
+        air: &mut Air<'_, '_, P>,
+        peer: P,
+        is_session_lost: bool,
+    ) {
+        if self.parent != Some(peer) {
+            return;
+        }
+        self.parent = None;
+        self.replace_parent(air);
+        let is_root_lost = self.root.is_some_and(|root| root.beacon.root == peer);
+        if is_session_lost && is_root_lost {
+            let wait = air.between(ROOT_WAIT_MIN, ROOT_WAIT_MAX);
+            self.timers.set(Timer::Rootless, air.now() + wait);
+        }
+    }
+
+    fn replace_parent(&mut self, air: &mut Air<'_, '_, P>) {
+        let Some(root) = self.root else { return };
+        let nearer = self.candidates(root.beacon.hops.saturating_sub(1));
+        let equal = self.candidates(root.beacon.hops).into_iter();
+        let before = self.parent;
+        let closest = |peers: Vec<P>| {
+            let others = peers.into_iter().filter(|peer| Some(*peer) != before);
+            others.min_by_key(|peer| (air.round_trip(peer), *peer))
+        };
+        let me = self.me;
+        let next = closest(nearer).or_else(|| closest(equal.filter(|peer| *peer < me).collect()));
+        if next.is_some() {
+            if let Some(hops) = next
+                .and_then(|next| self.active.get(&next))
+                .and_then(|neighbour| neighbour.beacon)
+                .map(|beacon| beacon.hops.saturating_add(1))
+                && let Some(root) = self.root.as_mut()
+            {
+                root.beacon.hops = hops;
+            }
+            self.set_parent(air, next);
+        } else {
+            self.push_to_all(air);
+        }
+    }
+
+    /// Without a parent, items go to and come from all neighbours until a beacon comes.
+    fn push_to_all(&mut self, air: &mut Air<'_, '_, P>) {
+        for (&peer, neighbour) in &mut self.active {
+            if !neighbour.is_eager {
+                neighbour.is_eager = true;
+                let graft = Message::Graft { is_child: false, item: None };
+                air.tell(peer, self.id, graft);
+            }
+        }
+    }
+
+    /// Another neighbour had an item before the parent pushed it.
+    pub(super) fn parent_missed(&mut self, air: &mut Air<'_, '_, P>) {
+        self.parent_misses += 1;
+        if self.parent_misses >= PARENT_MISSES_MAX && self.parent.is_some() {
+            self.parent_misses = 0;
+            self.replace_parent(air);
+        }
+    }
+
+    /// A neighbour wants items pushed; with no item, because this node is above it in the tree.
+    pub(super) fn note_graft(&mut self, peer: P, is_child: bool) {
+        if let Some(neighbour) = self.active.get_mut(&peer) {
+            neighbour.is_eager = true;
+            neighbour.is_child |= is_child;
+        }
+    }
+
+    /// A neighbour is not below this node, and wants items announced only, unless it is above.
+    pub(super) fn pruned(&mut self, peer: P) {
+        let is_parent = self.parent == Some(peer);
+        if let Some(neighbour) = self.active.get_mut(&peer) {
+            neighbour.is_child = false;
+            neighbour.is_eager = is_parent;
+        }
+    }
+}

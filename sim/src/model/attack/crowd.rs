@@ -1,0 +1,120 @@
+//! Attackers that need not understand what they send.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use x0x_core::overlay::Contact;
+
+use super::{Attacker, Hand};
+use crate::model::peer::PeerId;
+
+/// Sends random bytes to every peer that it has, again and again.
+#[derive(Debug)]
+pub struct Junk {
+    targets: Vec<PeerId>,
+    peers: BTreeSet<PeerId>,
+    every: Duration,
+    size_max: u64,
+    next: Option<Instant>,
+}
+
+impl Junk {
+    /// Makes one that dials the targets and sends each a frame of up to `size_max` bytes this often.
+    pub fn new(targets: Vec<PeerId>, every: Duration, size_max: u64) -> Self {
+        Self { targets, peers: BTreeSet::new(), every, size_max, next: None }
+    }
+}
+
+impl Attacker for Junk {
+    fn on_start(&mut self, hand: &mut Hand<'_, '_>) {
+        for &peer in &self.targets {
+            hand.dial(peer);
+        }
+        self.next = Some(hand.env.clock.now + self.every);
+    }
+
+    fn on_peer_up(&mut self, _hand: &mut Hand<'_, '_>, peer: PeerId, _contact: &Contact) {
+        self.peers.insert(peer);
+    }
+
+    fn on_peer_down(&mut self, hand: &mut Hand<'_, '_>, peer: PeerId) {
+        self.peers.remove(&peer);
+        hand.dial(peer);
+    }
+
+    fn tick(&mut self, hand: &mut Hand<'_, '_>) {
+        for &peer in &self.peers {
+            let size = 1 + hand.rng.below(self.size_max.max(1));
+            let mut frame = vec![0; usize::try_from(size).unwrap_or(1)];
+            hand.rng.fill(&mut frame);
+            hand.send(peer, frame.into());
+        }
+        self.next = Some(hand.env.clock.now + self.every);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+/// Keeps the frames that come and sends them again, to everybody and often.
+#[derive(Debug)]
+pub struct Recorder {
+    targets: Vec<PeerId>,
+    peers: BTreeSet<PeerId>,
+    frames: Vec<Bytes>,
+    every: Duration,
+    next: Option<Instant>,
+}
+
+/// How many frames a recorder keeps.
+const FRAMES_MAX: usize = 256;
+
+/// How many frames it sends to each peer at a time.
+const FRAMES_AT_ONCE: usize = 16;
+
+impl Recorder {
+    /// Makes one that dials the targets and sends again what it heard this often.
+    pub fn new(targets: Vec<PeerId>, every: Duration) -> Self {
+        Self { targets, peers: BTreeSet::new(), frames: Vec::new(), every, next: None }
+    }
+}
+
+impl Attacker for Recorder {
+    fn on_start(&mut self, hand: &mut Hand<'_, '_>) {
+        for &peer in &self.targets {
+            hand.dial(peer);
+        }
+        self.next = Some(hand.env.clock.now + self.every);
+    }
+
+    fn on_peer_up(&mut self, _hand: &mut Hand<'_, '_>, peer: PeerId, _contact: &Contact) {
+        self.peers.insert(peer);
+    }
+
+    fn on_peer_down(&mut self, hand: &mut Hand<'_, '_>, peer: PeerId) {
+        self.peers.remove(&peer);
+        hand.dial(peer);
+    }
+
+    fn on_frame(&mut self, _hand: &mut Hand<'_, '_>, _peer: PeerId, frame: &Bytes) {
+        if self.frames.len() < FRAMES_MAX {
+            self.frames.push(frame.clone());
+        }
+    }
+
+    fn tick(&mut self, hand: &mut Hand<'_, '_>) {
+        for &peer in &self.peers {
+            for _ in 0..FRAMES_AT_ONCE.min(self.frames.len()) {
+                let pick = crate::random::index(hand.rng, self.frames.len());
+                hand.send(peer, self.frames[pick].clone());
+            }
+        }
+        self.next = Some(hand.env.clock.now + self.every);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+}

@@ -1,0 +1,127 @@
+//! Attackers that speak the protocol: an honest node whose words are twisted on their way out.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use x0x_core::support::Rng;
+
+use super::{Attacker, Hand};
+use crate::model::peer::PeerId;
+use crate::model::protocol::{Effect, Input, Protocol, TopicNumber};
+
+/// How a puppet departs from the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Twist {
+    /// It changes a byte of every item that it passes on.
+    Forge,
+    /// It announces items, asks for them, and never gives any away.
+    Mute,
+    /// It never asks, answers or passes on anything: whatever is sent to it is lost.
+    Swallow,
+    /// It takes part in this many topics that nobody else knows.
+    Topics(u32),
+    /// It sends every item this many times.
+    Repeat(u32),
+}
+
+/// What a puppet does on top of its twist.
+#[derive(Clone, Debug)]
+pub struct Twisted {
+    /// How it departs from the rules.
+    pub twist: Twist,
+    /// Whom it dials first, and again a while after each end of the session.
+    pub targets: Vec<PeerId>,
+    /// How long it waits before it dials again.
+    pub patience: Duration,
+}
+
+/// An honest node whose words are twisted on their way out.
+#[derive(Debug)]
+pub struct Puppet<P> {
+    node: P,
+    plan: Twisted,
+    redial: Vec<PeerId>,
+    redial_at: Option<Instant>,
+}
+
+impl<P: Protocol> Puppet<P> {
+    /// Makes a puppet with the id that it really has.
+    pub fn new(me: PeerId, rng: &Rng, plan: Twisted) -> Self {
+        Self { node: P::start(me, rng), plan, redial: Vec::new(), redial_at: None }
+    }
+
+    fn drain(&mut self, hand: &mut Hand<'_, '_>) {
+        let mut effects = Vec::new();
+        self.node.drain(hand.env, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Frame { peer, header, body, .. } => {
+                    self.twist(hand, peer, header, body);
+                }
+                // A puppet has no reason to help by accusing anybody.
+                Effect::Misbehaved { .. } => {}
+                Effect::Connect { .. }
+                | Effect::Release { .. }
+                | Effect::Delivered { .. }
+                | Effect::Lonely
+                | Effect::Forgery
+                | Effect::Lagged { .. }
+                | Effect::Equivocated => hand.act(effect),
+            }
+        }
+    }
+
+    fn twist(&self, hand: &mut Hand<'_, '_>, peer: PeerId, header: Bytes, body: Bytes) {
+        let mut send =
+            |body| hand.act(Effect::Frame { peer, header: header.clone(), body, number: None });
+        match self.plan.twist {
+            Twist::Forge if !body.is_empty() => {
+                let mut forged = body.to_vec();
+                let last = forged.len() - 1;
+                forged[last] ^= 1;
+                send(forged.into());
+            }
+            Twist::Mute if !body.is_empty() => {}
+            Twist::Swallow => {}
+            Twist::Repeat(times) if !body.is_empty() => {
+                (0..times).for_each(|_| send(body.clone()));
+            }
+            Twist::Forge | Twist::Mute | Twist::Repeat(_) | Twist::Topics(_) => send(body),
+        }
+    }
+}
+
+impl<P: Protocol> Attacker for Puppet<P> {
+    fn on_start(&mut self, hand: &mut Hand<'_, '_>) {
+        for &peer in &self.plan.targets {
+            hand.dial(peer);
+        }
+        if let Twist::Topics(count) = self.plan.twist {
+            for topic in 1..=count {
+                self.node.handle(hand.env, Input::Join { topic: TopicNumber(topic) });
+            }
+        }
+    }
+
+    fn handle(&mut self, hand: &mut Hand<'_, '_>, input: Input) {
+        if let Input::PeerDown { peer } = input
+            && self.plan.targets.contains(&peer)
+        {
+            self.redial.push(peer);
+            self.redial_at.get_or_insert(hand.env.clock.now + self.plan.patience);
+        }
+        if self.redial_at.is_some_and(|at| at <= hand.env.clock.now) {
+            self.redial_at = None;
+            self.redial.drain(..).for_each(|peer| hand.dial(peer));
+        }
+        self.node.handle(hand.env, input);
+        self.drain(hand);
+        self.node.settle(hand.env);
+        self.drain(hand);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.node.deadline().into_iter().chain(self.redial_at).min()
+    }
+}

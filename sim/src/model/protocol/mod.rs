@@ -1,0 +1,197 @@
+//! What a modelled node runs.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use x0x_core::overlay::Contact;
+use x0x_core::support::part::Clock;
+use x0x_core::support::{Counters, Rng};
+
+use super::ledger::Kind;
+use super::library::{Library, Number};
+use super::peer::PeerId;
+
+mod gossip;
+mod overlay;
+
+pub use gossip::GossipNode;
+pub use overlay::OverlayNode;
+
+/// A topic of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicNumber(pub u32);
+
+impl TopicNumber {
+    /// Returns the name of the topic.
+    pub fn name(self) -> String {
+        format!("topic {}", self.0)
+    }
+}
+
+/// What surrounds a node while it handles something.
+#[derive(Debug)]
+pub struct Env<'a> {
+    /// The times of the input, by the node's own clocks.
+    pub clock: Clock,
+    /// The counters of the node.
+    pub counters: &'a mut Counters,
+    /// The items of the world.
+    pub library: &'a Library,
+}
+
+/// What happened to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A session began.
+    PeerUp {
+        /// The peer.
+        peer: PeerId,
+        /// Where it is reached.
+        contact: Contact,
+        /// The round trip to it.
+        round_trip: Duration,
+        /// The bytes that may be sent.
+        room: usize,
+    },
+    /// A session ended.
+    PeerDown {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// There is room for frames.
+    Writable {
+        /// The peer.
+        peer: PeerId,
+        /// The bytes that may be sent from here on.
+        room: usize,
+    },
+    /// A frame arrived.
+    Frame {
+        /// The peer.
+        peer: PeerId,
+        /// The whole frame.
+        frame: Bytes,
+    },
+    /// A dial failed.
+    ConnectFailed {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The owner wants to hear of a topic.
+    Join {
+        /// The topic.
+        topic: TopicNumber,
+    },
+    /// The owner wants no more of a topic.
+    Leave {
+        /// The topic.
+        topic: TopicNumber,
+    },
+    /// The owner publishes an item of the library.
+    Publish {
+        /// The item.
+        number: Number,
+    },
+    /// The deadline has passed.
+    Timeout,
+}
+
+/// What a node wants or tells.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Send a frame.
+    Frame {
+        /// The peer.
+        peer: PeerId,
+        /// The first bytes of the frame.
+        header: Bytes,
+        /// The other bytes; there are some if the frame carries an item.
+        body: Bytes,
+        /// The item, if the sender knows which it is.
+        number: Option<Number>,
+    },
+    /// Have a session.
+    Connect {
+        /// The peer.
+        peer: PeerId,
+        /// Where it is reached.
+        contact: Contact,
+    },
+    /// A session is of no more use.
+    Release {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The node knows nobody in a topic.
+    Lonely,
+    /// A peer broke a rule.
+    Misbehaved {
+        /// The peer.
+        peer: PeerId,
+        /// The rule.
+        rule: &'static str,
+    },
+    /// An item was delivered.
+    Delivered {
+        /// The item.
+        number: Number,
+        /// How many links it came over; zero if the protocol does not tell.
+        hops: u8,
+        /// Whether it came by repair.
+        is_repair: bool,
+    },
+    /// Bytes were delivered that no honest node published.
+    Forgery,
+    /// Messages were missed for good.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+    /// An author was found to have signed two things that exclude each other.
+    Equivocated,
+}
+
+/// A protocol under the model: one node of it.
+pub trait Protocol: Debug + Sized {
+    /// Starts a node.
+    fn start(me: PeerId, rng: &Rng) -> Self;
+
+    /// Handles an input.
+    fn handle(&mut self, env: &mut Env<'_>, input: Input);
+
+    /// Sends what was gathered over a batch of inputs.
+    fn settle(&mut self, _env: &mut Env<'_>) {}
+
+    /// Moves what the node wants to the end of `effects`.
+    fn drain(&mut self, env: &mut Env<'_>, effects: &mut Vec<Effect>);
+
+    /// Returns when to handle [`Input::Timeout`].
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Returns the kind of a frame.
+    fn kind(header: &[u8]) -> Kind;
+
+    /// Returns the name of a kind.
+    fn kind_name(kind: Kind) -> String;
+
+    /// Returns how many bytes of state the node knows itself to have, if it tells.
+    fn counted_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the neighbours of the node in the main topic, if it tells.
+    fn neighbours(&self) -> Option<Vec<PeerId>> {
+        None
+    }
+
+    /// Returns how far the node is from the root of the tree, if there is one and it tells.
+    fn depth(&self) -> Option<u8> {
+        None
+    }
+
+    /// Returns how many peers the node knows beside its neighbours, if it tells.
+    fn known(&self) -> Option<usize> {
+        None
+    }
+}

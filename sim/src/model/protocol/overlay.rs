@@ -1,0 +1,169 @@
+//! The overlay alone. The world made the items, so it knows at once whether one is genuine.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use x0x_core::crypto::hash::Blake3;
+use x0x_core::overlay::{self, Fault, TopicId};
+use x0x_core::support::Rng;
+use x0x_core::support::part::Part;
+
+use super::{Effect, Env, Input, Protocol, TopicNumber};
+use crate::model::ledger::Kind;
+use crate::model::peer::PeerId;
+use crate::model::world::MAIN_TOPIC;
+
+/// A node that runs the overlay and nothing above it.
+#[derive(Debug)]
+pub struct OverlayNode {
+    part: Part<overlay::State<PeerId>, overlay::Output<PeerId>>,
+}
+
+impl Protocol for OverlayNode {
+    fn start(me: PeerId, rng: &Rng) -> Self {
+        Self {
+            part: Part::new(
+                overlay::State::new(overlay::Config::default(), me),
+                rng.fork("overlay"),
+            ),
+        }
+    }
+
+    fn handle(&mut self, env: &mut Env<'_>, input: Input) {
+        let input = match input {
+            Input::PeerUp { peer, contact, round_trip, room } => {
+                overlay::Input::PeerUp { peer, contact, round_trip, room }
+            }
+            Input::PeerDown { peer } => overlay::Input::PeerDown { peer },
+            Input::Writable { peer, room } => overlay::Input::Writable { peer, room },
+            Input::Frame { peer, frame } => overlay::Input::Frame { peer, frame },
+            Input::ConnectFailed { peer } => overlay::Input::ConnectFailed { peer },
+            Input::Join { topic } => overlay::Input::Join { topic: topic_id(topic) },
+            Input::Leave { topic } => overlay::Input::Leave { topic: topic_id(topic) },
+            Input::Timeout => overlay::Input::Timeout,
+            Input::Publish { number } => {
+                let topic = topic_id(env.library.topic(number));
+                let item = env.library.item(number);
+                return self.part.act(env.clock, env.counters, |state, context| {
+                    state.publish(context, topic, item);
+                });
+            }
+        };
+        self.part.act(env.clock, env.counters, |state, context| state.handle(context, input));
+    }
+
+    fn drain(&mut self, env: &mut Env<'_>, effects: &mut Vec<Effect>) {
+        while let Some(output) = self.part.pop() {
+            let effect = match output {
+                overlay::Output::Frame { peer, header, item } => {
+                    let number = item.as_ref().and_then(|item| env.library.identify(&item.bytes));
+                    let body = item.map_or_else(Bytes::new, |item| item.bytes);
+                    Effect::Frame { peer, header, body, number }
+                }
+                overlay::Output::Received { receipt, bytes } => self.judge(env, receipt, &bytes),
+                overlay::Output::Connect { peer, contact } => Effect::Connect { peer, contact },
+                overlay::Output::Release { peer } => Effect::Release { peer },
+                overlay::Output::Lonely { .. } => Effect::Lonely,
+                overlay::Output::Misbehaved { peer, rule } => Effect::Misbehaved { peer, rule },
+            };
+            effects.push(effect);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.part.state.deadline()
+    }
+
+    fn kind(header: &[u8]) -> Kind {
+        overlay_kind(header)
+    }
+
+    fn kind_name(kind: Kind) -> String {
+        overlay_kind_name(kind)
+    }
+
+    fn counted_bytes(&self) -> Option<usize> {
+        self.usage().map(|usage| usage.history_bytes)
+    }
+
+    fn neighbours(&self) -> Option<Vec<PeerId>> {
+        Some(self.part.state.neighbours(&topic_id(MAIN_TOPIC)).collect())
+    }
+
+    fn depth(&self) -> Option<u8> {
+        self.usage()?.depth
+    }
+
+    fn known(&self) -> Option<usize> {
+        self.usage().map(|usage| usage.passive)
+    }
+}
+
+impl OverlayNode {
+    fn usage(&self) -> Option<overlay::Usage> {
+        self.part.state.usage(&topic_id(MAIN_TOPIC))
+    }
+
+    fn judge(
+        &mut self,
+        env: &mut Env<'_>,
+        receipt: overlay::Receipt<PeerId>,
+        bytes: &[u8],
+    ) -> Effect {
+        let Some(number) = env.library.identify(bytes) else {
+            self.part.act(env.clock, env.counters, |state, context| {
+                state.reject(context, receipt, Fault::Forged);
+            });
+            return Effect::Forgery;
+        };
+        let (hops, is_repair) = (receipt.hops, receipt.is_repair);
+        // The node keeps the bytes that all nodes share, not those that travelled.
+        let item = env.library.item(number);
+        self.part.act(env.clock, env.counters, |state, context| {
+            state.accept(context, receipt, item);
+        });
+        Effect::Delivered { number, hops, is_repair }
+    }
+}
+
+/// The kinds of frames, in the order in which the overlay numbers them.
+const KINDS: [&str; 16] = [
+    "joined",
+    "left",
+    "refer",
+    "neighbour",
+    "answer",
+    "part",
+    "newcomer",
+    "shuffle",
+    "shuffled",
+    "push",
+    "have",
+    "graft",
+    "prune",
+    "want",
+    "beacon",
+    "reconcile",
+];
+
+/// Tells the kind of a frame of the overlay: its version, whether it is about one topic, which one
+/// and what.
+pub(super) fn overlay_kind(frame: &[u8]) -> Kind {
+    match frame {
+        [_, 0, ..] => Kind(0),
+        [_, 1, rest @ ..] => Kind(rest.get(32).map_or(u8::MAX, |tag| tag.saturating_add(1))),
+        _ => Kind(u8::MAX),
+    }
+}
+
+pub(super) fn overlay_kind_name(kind: Kind) -> String {
+    let Some(tag) = kind.0.checked_sub(1) else { return "topics".to_owned() };
+    KINDS.get(usize::from(tag)).map_or_else(|| format!("kind {tag}"), |&name| name.to_owned())
+}
+
+fn topic_id(topic: TopicNumber) -> TopicId {
+    let mut hash = Blake3::new();
+    hash.update(b"x0x topic\0");
+    hash.update(topic.name().as_bytes());
+    TopicId(hash.finish())
+}

@@ -1,0 +1,126 @@
+//! What can be seen of a world.
+
+use super::{
+    BTreeMap, Bits, Counters, Counts, Duration, Graph, Histogram, Kind, Library, Mind, Number,
+    PeerId, Protocol, Record, Rng, Tally, Traffic, World,
+};
+
+impl<P: Protocol> World<P> {
+    /// Returns how long the world has run.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.now)
+    }
+
+    /// Returns what the world was made from.
+    pub fn config(&self) -> &super::ModelConfig {
+        &self.config
+    }
+
+    /// Returns the generator of the world, for what is done to it.
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    /// Returns the id of a node.
+    pub fn id(&self, node: u32) -> PeerId {
+        self.nodes[node as usize].id
+    }
+
+    /// Returns the honest nodes that are in the main topic.
+    pub fn present(&self) -> &Bits {
+        &self.present
+    }
+
+    /// Returns the protocol of an honest node.
+    pub fn protocol(&self, node: u32) -> Option<&P> {
+        match &self.nodes.get(node as usize)?.mind {
+            Mind::Honest(protocol) => Some(protocol),
+            Mind::Absent | Mind::Hostile(..) => None,
+        }
+    }
+
+    /// Returns what became of an item.
+    pub fn record(&self, number: Number) -> &Record {
+        &self.records[number.0 as usize]
+    }
+
+    /// Returns what became of all items.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Returns the items.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// Returns what a node received and what it sent.
+    pub fn traffic(&self, node: u32) -> (&Traffic, &Traffic) {
+        let node = &self.nodes[node as usize];
+        (&node.received, &node.sent)
+    }
+
+    /// Returns the counters of a node.
+    pub fn counters(&self, node: u32) -> &Counters {
+        &self.nodes[node as usize].counters
+    }
+
+    /// Returns how often honest nodes accused a node.
+    pub fn accused(&self, node: u32) -> u32 {
+        self.nodes[node as usize].accused
+    }
+
+    /// Returns how many sessions a node has.
+    pub fn sessions(&self, node: u32) -> usize {
+        self.nodes[node as usize].peers.len()
+    }
+
+    /// Tells whether two nodes have a session, as the first sees it.
+    pub fn is_up(&self, node: u32, other: u32) -> bool {
+        let end = self.end(node, self.id(other));
+        end.and_then(|end| Some(self.sessions.get(end)?.up[end.index()])).unwrap_or(false)
+    }
+
+    /// Returns the frames sent so far, by kind.
+    pub fn kinds(&self) -> &BTreeMap<Kind, Counts> {
+        self.kinds.all()
+    }
+
+    /// Returns what should be rare.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Returns which rules honest nodes say were broken, and how often.
+    pub fn rules(&self) -> &BTreeMap<&'static str, u64> {
+        &self.rules
+    }
+
+    /// Takes the latencies, in milliseconds, and the hops of the deliveries since the last call.
+    pub fn take_deliveries(&mut self) -> (Histogram, Histogram) {
+        (std::mem::take(&mut self.latencies), std::mem::take(&mut self.hops))
+    }
+
+    /// Returns the graph of who is whose neighbour in the main topic, as the honest nodes tell; if
+    /// the protocol does not tell, who has a session with whom.
+    pub fn graph(&self) -> Graph {
+        let nodes = (0_u32..).zip(&self.nodes);
+        let neighbours = nodes.map(|(index, node)| {
+            if !self.present.contains(index) {
+                return None;
+            }
+            let told = self.protocol(index).and_then(P::neighbours);
+            let sessions = || node.peers.iter().map(|&(other, _)| other).collect();
+            let told = told.map(|told| told.iter().map(|peer| peer.index()).collect());
+            let mut list: Vec<u32> = told.unwrap_or_else(sessions);
+            list.retain(|&other| self.present.contains(other) && self.is_up(index, other));
+            Some(list)
+        });
+        Graph::new(neighbours.collect())
+    }
+
+    /// Returns the hash over everything that moved so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace
+    }
+}
