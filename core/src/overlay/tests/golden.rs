@@ -39,7 +39,10 @@ fn messages() -> Vec<(&'static str, Message<MachineId>)> {
         ("graft item", Message::Graft { is_child: false, item: Some(ItemId([4; 16])) }),
         ("prune", Message::Prune),
         ("want", Message::Want(ids())),
-        ("beacon", Message::Beacon(Beacon { root, generation: 1, sequence: 1_750_000_000_000, hops: 4 })),
+        (
+            "beacon",
+            Message::Beacon(Beacon { root, generation: 1, sequence: 1_750_000_000_000, hops: 4 }),
+        ),
         ("reconcile", Message::Reconcile(reconcile)),
     ]
 }

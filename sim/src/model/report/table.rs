@@ -60,7 +60,7 @@ pub(super) fn number(value: f64) -> String {
         _ if value.fract() == 0.0 && value.abs() < 1e9 => format!("{value:.0}"),
         size if size >= 1000.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 0.99 && size < 1.0 => format!("{value:.5}"),
+        size if (0.99..1.0).contains(&size) => format!("{value:.5}"),
         _ => format!("{value:.3}"),
     }
 }
