@@ -193,6 +193,11 @@ impl Batch {
         Ok(VerifiedBatch(self))
     }
 
+    /// Returns the name and time of the item that the batch is.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { time: self.root.time, id: self.id() }
+    }
+
     /// Returns what was signed.
     pub fn root(&self) -> &Root {
         &self.root

@@ -80,7 +80,7 @@ impl<P: Peer> State<P> {
             session.topics.insert(receipt.topic);
         }
         match Batch::parse(bytes) {
-            Ok(batch) if batch.root().topic == receipt.topic => {
+            Ok(batch) if batch.root().topic == receipt.topic && batch.stamp() == receipt.stamp => {
                 self.judge(context, receipt, batch);
             }
             Ok(_) | Err(_) => {
@@ -126,7 +126,7 @@ impl<P: Peer> State<P> {
     fn give_up_parked(&mut self, context: &mut Context<'_, P>, parked: Vec<Parked<P>>) {
         for Parked { receipt, .. } in parked {
             let counter = Counter::GossipBatchesWithoutKey;
-            self.refuse(context, receipt, Fault::Unwanted, counter);
+            self.refuse(context, receipt, Fault::Unchecked, counter);
         }
         self.set_parked_timer();
     }
@@ -192,7 +192,7 @@ impl<P: Peer> State<P> {
             Ok(false) => {}
             Err(receipt) => {
                 let counter = Counter::GossipBatchesWithoutKey;
-                self.refuse(context, receipt, Fault::Unwanted, counter);
+                self.refuse(context, receipt, Fault::Unchecked, counter);
             }
         }
         self.set_parked_timer();

@@ -135,7 +135,7 @@ impl<P: Peer> Topic<P> {
         self.checking.remove(&id);
         if fault == Fault::Unwanted {
             let _ = self.history.refuse(receipt.stamp, air.unix_millis());
-            self.found(air, &id, Some(receipt.peer));
+            self.found(air, &id, None);
         } else if let Some(missing) = self.missing.get_mut(&id) {
             missing.holders.retain(|holder| *holder != receipt.peer);
             self.timers.set(Timer::Missing(id), air.now());

@@ -1,7 +1,7 @@
 //! Who hears of a topic, and how an item reaches all of them.
 //!
-//! Each topic has an overlay of its own, among the nodes that are in it. [`membership`] says who is
-//! whose neighbour, [`tree`] which links carry items, [`broadcast`] how items travel and how what
+//! Each topic has an overlay of its own, among the nodes that are in it. `membership` says who is
+//! whose neighbour, `tree` which links carry items, `broadcast` how items travel and how what
 //! was missed comes back, [`history`] what is kept, and [`reconcile`] how two histories are
 //! compared. Items are opaque; whoever owns this module checks each before it goes on.
 //!
@@ -191,8 +191,11 @@ pub struct Receipt<P> {
 pub enum Fault {
     /// Whoever sent it should have known better: it is forged or malformed.
     Forged,
-    /// Nobody is to blame: it is too old, or its author is no longer heard.
+    /// Nobody is to blame: it is too old, or its author is no longer heard. It is known from here
+    /// on and never asked for.
     Unwanted,
+    /// It could not be checked. Another copy may be good.
+    Unchecked,
 }
 
 /// How large the views of a topic are, and how far newcomers walk: the parameters of HyParView.
