@@ -83,7 +83,7 @@ impl Protocol for GossipNode {
                 },
                 gossip::Output::Lagged { missed, .. } => Effect::Lagged { missed },
                 gossip::Output::Equivocated { .. } => Effect::Equivocated,
-                gossip::Output::Published { .. } | gossip::Output::Lonely => continue,
+                gossip::Output::Published { .. } => continue,
             };
             effects.push(effect);
         }

@@ -24,6 +24,34 @@ pub fn table(runs: &[Run]) -> String {
     text + &rare(runs)
 }
 
+/// Returns what became of each message, as rows.
+pub fn rounds(runs: &[Run]) -> String {
+    let mut text = String::from(
+        "nodes seed step message redundancy last_hop milliseconds expected missed in_time repairs\n",
+    );
+    for run in runs {
+        for part in &run.parts {
+            for (message, round) in part.rounds.iter().enumerate() {
+                let _ = writeln!(
+                    text,
+                    "{} {} {} {message} {:.3} {} {:.0} {} {} {:.5} {}",
+                    run.nodes,
+                    run.seed,
+                    part.name.replace(' ', "-"),
+                    round.redundancy,
+                    round.last_hop,
+                    round.milliseconds,
+                    round.expected,
+                    round.missed,
+                    round.in_time,
+                    round.repairs
+                );
+            }
+        }
+    }
+    text
+}
+
 /// Returns what should be rare and was not absent.
 fn rare(runs: &[Run]) -> String {
     let mut text = String::new();
@@ -60,7 +88,7 @@ pub(super) fn number(value: f64) -> String {
         _ if value.fract() == 0.0 && value.abs() < 1e9 => format!("{value:.0}"),
         size if size >= 1000.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 0.99 && size < 1.0 => format!("{value:.5}"),
+        size if (0.99..1.0).contains(&size) => format!("{value:.5}"),
         _ => format!("{value:.3}"),
     }
 }
