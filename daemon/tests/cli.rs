@@ -412,3 +412,49 @@ fn what_needs_no_daemon_works_without_one() {
     assert!(user.x0x("tree").good().contains("─ direct"));
     assert!(user.x0x("--version").good().starts_with("x0x 0."));
 }
+
+#[test]
+fn a_topic_is_shown_until_it_is_interrupted() {
+    let mut user = User::new("topic");
+    user.start("alice");
+    let agent = user.x0x("--name alice agent --json").json()["agent_id"].clone();
+    let short = &agent.as_str().unwrap()[..8];
+    let mut all = Stream::open(user.command("--name alice events"));
+    let mut text = Stream::open(user.command("--name alice subscribe a/b"));
+    let mut json = Stream::open(user.command("--name alice subscribe c --json"));
+    let published = user.x0x("--name alice publish a/b hello").good();
+    assert_eq!(published, "Published to a/b\n");
+    assert_eq!(user.x0x("--name alice publish c -5 --json").json()["ok"], true);
+    assert_eq!(text.line(), format!("{short}  hello"));
+    assert_eq!(all.line(), format!("a/b  {short}  hello"));
+    let envelope: Value = serde_json::from_str(&json.line()).unwrap();
+    assert_eq!((&envelope["type"], &envelope["data"]["topic"]), (&"message".into(), &"c".into()));
+    assert_eq!(
+        (&envelope["data"]["payload"], &envelope["data"]["sender"]),
+        (&"LTU=".into(), &agent)
+    );
+    let count = || {
+        let answer = user.x0x("--name alice diagnostics gossip --json").json();
+        answer["subscription_count"].as_u64().unwrap()
+    };
+    assert_eq!(count(), 2);
+    for (stream, signal) in [(&mut text, "-INT"), (&mut json, "-TERM")] {
+        finish(Command::new("kill").args([signal, &stream.0.id().to_string()]));
+        assert!(stream.0.wait().unwrap().success(), "{signal}");
+    }
+    assert_eq!(count(), 0, "the subscriptions end with those who made them");
+    let unknown = user.x0x("--name alice unsubscribe 0123456789abcdef");
+    unknown.failed(1, "subscription not found (HTTP 404)");
+    let table = user.x0x("--name alice diagnostics gossip").good();
+    assert!(table.contains("decode_to_delivery_drops:  0"), "{table}");
+    let bench = user.x0x("--name alice bench gossip --count 500 --json").json();
+    let receiver = &bench["receivers"][0];
+    assert_eq!((&bench["ok"], &receiver["arrived"]), (&true.into(), &500.into()), "{bench}");
+    assert!(bench["processor_us_per_delivery"].as_f64().unwrap() > 0.0, "{bench}");
+    let bench = user.x0x("--name alice bench gossip --http --count 100 --rate 1000").good();
+    assert!(bench.contains("100 arrived, 0 lost"), "{bench}");
+    // With the daemon, the stream ends.
+    let mut last = Stream::open(user.command("--name alice subscribe a/b"));
+    user.x0x("--name alice stop").good();
+    assert!(last.0.wait().unwrap().success());
+}

@@ -43,6 +43,9 @@ const BURSTS: u64 = 5;
 /// How long nothing may arrive before the rest is lost.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long may pass until the first message gets through.
+const WARM_TIME: Duration = Duration::from_secs(10);
+
 /// The number of a message that only shows that messages arrive.
 const PROBE: u64 = u64::MAX;
 
@@ -185,7 +188,12 @@ async fn publish() {
             subscriber
         }));
     }
+    let deadline = Instant::now() + WARM_TIME;
     while !warm.iter().all(tokio::task::JoinHandle::is_finished) {
+        if Instant::now() > deadline {
+            say("nothing that is published arrives");
+            std::process::exit(1);
+        }
         node.request(Publish { topic: topic(), payload: payload(PROBE) }).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

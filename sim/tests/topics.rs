@@ -1,8 +1,6 @@
 //! Hostile nodes in a topic: whatever a tenth of them does, the honest ones reach one another, what
 //! that costs is bounded, and who is to blame is named.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::time::Duration;
 
 use x0x_core::support::{Counter, Rng};

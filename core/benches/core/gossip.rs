@@ -45,7 +45,10 @@ impl End {
                 Output::Received { .. } => delivered += 1,
                 Output::Lagged { .. } | Output::Equivocated { .. } => panic!("nothing is missed"),
                 Output::Misbehaved { rule, .. } => panic!("{rule}"),
-                Output::Connect { .. } | Output::Release { .. } | Output::Published { .. } => {}
+                Output::Connect { .. }
+                | Output::Release { .. }
+                | Output::Lonely
+                | Output::Published { .. } => {}
             }
         }
         delivered
@@ -79,7 +82,22 @@ impl Gossip {
             let up = Input::PeerUp { peer, contact, round_trip, room: usize::MAX / 2 };
             gossip.ends[end].act(at, |state, context| state.handle(context, up));
         }
-        gossip.batch(&[Bytes::from_static(b"the first")]);
+        let first = gossip.publish(&[Bytes::from_static(b"the first")]);
+        gossip.deliver(first);
+        // Until they are neighbours and one is the root.
+        for _ in 0..100 {
+            gossip.at.now += Duration::from_millis(50);
+            gossip.at.unix_time += Duration::from_millis(50);
+            let at = gossip.at;
+            for target in [0, 1] {
+                let mut frames = Vec::new();
+                let end = &mut gossip.ends[1 - target];
+                end.act(at, |state, context| state.handle(context, Input::Timeout));
+                end.act(at, State::settle);
+                end.take(&mut frames);
+                gossip.deliver_to(target, frames);
+            }
+        }
         gossip
     }
 
@@ -103,8 +121,12 @@ impl Gossip {
 
     /// Hands frames to the receiver until neither end has more; returns how many messages were
     /// delivered.
-    fn deliver(&mut self, mut frames: Vec<Bytes>) -> usize {
-        let (mut delivered, mut target, at) = (0, 1, self.at);
+    fn deliver(&mut self, frames: Vec<Bytes>) -> usize {
+        self.deliver_to(1, frames)
+    }
+
+    fn deliver_to(&mut self, mut target: usize, mut frames: Vec<Bytes>) -> usize {
+        let (mut delivered, at) = (0, self.at);
         while !frames.is_empty() {
             let (end, peer) = (&mut self.ends[target], if target == 1 { 1 } else { 2 });
             for frame in frames.drain(..) {

@@ -71,6 +71,7 @@ impl LinkEnd {
                 | link::Output::Writable { .. }
                 | link::Output::ConnectEnded { .. }
                 | link::Output::NoRoute { .. }
+                | link::Output::Unreached { .. }
                 | link::Output::SavePeer { .. }
                 | link::Output::PingEnded { .. }
                 | link::Output::ForgetPeer { .. } => {}

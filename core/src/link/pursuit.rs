@@ -150,7 +150,7 @@ impl State {
         address: Option<SocketAddr>,
     ) {
         let own = self.identity.machine_key.id();
-        if let Some(address) = address.filter(|address| is_host(address))
+        if let Some(address) = address.filter(is_host)
             && machine != own
             && let Some(machine) = self.book.add(machine, address)
         {

@@ -341,7 +341,7 @@ impl<P: Peer> Topic<P> {
     }
 
     /// A peer wants items once.
-    pub(super) fn wanted(&mut self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
+    pub(super) fn wanted(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
         if Self::may_ask(air, &peer) {
             self.send_items(air, peer, ids, true);
         }

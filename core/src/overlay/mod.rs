@@ -210,7 +210,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { active_max: 8, passive_max: 128, walk_steps: 6, passive_walk_steps: 3 }
+        Self { active_max: 10, passive_max: 128, walk_steps: 6, passive_walk_steps: 3 }
     }
 }
 

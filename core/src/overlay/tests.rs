@@ -1,5 +1,6 @@
 //! Many overlays joined by sessions over virtual time; peers are numbers.
 
+mod golden;
 mod hostile;
 mod repair;
 mod spread;

@@ -115,7 +115,7 @@ impl<P: Peer> Topic<P> {
         self.beacon_pause = (self.beacon_pause * 2).min(BEACON_PAUSE_MAX);
     }
 
-    fn pass_beacon(&mut self, air: &mut Air<'_, '_, P>, except: Option<P>) {
+    fn pass_beacon(&self, air: &mut Air<'_, '_, P>, except: Option<P>) {
         let Some(Root { beacon, .. }) = self.root else { return };
         for &peer in self.active.keys().filter(|&&peer| Some(peer) != except) {
             air.tell(peer, self.id, Message::Beacon(beacon));

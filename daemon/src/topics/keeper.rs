@@ -14,7 +14,7 @@ use x0x_tokio::Handle;
 
 use super::Topics;
 
-/// See the [module](self).
+/// Keeps the subscriptions of the daemon over those of the node.
 #[derive(Debug)]
 pub struct Keeper {
     node: Handle,

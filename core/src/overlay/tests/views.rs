@@ -23,7 +23,7 @@ fn neighbourhood_is_mutual_and_views_are_bounded() {
 fn whoever_has_no_neighbour_is_taken_and_the_oldest_neighbours_stay() {
     let mut world = World::joined(20);
     let before: Vec<u64> = world.node(0).state.neighbours(&TOPIC).collect();
-    assert_eq!(before.len(), 8);
+    assert_eq!(before.len(), world.config.active_max);
     for id in 100..140 {
         world.add(id);
         world.connect(id, 0);

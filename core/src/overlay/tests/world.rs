@@ -185,7 +185,7 @@ impl World {
         self.node(id).is_alive = false;
         let sessions = std::mem::take(&mut self.node(id).sessions);
         for (peer, session) in sessions {
-            let at = self.now + IDLE / 2 + World::latency(id, peer) * 100;
+            let at = self.now + IDLE / 2 + Self::latency(id, peer) * 100;
             self.plan(at, peer, Happening::Down { peer: id, session });
         }
     }

@@ -208,12 +208,13 @@ impl Report<'_> {
         lines.join("\n")
     }
 
-    /// What is wrong, if anything.
+    /// What is wrong, if anything. Requests that are under way together have no order.
     fn fault(&self) -> Option<String> {
         let sum = |of: fn(&Arrivals) -> u64| self.arrivals.iter().map(|(_, a)| of(a)).sum::<u64>();
         let failed = self.outcome.failed;
         let lost: u64 = self.arrivals.iter().map(|(_, arrivals)| self.lost(arrivals)).sum();
-        let (twice, late) = (sum(|a| a.duplicates), sum(|a| a.out_of_order));
+        let late = if self.arguments.http { 0 } else { sum(|a| a.out_of_order) };
+        let twice = sum(|a| a.duplicates);
         let damaged = sum(|a| a.damaged);
         (failed + lost + twice + late + damaged > 0).then(|| {
             format!(
