@@ -35,9 +35,10 @@ impl Record {
         (expected, self.audience.count_common(present, &self.received))
     }
 
-    /// Returns the relative message redundancy: payload frames per node beyond the one it needs.
+    /// Returns the relative message redundancy: payload frames, for each node that has the message,
+    /// beyond the one that it needs.
     pub fn redundancy(&self) -> f64 {
-        let others = f64::from(self.audience.count()) - 1.0;
+        let others = f64::from(self.received.count()) - 1.0;
         if others <= 0.0 { 0.0 } else { self.payload_frames as f64 / others - 1.0 }
     }
 

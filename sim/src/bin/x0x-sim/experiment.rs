@@ -25,6 +25,9 @@ pub(crate) struct Experiment {
     /// How many worlds are played at a time, a thread each.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// Print what became of each message.
+    #[arg(long)]
+    rounds: bool,
     /// Write a page with pictures to this file; with several scenarios, to a file for each in this
     /// folder.
     #[arg(long)]
@@ -42,6 +45,9 @@ impl Experiment {
                 .with_context(|| format!("{} is no scenario", path.display()))?;
             writeln!(out, "{}\n{}", scenario.title, scenario.shows)?;
             let runs = self.play(&scenario, &mut out)?;
+            if self.rounds {
+                write!(out, "{}", report::rounds(&runs))?;
+            }
             writeln!(out, "{}", report::table(&runs))?;
             let verdicts = experiment::judge(&scenario, &runs);
             for verdict in &verdicts {

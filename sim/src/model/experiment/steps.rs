@@ -128,7 +128,7 @@ impl<P: Protocol + 'static> Player<'_, P> {
             let records = self.world.records().iter();
             let missing =
                 records.filter(|r| r.audience.contains(node) && !r.received.contains(node));
-            missing.map(|record| weight(record.size)).sum()
+            missing.fold(0.0, |sum, record| sum + weight(record.size))
         };
         nodes.map(|node| (node, sum(node))).collect()
     }

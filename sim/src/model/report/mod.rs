@@ -10,4 +10,4 @@ mod pictures;
 mod table;
 
 pub use page::page;
-pub use table::table;
+pub use table::{rounds, table};

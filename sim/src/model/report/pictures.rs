@@ -281,8 +281,8 @@ fn costs(scenario: &Scenario, groups: &[Group<'_>]) -> Vec<Chart> {
 fn degrees(groups: &[Group<'_>]) -> Option<Chart> {
     // Of each world the end.
     let last = |group: &&Group<'_>| {
-        let mut same = groups.iter().filter(|other| other.nodes == group.nodes);
-        same.next_back().is_some_and(|end| end.name == group.name)
+        let end = groups.iter().rfind(|other| other.nodes == group.nodes);
+        end.is_some_and(|end| end.name == group.name)
     };
     let series: Vec<Series> = groups
         .iter()

@@ -24,6 +24,34 @@ pub fn table(runs: &[Run]) -> String {
     text + &rare(runs)
 }
 
+/// Returns what became of each message, as rows.
+pub fn rounds(runs: &[Run]) -> String {
+    let mut text = String::from(
+        "nodes seed step message redundancy last_hop milliseconds expected missed in_time repairs\n",
+    );
+    for run in runs {
+        for part in &run.parts {
+            for (message, round) in part.rounds.iter().enumerate() {
+                let _ = writeln!(
+                    text,
+                    "{} {} {} {message} {:.3} {} {:.0} {} {} {:.5} {}",
+                    run.nodes,
+                    run.seed,
+                    part.name.replace(' ', "-"),
+                    round.redundancy,
+                    round.last_hop,
+                    round.milliseconds,
+                    round.expected,
+                    round.missed,
+                    round.in_time,
+                    round.repairs
+                );
+            }
+        }
+    }
+    text
+}
+
 /// Returns what should be rare and was not absent.
 fn rare(runs: &[Run]) -> String {
     let mut text = String::new();

@@ -17,7 +17,7 @@ impl<P: Protocol> World<P> {
                     self.release(node, peer);
                 }
                 Effect::Lonely => {
-                    self.tally.lonely += 1;
+                    self.tally.lonely += u64::from(is_honest);
                     for contact in self.nodes[node as usize].contacts.clone() {
                         self.dial(node, contact, true);
                     }
