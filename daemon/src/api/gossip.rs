@@ -142,7 +142,7 @@ pub(super) async fn events(State(app): State<Arc<App>>) -> impl IntoResponse {
 
 /// How messages of topics fared since the start.
 #[derive(Debug, Serialize, ToSchema)]
-struct Stats {
+struct GossipStats {
     /// Messages that somebody here asked to publish.
     publish_total: u64,
     /// Those that the node refused.
@@ -202,9 +202,9 @@ impl From<TopicInfo> for TopicRow {
 
 /// The answer to `GET /diagnostics/gossip`.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Diagnostics {
+pub(super) struct GossipDiagnostics {
     ok: bool,
-    stats: Stats,
+    stats: GossipStats,
     /// What the node itself counted of topics.
     node: BTreeMap<&'static str, u64>,
     topics: Vec<TopicRow>,
@@ -218,11 +218,11 @@ pub(super) struct Diagnostics {
 /// How messages of topics fare.
 #[utoipa::path(
     get, path = "/diagnostics/gossip", tag = "gossip",
-    responses((status = 200, body = Diagnostics), (status = 503, body = ErrorBody))
+    responses((status = 200, body = GossipDiagnostics), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn diagnostics(
     State(app): State<Arc<App>>,
-) -> Result<Json<Diagnostics>, ApiError> {
+) -> Result<Json<GossipDiagnostics>, ApiError> {
     let counters = app.node.request(GetCounters).await.map_err(|_| ApiError::no_node())?;
     let topics = app.node.request(ListTopics).await.map_err(|_| ApiError::no_node())?;
     let node = gossip_counters(&counters);
@@ -231,9 +231,9 @@ pub(super) async fn diagnostics(
     let (subscription_count, listener_count) = app.hub.topics.counts();
     let decoded = stats.received + stats.lost;
     let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    Ok(Json(Diagnostics {
+    Ok(Json(GossipDiagnostics {
         ok: true,
-        stats: Stats {
+        stats: GossipStats {
             publish_total: stats.publishes,
             publish_failed: stats.publishes_failed,
             incoming_total: decoded + refused,
