@@ -3,7 +3,7 @@
 //! A session reads commands, and writes their answers, the messages of its topics and, on
 //! `/ws/direct`, the direct messages that come.
 //!
-//! It stops reading while [`REQUESTS_MAX`] of its messages wait for the node, so a client that sends
+//! It stops reading while [`SENDS_MAX`] or [`PUBLISHES_MAX`] of its messages wait for the node, so a client that sends
 //! faster than the network is slowed down by its own socket and loses nothing. Messages of topics
 //! wait in a queue of their own ([`QUEUE_LIMITS`](crate::topics::QUEUE_LIMITS)); a client that reads
 //! too slowly misses the oldest, and a `lagged` frame tells it how many. A client that does not read
@@ -37,8 +37,15 @@ use crate::hub::Subscription;
 use crate::queue::{Taken, lock};
 use crate::topics::{SessionQueue, missed_frame};
 
-/// How many messages to agents, and how many to topics, a session has without an answer at a time.
-const REQUESTS_MAX: usize = 4096;
+/// How many messages to agents a session has without an answer at a time.
+const SENDS_MAX: usize = 4096;
+
+/// How many messages to topics a session has without an answer at a time. Together with
+/// [`PUBLISHES_BYTES_MAX`] it leaves room in the queue of the node for other sessions.
+const PUBLISHES_MAX: usize = 1024;
+
+/// How many bytes these messages have, if they are more than one.
+const PUBLISHES_BYTES_MAX: usize = 1 << 20;
 
 /// How many answers and direct messages wait for a client that does not read.
 const BACKLOG_MAX: usize = 4096;
@@ -106,8 +113,10 @@ struct Session {
     topics: Arc<SessionQueue>,
     /// Direct messages without an answer.
     sends: Answers<AgentId>,
-    /// Messages to topics without an answer.
-    publishes: Answers<()>,
+    /// Messages to topics without an answer, by their sizes.
+    publishes: Answers<usize>,
+    /// The sum of these sizes.
+    publishes_bytes: usize,
 }
 
 /// Serves a client until it goes, the daemon stops, or it does not read.
@@ -123,6 +132,7 @@ pub(super) async fn serve(app: Arc<App>, socket: WebSocket, is_direct: bool) {
         topics,
         sends: Answers::default(),
         publishes: Answers::default(),
+        publishes_bytes: 0,
     };
     session.say(&json!({ "type": "connected", "session_id": id.to_string(), "agent_id": agent }));
     session.say(&json!({ "type": "pong" }));
@@ -148,7 +158,10 @@ impl Session {
                     answers.into_iter().for_each(|(to, reply)| self.sent(to, reply));
                 }
                 answers = poll_fn(|context| publishes.poll_ready(context)) => {
-                    answers.into_iter().for_each(|((), reply)| self.published(reply.is_some()));
+                    for (size, reply) in answers {
+                        self.publishes_bytes -= size;
+                        self.published(reply.is_some());
+                    }
                 }
                 frame = stream.next(), if can_hear => {
                     if self.hear_many(frame, &mut stream).await.is_none() {
@@ -172,7 +185,9 @@ impl Session {
     }
 
     fn can_hear(&self) -> bool {
-        self.sends.len() < REQUESTS_MAX && self.publishes.len() < REQUESTS_MAX
+        self.sends.len() < SENDS_MAX
+            && self.publishes.len() < PUBLISHES_MAX
+            && self.publishes_bytes < PUBLISHES_BYTES_MAX
     }
 
     /// Hears a frame and those that follow at once; `None` at the end of the session.
@@ -255,9 +270,13 @@ impl Session {
 
     async fn publish(&mut self, topic: &str, payload: &str) -> Result<(), String> {
         let topic = parse_topic(topic).map_err(|error| error.text().to_owned())?;
-        let payload = decode(payload).map_err(|_| "invalid base64 in payload".to_owned())?.into();
-        match self.app.node.send(Publish { topic, payload }.into()).await {
-            Ok(answer) => self.publishes.push((), answer),
+        let payload = decode(payload).map_err(|_| "invalid base64 in payload".to_owned())?;
+        let size = payload.len();
+        match self.app.node.send(Publish { topic, payload: payload.into() }.into()).await {
+            Ok(answer) => {
+                self.publishes.push(size, answer);
+                self.publishes_bytes += size;
+            }
             Err(_) => self.published(false),
         }
         Ok(())
