@@ -42,7 +42,7 @@ fn cases(arena: &Arena) -> Vec<(&'static str, u8, Vec<u8>)> {
         ("a huge number of bindings", CONTROL, framed(&[vec![1, 1], groups(u64::MAX)].concat())),
         ("a frame of gossip", GOSSIP, framed(b"rumour")),
         ("a frame of bulk", BULK, framed(b"load")),
-        ("an oversize gossip frame", GOSSIP, varint(128 * 1024 + 1)),
+        ("an oversize gossip frame", GOSSIP, varint(1024 * 1024 + 8 * 1024 + 1)),
         ("an oversize bulk frame", BULK, varint(1024 * 1024 + 1)),
         ("an oversize direct frame", DIRECT, varint(16 * 1024 * 1024 + 65)),
         ("the largest length there is", DIRECT, varint((1 << 62) - 1)),
