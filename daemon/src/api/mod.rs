@@ -22,6 +22,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use bytes::Bytes;
 use tokio::sync::watch;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -132,7 +133,9 @@ pub fn router(app: Arc<App>) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(ws::ws_direct))
         .routes(routes!(ws::sessions))
         .split_for_parts();
+    // Shared: each connection has a router of its own.
     let served = description.to_pretty_json().expect("a description has a JSON form");
+    let served = Bytes::from(served);
     let json = [("content-type", "application/json")];
     let router = router
         .route("/openapi.json", get(move || async move { (json, served) }))

@@ -77,11 +77,12 @@ fn listener(table: &str, port: u16) -> Option<u64> {
 /// The processor time of all threads that a process has.
 fn processor(process: u32) -> Option<Duration> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
-    let nanos = threads.map(|thread| {
+    // A thread may end while it is looked at.
+    let nanos = threads.filter_map(|thread| {
         let times = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
         times.split(' ').next()?.parse::<u64>().ok()
     });
-    nanos.sum::<Option<u64>>().map(Duration::from_nanos)
+    Some(Duration::from_nanos(nanos.sum()))
 }
 
 /// The bytes that the loopback interface received, which are those that it sent.
