@@ -13,7 +13,7 @@ const S: Duration = Duration::from_secs(1);
 struct Arena {
     world: World<GossipNode>,
     hostile: Vec<u32>,
-    /// What nodes had received when the messages began.
+    /// What nodes had sent when the messages began.
     before: Vec<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Arena {
             }
         }
         world.run_for(60 * S);
-        let before = (0..NODES).map(|node| world.traffic(node).0.bytes()).collect();
+        let before = (0..NODES).map(|node| world.traffic(node).1.bytes()).collect();
         Self { world, hostile, before }
     }
 
@@ -77,12 +77,12 @@ impl Arena {
         f64::from(has) / f64::from(expected)
     }
 
-    /// Returns the bytes that an honest node received for each message, in the mean.
+    /// Returns the bytes that an honest node sent for each message, in the mean. What it receives an
+    /// attacker has paid for; what it sends because of that is what the attack costs others.
     fn bytes_per_message(&self) -> f64 {
         let honest: Vec<u32> = self.world.present().iter().collect();
-        let received =
-            |&node: &u32| self.world.traffic(node).0.bytes() - self.before[node as usize];
-        let sum: u64 = honest.iter().map(received).sum();
+        let sent = |&node: &u32| self.world.traffic(node).1.bytes() - self.before[node as usize];
+        let sum: u64 = honest.iter().map(sent).sum();
         sum as f64 / honest.len() as f64 / f64::from(MESSAGES)
     }
 
@@ -109,7 +109,7 @@ impl Arena {
 #[test]
 fn honest_nodes_among_themselves_accuse_nobody() {
     let arena = Arena::new(1, 0, |_, _, _| unreachable!("nobody is hostile")).talk();
-    arena.assert_unharmed(9_000.0);
+    arena.assert_unharmed(8_000.0);
     assert!(arena.world.rules().is_empty(), "{:?}", arena.world.rules());
     assert_eq!(arena.world.tally().delivered_twice, 0);
 }
@@ -127,7 +127,7 @@ fn who_forges_batches_is_cut_off() {
 fn who_sends_junk_is_cut_off() {
     let arena = Arena::new(3, 10, |_, _, targets| Box::new(Junk::new(targets, S / 10, 2000)));
     let arena = arena.talk();
-    arena.assert_unharmed(20_000.0);
+    arena.assert_unharmed(12_000.0);
     arena.assert_all_accused();
 }
 
@@ -146,16 +146,17 @@ fn who_takes_and_never_gives_loses_nothing_for_others() {
 
 #[test]
 fn topics_that_nobody_knows_cost_little() {
-    Arena::twisted(6, &Twist::Topics(1000)).talk().assert_unharmed(20_000.0);
+    Arena::twisted(6, &Twist::Topics(1000)).talk().assert_unharmed(12_000.0);
 }
 
 #[test]
 fn what_is_said_again_is_not_delivered_again() {
     let arena = Arena::twisted(7, &Twist::Repeat(10)).talk();
-    arena.assert_unharmed(75_000.0);
+    arena.assert_unharmed(12_000.0);
     assert_eq!(arena.world.tally().delivered_twice, 0);
     let arena = Arena::new(8, 10, |_, _, targets| Box::new(Recorder::new(targets, S / 5))).talk();
-    arena.assert_unharmed(75_000.0);
+    // Among what is said again are questions, and questions are answered.
+    arena.assert_unharmed(60_000.0);
     assert_eq!(arena.world.tally().delivered_twice, 0);
 }
 
@@ -169,7 +170,7 @@ fn a_node_that_a_third_of_all_surround_hears_everything() {
     let arena = arena.talk();
     let heard = arena.world.records().iter().filter(|record| record.received.contains(3)).count();
     assert_eq!(heard, arena.world.records().len());
-    arena.assert_unharmed(20_000.0);
+    arena.assert_unharmed(12_000.0);
 }
 
 #[test]
