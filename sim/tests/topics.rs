@@ -70,7 +70,7 @@ impl Arena {
     fn reached(&self) -> f64 {
         let (mut expected, mut has) = (0, 0);
         for record in self.world.records() {
-            let (more_expected, more) = record.reached(self.world.present());
+            let (more_expected, more) = self.world.reached(record);
             expected += more_expected;
             has += more;
         }

@@ -37,12 +37,6 @@ impl Bits {
         self.words.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// Returns how many numbers are in all three sets.
-    pub fn count_common(&self, second: &Self, third: &Self) -> u32 {
-        let words = self.words.iter().zip(&second.words).zip(&third.words);
-        words.map(|((a, b), c)| (a & b & c).count_ones()).sum()
-    }
-
     /// Returns the numbers in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         let count = u32::try_from(self.words.len() * 64).unwrap_or(u32::MAX);

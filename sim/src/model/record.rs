@@ -29,12 +29,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns how many nodes of the audience that are still there should have it, and how many do.
-    pub fn reached(&self, present: &Bits) -> (u32, u32) {
-        let expected = self.audience.count_common(present, present);
-        (expected, self.audience.count_common(present, &self.received))
-    }
-
     /// Returns the relative message redundancy: payload frames, for each node that has the message,
     /// beyond the one that it needs.
     pub fn redundancy(&self) -> f64 {

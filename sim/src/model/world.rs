@@ -93,6 +93,8 @@ struct Node<P> {
     part: u8,
     /// How fast its sessions are, if it is slow.
     bandwidth: Option<u64>,
+    /// When it joined the main topic.
+    joined_at: Duration,
     /// How often it started.
     life: u32,
     /// How often it was accused, by honest nodes.
@@ -143,6 +145,7 @@ impl<P: Protocol> World<P> {
             stuck: 0,
             part: 0,
             bandwidth: None,
+            joined_at: Duration::ZERO,
             life: 0,
             accused: 0,
             received: Traffic::default(),

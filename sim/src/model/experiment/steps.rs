@@ -53,7 +53,7 @@ impl<P: Protocol + 'static> Player<'_, P> {
             }
             self.advance(every);
             for (number, in_time) in &mut numbers[first..] {
-                let (expected, has) = self.world.record(*number).reached(self.world.present());
+                let (expected, has) = self.world.reached(self.world.record(*number));
                 *in_time = f64::from(has) / f64::from(expected.max(1));
             }
         }
@@ -127,7 +127,7 @@ impl<P: Protocol + 'static> Player<'_, P> {
         let sum = |node: u32| {
             let records = self.world.records().iter();
             let missing =
-                records.filter(|r| r.audience.contains(node) && !r.received.contains(node));
+                records.filter(|r| self.world.is_expected(node, r) && !r.received.contains(node));
             missing.fold(0.0, |sum, record| sum + weight(record.size))
         };
         nodes.map(|node| (node, sum(node))).collect()
@@ -135,7 +135,7 @@ impl<P: Protocol + 'static> Player<'_, P> {
 
     fn round(&self, number: Number, in_time: f64) -> Round {
         let record = self.world.record(number);
-        let (expected, has) = record.reached(self.world.present());
+        let (expected, has) = self.world.reached(record);
         Round {
             redundancy: record.redundancy(),
             last_hop: record.hops_max,

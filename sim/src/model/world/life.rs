@@ -29,6 +29,7 @@ impl<P: Protocol> World<P> {
     pub fn join(&mut self, node: u32, topic: TopicNumber) {
         if topic == MAIN_TOPIC && matches!(self.nodes[node as usize].mind, Mind::Honest(_)) {
             Rc::make_mut(&mut self.present).insert(node);
+            self.nodes[node as usize].joined_at = self.now();
         }
         self.tell(node, [Input::Join { topic }]);
     }

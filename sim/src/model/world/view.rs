@@ -44,6 +44,23 @@ impl<P: Protocol> World<P> {
         &self.records[number.0 as usize]
     }
 
+    /// Tells whether a node should have an item: it is in the topic without a break since before the
+    /// item was published.
+    pub fn is_expected(&self, node: u32, record: &Record) -> bool {
+        let joined_at = self.nodes[node as usize].joined_at;
+        record.audience.contains(node) && self.present.contains(node) && joined_at <= record.at
+    }
+
+    /// Returns how many nodes should have an item, and how many of them do.
+    pub fn reached(&self, record: &Record) -> (u32, u32) {
+        let (mut expected, mut has) = (0, 0);
+        for node in record.audience.iter().filter(|&node| self.is_expected(node, record)) {
+            expected += 1;
+            has += u32::from(record.received.contains(node));
+        }
+        (expected, has)
+    }
+
     /// Returns what became of all items.
     pub fn records(&self) -> &[Record] {
         &self.records
