@@ -25,6 +25,7 @@ fn node(number: u8, now: Instant) -> Node {
         certificate: None,
         sockets: vec![address(number)],
         link: LinkConfig::default(),
+        overlay: x0x_core::overlay::Config::default(),
     };
     let unix_time = Duration::from_secs(1_750_000_000);
     Node::new(config, [number; 32], Restored::default(), now, unix_time)

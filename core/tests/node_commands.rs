@@ -7,6 +7,7 @@ use x0x_core::direct::{DirectError, PAYLOAD_MAX, RefuseReason};
 use x0x_core::identity::{AgentId, AgentKey, MachineKey};
 use x0x_core::link::{ConnectError, LinkConfig};
 use x0x_core::node::*;
+use x0x_core::overlay;
 
 const SECOND: Duration = Duration::from_secs(1);
 const STRANGER: AgentId = AgentId([9; 32]);
@@ -58,6 +59,7 @@ fn config() -> Config {
         certificate: None,
         sockets: vec![([192, 0, 2, 1], 5483).into()],
         link: LinkConfig::default(),
+        overlay: overlay::Config::default(),
     }
 }
 
@@ -210,6 +212,33 @@ fn shutting_down_answers_everybody_and_takes_no_more_commands() {
     let cancelled = |id| reply(id, Reply::Connect(Err(ConnectError::Cancelled)));
     assert_eq!(events, connects.map(cancelled));
     assert_eq!(case.command(ListPeers), Err(CommandError::ShutDown));
+}
+
+#[test]
+fn views_of_topics_outside_their_range_are_refused() {
+    type Set = fn(&mut overlay::Config, usize);
+    let settings: [(&str, usize, Set); 4] = [
+        ("active_max", overlay::ACTIVE_MAX, |views, value| views.active_max = value),
+        ("passive_max", overlay::PASSIVE_MAX, |views, value| views.passive_max = value),
+        ("walk_steps", overlay::WALK_STEPS_MAX.into(), |views, value| {
+            (views.walk_steps, views.passive_walk_steps) = (value as u8, 1);
+        }),
+        ("passive_walk_steps", 6, |views, value| views.passive_walk_steps = value as u8),
+    ];
+    for (setting, most, set) in settings {
+        let start = |value| {
+            let mut config = config();
+            set(&mut config.overlay, value);
+            Node::new(config, [3; 32], Restored::default(), Case::new().now, SECOND).err()
+        };
+        assert_eq!((start(1), start(most)), (None, None));
+        for value in [0, most + 1] {
+            assert_eq!(
+                start(value),
+                Some(StartError::InvalidNumber { name: setting, value, most })
+            );
+        }
+    }
 }
 
 #[test]

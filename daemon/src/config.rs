@@ -5,11 +5,15 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use x0x_core::overlay;
 
 use crate::paths::{Home, InstanceName};
 
 /// The QUIC port of an unnamed instance.
 const QUIC_PORT: u16 = 5483;
+
+/// The most workers that the file may ask for.
+const DISPATCH_WORKERS_MAX: usize = 32;
 
 /// The API port of an unnamed instance.
 pub const API_PORT: u16 = 12_700;
@@ -32,6 +36,18 @@ pub enum ConfigError {
         path: PathBuf,
         /// Where and why.
         error: Box<toml::de::Error>,
+    },
+    /// A number in the file is out of its range.
+    #[error("{path}: [gossip] {name} is {value}: it must be from 1 to {most}")]
+    OutOfRange {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        name: &'static str,
+        /// What it is.
+        value: usize,
+        /// The most that it may be.
+        most: usize,
     },
     /// The name in the file is no name.
     #[error(transparent)]
@@ -61,6 +77,54 @@ struct File {
     bootstrap_peers: Vec<SocketAddr>,
     user_key_path: Option<PathBuf>,
     instance_name: Option<String>,
+    gossip: Gossip,
+}
+
+/// The section `[gossip]`: how many peers a topic has around this node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Gossip {
+    active_view_size: usize,
+    passive_view_size: usize,
+    arwl: usize,
+    prwl: usize,
+    /// Taken and checked, and without an effect: one thread does the work.
+    dispatch_workers: usize,
+}
+
+impl Default for Gossip {
+    fn default() -> Self {
+        let overlay::Config { active_max, passive_max, walk_steps, passive_walk_steps } =
+            overlay::Config::default();
+        Self {
+            active_view_size: active_max,
+            passive_view_size: passive_max,
+            arwl: walk_steps.into(),
+            prwl: passive_walk_steps.into(),
+            dispatch_workers: 1,
+        }
+    }
+}
+
+impl Gossip {
+    fn check(&self, path: &Path) -> Result<overlay::Config, ConfigError> {
+        let number = |name, value: usize, most: usize| {
+            if (1..=most).contains(&value) {
+                return Ok(value);
+            }
+            Err(ConfigError::OutOfRange { path: path.into(), name, value, most })
+        };
+        let steps = |name, value, most| {
+            number(name, value, most).map(|steps| u8::try_from(steps).unwrap_or(u8::MAX))
+        };
+        number("dispatch_workers", self.dispatch_workers, DISPATCH_WORKERS_MAX)?;
+        Ok(overlay::Config {
+            active_max: number("active_view_size", self.active_view_size, overlay::ACTIVE_MAX)?,
+            passive_max: number("passive_view_size", self.passive_view_size, overlay::PASSIVE_MAX)?,
+            walk_steps: steps("arwl", self.arwl, overlay::WALK_STEPS_MAX.into())?,
+            passive_walk_steps: steps("prwl", self.prwl, self.arwl)?,
+        })
+    }
 }
 
 /// What the command line adds to the file.
@@ -99,6 +163,8 @@ pub struct Config {
     pub bootstrap_peers: Vec<SocketAddr>,
     /// The key of the human; nothing is made there.
     pub user_key: PathBuf,
+    /// How many peers a topic has around this node.
+    pub overlay: overlay::Config,
 }
 
 impl Config {
@@ -117,12 +183,17 @@ impl Config {
             Err(error) => return Err(ConfigError::Unreadable { path, error }),
         };
         let is_file = file.is_some();
-        let mut config = Self::merge(home, file.unwrap_or_default(), overrides)?;
+        let mut config = Self::merge(home, &path, file.unwrap_or_default(), overrides)?;
         config.file = is_file.then_some(path);
         Ok(config)
     }
 
-    fn merge(home: &Home, file: File, overrides: &Overrides) -> Result<Self, ConfigError> {
+    fn merge(
+        home: &Home,
+        path: &Path,
+        file: File,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
         let in_file = file.instance_name.as_deref().map(str::parse).transpose()?;
         let name = overrides.name.clone().or(in_file);
         // A named instance lives beside others: the system chooses its ports.
@@ -147,6 +218,7 @@ impl Config {
             log_format: file.log_format,
             bootstrap_peers: [file.bootstrap_peers, overrides.peers.clone()].concat(),
             user_key: file.user_key_path.unwrap_or_else(|| home.user_key()),
+            overlay: file.gossip.check(path)?,
             name,
         })
     }
@@ -166,8 +238,9 @@ mod tests {
     }
 
     fn read(text: &str, overrides: &Overrides) -> Config {
-        let file = parse(Path::new("config.toml"), text).expect("the file is good");
-        Config::merge(&home(), file, overrides).expect("the names are good")
+        let path = Path::new("config.toml");
+        let file = parse(path, text).expect("the file is good");
+        Config::merge(&home(), path, file, overrides).expect("the names are good")
     }
 
     #[test]
@@ -189,6 +262,24 @@ mod tests {
         let config = read(text, &Overrides { api_port: Some(9), ..Overrides::default() });
         assert_eq!((config.name, config.bind_address.to_string()), (name, "[::]:7".into()));
         assert_eq!(config.api_address.to_string(), "127.0.0.1:9");
+    }
+
+    #[test]
+    fn the_views_of_topics_can_be_set_and_are_checked() {
+        let config = read("[gossip]\nactive_view_size = 6\narwl = 4", &Overrides::default());
+        let expected =
+            overlay::Config { active_max: 6, walk_steps: 4, ..overlay::Config::default() };
+        assert_eq!(config.overlay, expected);
+        for (name, value) in [("active_view_size", 0), ("prwl", 7), ("dispatch_workers", 33)] {
+            let path = Path::new("/etc/x.toml");
+            let file = parse(path, &format!("[gossip]\n{name} = {value}")).expect("it is TOML");
+            let merged = Config::merge(&home(), path, file, &Overrides::default());
+            let text = merged.expect_err("it is out of range").to_string();
+            assert!(
+                text.starts_with(&format!("/etc/x.toml: [gossip] {name} is {value}: ")),
+                "{text}"
+            );
+        }
     }
 
     #[test]

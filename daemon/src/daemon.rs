@@ -108,6 +108,7 @@ impl Daemon {
             certificate: keys.certificate,
             sockets: vec![config.bind_address],
             link: LinkConfig::default(),
+            overlay: config.overlay,
         };
         let (node, events) = x0x_tokio::start(node_config, store).map_err(|error| {
             if matches!(error, x0x_tokio::StartError::Bind { .. }) {

@@ -69,6 +69,7 @@ fn node(number: u8) -> (Handle, Events) {
         certificate: None,
         sockets: vec!["127.0.0.1:0".parse().unwrap()],
         link: LinkConfig { initial_mtu: 1452, ..LinkConfig::default() },
+        overlay: x0x_core::overlay::Config::default(),
     };
     start(config, MemoryStore::default()).unwrap()
 }

@@ -28,6 +28,7 @@ fn config(number: u8, sockets: &[&str]) -> Config {
         certificate: None,
         sockets: sockets.iter().map(|address| address.parse().unwrap()).collect(),
         link: LinkConfig::default(),
+        overlay: x0x_core::overlay::Config::default(),
     }
 }
 

@@ -103,6 +103,7 @@ impl Bench {
             certificate: None,
             sockets: vec![socket(who)],
             link: LinkConfig { discover_mtu: false, ..LinkConfig::default() },
+            overlay: x0x_core::overlay::Config::default(),
         };
         // Timers may lie in the past of the first input.
         let now = start() + Duration::from_secs(3600);

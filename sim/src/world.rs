@@ -373,6 +373,7 @@ impl<M: Machine> World<M> {
             certificate: None,
             sockets,
             link: self.config.link_config.clone(),
+            overlay: x0x_core::overlay::Config::default(),
         };
         self.checks.add_node(node, config.machine_key.id(), config.agent_key.id());
         for address in &config.sockets {

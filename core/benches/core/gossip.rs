@@ -22,7 +22,12 @@ impl End {
         let rng = Rng::from_seed([number; 32]);
         let key = AgentKey::from_seed(&[number; 32]);
         Self {
-            state: State::new(key, number.into(), rng.fork("state")),
+            state: State::new(
+                x0x_core::overlay::Config::default(),
+                key,
+                number.into(),
+                rng.fork("state"),
+            ),
             rng,
             counters: Counters::default(),
             outbox: Outbox::default(),

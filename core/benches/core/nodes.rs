@@ -52,6 +52,7 @@ impl NodeEnd {
             certificate: None,
             sockets: vec![address(index)],
             link: link_config(initial_mtu),
+            overlay: x0x_core::overlay::Config::default(),
         };
         let restored = Restored::default();
         Self {

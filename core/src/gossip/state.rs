@@ -72,14 +72,11 @@ pub struct State<P> {
 
 impl<P: Peer> State<P> {
     /// Makes the state of a node that is in no topic. Its messages are signed by `key`.
-    pub fn new(key: AgentKey, me: P, rng: Rng) -> Self {
+    pub fn new(config: overlay::Config, key: AgentKey, me: P, rng: Rng) -> Self {
         let own = AuthorKey::new(key.public().clone());
         Self {
             key,
-            overlay: Part::new(
-                overlay::State::new(overlay::Config::default(), me),
-                rng.fork("overlay"),
-            ),
+            overlay: Part::new(overlay::State::new(config, me), rng.fork("overlay")),
             sessions: BTreeMap::new(),
             topics: BTreeMap::new(),
             keys: Keys::new(own),

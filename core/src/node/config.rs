@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
+use crate::overlay;
 
 /// The longest time that a configuration may name.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -24,11 +25,14 @@ pub struct Config {
     pub sockets: Vec<SocketAddr>,
     /// How links behave.
     pub link: crate::link::LinkConfig,
+    /// How many peers a topic has around this node.
+    pub overlay: overlay::Config,
 }
 
 impl Config {
     /// Tells whether a node can start with this.
     pub(super) fn check(&self) -> Result<(), StartError> {
+        self.check_overlay()?;
         let link = &self.link;
         if self.sockets.is_empty() {
             return Err(StartError::NoSockets);
@@ -54,6 +58,23 @@ impl Config {
         }
         Ok(())
     }
+
+    fn check_overlay(&self) -> Result<(), StartError> {
+        let overlay = &self.overlay;
+        let walk = overlay.walk_steps.into();
+        let cases = [
+            ("active_max", overlay.active_max, overlay::ACTIVE_MAX),
+            ("passive_max", overlay.passive_max, overlay::PASSIVE_MAX),
+            ("walk_steps", walk, usize::from(overlay::WALK_STEPS_MAX)),
+            ("passive_walk_steps", overlay.passive_walk_steps.into(), walk),
+        ];
+        for (name, value, most) in cases {
+            if !(1..=most).contains(&value) {
+                return Err(StartError::InvalidNumber { name, value, most });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why a node cannot start.
@@ -68,6 +89,16 @@ pub enum StartError {
         value: Duration,
         /// What it must be.
         expected: &'static str,
+    },
+    /// A configured number is out of its range.
+    #[error("{name} is {value}: it must be from 1 to {most}")]
+    InvalidNumber {
+        /// The setting.
+        name: &'static str,
+        /// What it is.
+        value: usize,
+        /// The most that it may be.
+        most: usize,
     },
     /// There is no socket.
     #[error("the node has no socket")]

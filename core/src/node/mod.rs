@@ -112,8 +112,8 @@ impl Node {
         let wall_clock = WallClock::new(unix_time);
         let machine = config.machine_key.id();
         let agent = config.agent_key.id();
-        let gossip =
-            gossip::State::new(config.agent_key.clone(), machine, root.fork("gossip state"));
+        let key = config.agent_key.clone();
+        let gossip = gossip::State::new(config.overlay, key, machine, root.fork("gossip state"));
         let identity = LinkIdentity {
             machine_key: config.machine_key,
             agent_key: config.agent_key,

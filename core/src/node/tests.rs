@@ -17,6 +17,7 @@ fn a_message_is_told_before_the_end_of_its_session() {
         certificate: None,
         sockets: vec![([192, 0, 2, 1], 5483).into()],
         link: LinkConfig::default(),
+        overlay: crate::overlay::Config::default(),
     };
     let recipient = config.agent_key.id();
     let unix_time = Duration::from_secs(1_750_000_000);

@@ -198,6 +198,15 @@ pub enum Fault {
     Unchecked,
 }
 
+/// The most neighbours in a topic that a node can be configured to have.
+pub const ACTIVE_MAX: usize = 64;
+
+/// The most other peers of a topic that a node can be configured to know.
+pub const PASSIVE_MAX: usize = 1024;
+
+/// The most steps of a walk that a node can be configured to take.
+pub const WALK_STEPS_MAX: u8 = 16;
+
 /// How large the views of a topic are, and how far newcomers walk: the parameters of HyParView.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Config {

@@ -126,6 +126,7 @@ mod tests {
             certificate: None,
             sockets: vec![([127, 0, 0, 1], 0).into()],
             link: LinkConfig::default(),
+            overlay: x0x_core::overlay::Config::default(),
         };
         let (node, _) = x0x_tokio::start(config, MemoryStore::default()).expect("it starts");
         App::new(node, Arc::new(Hub::default()), identity, "t".into(), ([127, 0, 0, 1], 1).into())

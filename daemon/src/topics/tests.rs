@@ -126,6 +126,7 @@ fn node() -> Handle {
         certificate: None,
         sockets: vec![([127, 0, 0, 1], 0).into()],
         link: LinkConfig::default(),
+        overlay: x0x_core::overlay::Config::default(),
     };
     x0x_tokio::start(config, MemoryStore::default()).expect("it starts").0
 }

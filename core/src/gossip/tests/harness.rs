@@ -12,7 +12,7 @@ use super::super::{Input, Output, PublishId, State, Topic};
 use crate::gossip::batch::Batch;
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::testing::neighbour_frames;
-use crate::overlay::{Contact, ItemId, Receipt, Stamp};
+use crate::overlay::{self, Contact, ItemId, Receipt, Stamp};
 use crate::support::testing::start;
 use crate::support::{Context, Counter, Counters, Outbox, Rng};
 
@@ -97,7 +97,12 @@ impl Node {
     pub(super) fn new(number: u8) -> Self {
         let rng = Rng::from_seed([number; 32]);
         Self {
-            state: State::new(key(number), number.into(), rng.fork("state")),
+            state: State::new(
+                overlay::Config::default(),
+                key(number),
+                number.into(),
+                rng.fork("state"),
+            ),
             now: start(),
             unix_time: Duration::from_millis(BEGIN),
             counters: Counters::default(),

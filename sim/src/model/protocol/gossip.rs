@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use x0x_core::gossip::{self, PublishId, Topic};
 use x0x_core::identity::AgentKey;
+use x0x_core::overlay;
 use x0x_core::support::Rng;
 use x0x_core::support::part::Part;
 
@@ -27,7 +28,8 @@ pub struct GossipNode {
 impl Protocol for GossipNode {
     fn start(me: PeerId, rng: &Rng) -> Self {
         let key = AgentKey::from_seed(&rng.fork("agent").bytes());
-        let state = gossip::State::new(key, me, rng.fork("gossip state"));
+        let config = overlay::Config::default();
+        let state = gossip::State::new(config, key, me, rng.fork("gossip state"));
         Self { part: Part::new(state, rng.fork("gossip")) }
     }
 
