@@ -226,6 +226,7 @@ impl<P: Peer> State<P> {
             && !std::mem::replace(&mut session.is_condemned, true)
         {
             context.count(Counter::GossipViolations);
+            self.drive(context, |overlay, context| overlay.shun(context, peer));
             context.emit(Output::Misbehaved { peer, rule });
         }
     }

@@ -41,8 +41,11 @@ pub(super) const LEAD_FIRST: Duration = Duration::from_millis(400);
 /// How long an item that was asked for may take.
 const FETCH_TIME_MIN: Duration = Duration::from_millis(200);
 
-/// A peer that broke so many promises, and more than a quarter of all, is a liar.
-const PROMISES_BROKEN_MAX: u32 = 64;
+/// A peer that broke so many promises, and more than half of all, is a liar.
+const PROMISES_BROKEN_MAX: u32 = 16;
+
+/// How long a node waits that has asked a peer for as much as that answers.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Through how many links an item may go.
 const HOPS_MAX: u8 = 128;
@@ -82,7 +85,7 @@ impl<P: Peer> Topic<P> {
         }
         if self.history.has_seen(&id) {
             air.context.count(Counter::OverlayItemsDuplicate);
-            return self.duplicate(air, peer, receipt.is_repair);
+            return self.duplicate(air, &receipt);
         }
         if !self.checking.insert(id) {
             // The owner checks another copy; if that one is forged, this peer is asked again.
@@ -92,7 +95,14 @@ impl<P: Peer> Topic<P> {
     }
 
     /// A link that is no part of the tree brought what was there already.
-    fn duplicate(&mut self, air: &mut Air<'_, '_, P>, peer: P, is_repair: bool) {
+    fn duplicate(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>) {
+        let &Receipt { peer, is_repair, .. } = receipt;
+        match air.sessions.get_mut(&peer).map(|session| session.sent_again(receipt.stamp.id)) {
+            Some(true) => air.wasted(peer),
+            // It may be what it was asked for, too late.
+            Some(false) => kept_promise(air, peer),
+            None => return,
+        }
         let is_parent = self.parent == Some(peer);
         if let Some(neighbour) = self.active.get_mut(&peer)
             && neighbour.is_eager
@@ -252,6 +262,10 @@ impl<P: Peer> Topic<P> {
     fn want(&mut self, air: &mut Air<'_, '_, P>, peer: P, ids: Vec<ItemId>) {
         let until = air.now() + fetch_time(air.round_trip(&peer)) + FETCH_TIME_MIN * 4;
         for chunk in ids.chunks(IDS_MAX) {
+            if !air.can_ask(&peer) {
+                // Each is asked for when it is missed.
+                return;
+            }
             for id in chunk {
                 if let Some(missing) = self.missing.get_mut(id) {
                     missing.asked = Some(peer);
@@ -283,6 +297,10 @@ impl<P: Peer> Topic<P> {
             return;
         }
         let holder = missing.holders[missing.next % missing.holders.len()];
+        if !air.can_ask(&holder) {
+            self.timers.set(Timer::Missing(id), now + ASK_AGAIN);
+            return;
+        }
         missing.next += 1;
         missing.tries += 1;
         missing.asked = Some(holder);
@@ -313,9 +331,7 @@ impl<P: Peer> Topic<P> {
             }
         }
         if let Some(peer) = from {
-            if let Some(session) = air.sessions.get_mut(&peer) {
-                session.promises_kept = session.promises_kept.saturating_add(1);
-            }
+            kept_promise(air, peer);
             if missing.tries == 0 && !missing.is_repair {
                 let lead = air.now().saturating_duration_since(missing.announced_at);
                 let fading = self.lead.saturating_sub(self.lead / 64);
@@ -334,7 +350,7 @@ impl<P: Peer> Topic<P> {
     ) {
         self.note_graft(peer, is_child);
         if let Some(id) = item
-            && Self::may_ask(air, &peer)
+            && Self::may_fetch(air, &peer)
         {
             self.send_items(air, peer, &[id], false);
         }
@@ -342,7 +358,7 @@ impl<P: Peer> Topic<P> {
 
     /// A peer wants items once.
     pub(super) fn wanted(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
-        if Self::may_ask(air, &peer) {
+        if Self::may_fetch(air, &peer) {
             self.send_items(air, peer, ids, true);
         }
     }
@@ -391,13 +407,17 @@ impl<P: Peer> Topic<P> {
     }
 
     fn send_reconciliation(&self, air: &mut Air<'_, '_, P>, peer: P, message: &reconcile::Message) {
+        if !air.can_ask(&peer) {
+            // What this exchange would find, the next finds.
+            return;
+        }
         let bytes = BoundedBytes::new(message.encode()).expect("a message has a bounded size");
         air.tell(peer, self.id, Message::Reconcile(bytes));
     }
 
     /// A peer compares histories.
     pub(super) fn reconcile(&mut self, air: &mut Air<'_, '_, P>, peer: P, bytes: &[u8]) {
-        if !Self::may_ask(air, &peer) {
+        if !Self::may_fetch(air, &peer) {
             return;
         }
         self.history.expire(air.unix_millis());
@@ -421,12 +441,19 @@ fn fetch_time(round_trip: Duration) -> Duration {
     if round_trip == Duration::MAX { FETCH_TIME_MIN } else { FETCH_TIME_MIN.max(round_trip * 3) }
 }
 
+/// A peer sent what it said that it has.
+fn kept_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
+    if let Some(session) = air.sessions.get_mut(&peer) {
+        session.promises_kept = session.promises_kept.saturating_add(1);
+    }
+}
+
 /// A peer did not send what it said that it has.
 fn broke_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
     let Some(session) = air.sessions.get_mut(&peer) else { return };
     session.promises_broken = session.promises_broken.saturating_add(1);
     let (broken, kept) = (session.promises_broken, session.promises_kept);
-    if broken >= PROMISES_BROKEN_MAX && broken > kept / 3 {
+    if broken >= PROMISES_BROKEN_MAX && broken > kept {
         air.condemn(peer, "announced items and did not send them");
     }
 }

@@ -151,7 +151,7 @@ impl<P: Peer> Topic<P> {
 
     /// Notes a peer in the passive view; somebody else goes if it is full.
     pub(super) fn learn(&mut self, air: &mut Air<'_, '_, P>, peer: P, contact: Contact) {
-        if peer == self.me || self.active.contains_key(&peer) {
+        if peer == self.me || self.active.contains_key(&peer) || air.is_shunned(&peer) {
             return;
         }
         if let Some(known) = self.passive.get_mut(&peer) {

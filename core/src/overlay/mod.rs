@@ -23,6 +23,7 @@
 //!
 //! - An item is handed to the owner once, from whoever sent it first, until the owner rejects it.
 //! - Nothing goes on that was not accepted.
+//! - A peer that broke a rule is no neighbour for [`SHUN_TIME`], however often it comes back.
 //! - Neighbours that do not read, or that lie, cost the others nothing but a bounded memory.
 //!
 //! # Limits
@@ -56,9 +57,9 @@ pub use broadcast::MISSING_MAX;
 pub use frames::{ENTRIES_MAX, IDS_MAX, RECONCILE_BYTES_MAX, TOPICS_MAX};
 pub use item::{CONTACT_SIZE_MAX, Contact, Item, ItemId, Stamp, TopicId};
 pub use membership::PROTECTED;
-pub use sessions::{CONTROL_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX};
+pub use sessions::{CONTROL_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, SHUN_TIME, SHUNNED_MAX};
 
-use crate::support::Timers;
+use crate::support::{Counter, Timers};
 use crate::wire;
 use frames::{Entries, Entry, Frame, Message};
 use sessions::Sessions;
@@ -318,6 +319,11 @@ impl<P: Peer> State<P> {
         self.with_topic(context, topic, |topic, air| topic.open_reconciliation(air, peer));
     }
 
+    /// The owner found that a peer broke a rule of its own: it is shunned here, too.
+    pub fn shun(&mut self, context: &mut Context<'_, P>, peer: P) {
+        self.sessions.shun(context.now, peer);
+    }
+
     /// How many bytes wait for the neighbour of a topic that is furthest behind.
     pub fn backlog(&self, topic: &TopicId) -> usize {
         let Some(topic) = self.topics.get(topic) else { return 0 };
@@ -401,6 +407,9 @@ impl<P: Peer> State<P> {
         room: usize,
     ) {
         self.peer_down(context, peer);
+        if self.sessions.is_shunned(context.now, &peer) {
+            return context.count(Counter::OverlayPeersShunned);
+        }
         self.sessions.begin(context.now, peer, way, room);
         let topics: Vec<TopicId> = self.topics.keys().copied().take(TOPICS_MAX).collect();
         if !topics.is_empty() {

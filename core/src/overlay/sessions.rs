@@ -5,6 +5,9 @@
 //! items, never the others their time: an item that does not fit is announced instead, so that the
 //! peer can ask for it when it has caught up. Of the authors whose items wait, the one that takes
 //! the most room loses first.
+//!
+//! A peer that broke a rule is shunned for a while: its sessions stay with the owner and are not
+//! used here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,7 +16,7 @@ use bytes::Bytes;
 
 use super::frames::{self, Frame, IDS_MAX, Ids, Message};
 use super::{Contact, Context, Item, ItemId, Output, Peer, TopicId};
-use crate::support::{Counter, TokenBucket};
+use crate::support::{BoundedMap, Counter, TokenBucket};
 
 /// The most bytes of items that wait for one peer.
 pub const QUEUE_BYTES_MAX: usize = 4 << 20;
@@ -27,6 +30,25 @@ pub const CONTROL_BYTES_MAX: usize = 1 << 20;
 /// How many requests that cost much a peer may make at once, and how often after that.
 const REQUESTS_BURST: u32 = 64;
 const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a node asks itself of one peer: less than it would answer, as what was sent in the course of
+/// a while may arrive at once.
+const ASKS_BURST: u32 = 48;
+const ASK_INTERVAL: Duration = Duration::from_millis(110);
+
+/// How much a peer may send that is of no use: a request beyond what is answered, or an item once
+/// more. So much at once, and so often after that.
+const WASTE_BURST: u32 = 64;
+const WASTE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many of the known items that a peer sent are remembered, to tell when it sends one again.
+const AGAIN_MAX: usize = 256;
+
+/// How long a peer that broke a rule is shunned.
+pub const SHUN_TIME: Duration = Duration::from_secs(600);
+
+/// The most peers that are shunned. The one that was condemned first makes room.
+pub const SHUNNED_MAX: usize = 1024;
 
 /// What waits of one item.
 #[derive(Debug)]
@@ -45,6 +67,12 @@ pub(super) struct Session {
     pub(super) topics: BTreeSet<TopicId>,
     /// What it may ask for that costs much.
     pub(super) requests: TokenBucket,
+    /// What this node may ask of it.
+    pub(super) asks: TokenBucket,
+    /// What it may send that is of no use.
+    waste: TokenBucket,
+    /// Items that it sent although they were known.
+    again: BoundedMap<ItemId, ()>,
     /// Items that it announced and did not send when it was asked.
     pub(super) promises_broken: u32,
     /// Items that it announced and sent.
@@ -69,6 +97,9 @@ impl Session {
             round_trip,
             topics: BTreeSet::new(),
             requests: TokenBucket::new(REQUESTS_BURST, REQUEST_INTERVAL, now),
+            asks: TokenBucket::new(ASKS_BURST, ASK_INTERVAL, now),
+            waste: TokenBucket::new(WASTE_BURST, WASTE_INTERVAL, now),
+            again: BoundedMap::new(AGAIN_MAX),
             promises_broken: 0,
             promises_kept: 0,
             is_condemned: false,
@@ -80,6 +111,20 @@ impl Session {
             by_source: BTreeMap::new(),
             displaced: Vec::new(),
         }
+    }
+
+    /// Takes something of no use from it. Returns whether that was too much.
+    pub(super) fn waste(&mut self, now: Instant) -> bool {
+        !self.waste.take(now)
+    }
+
+    /// It sent an item that was known. Returns whether it did so before.
+    pub(super) fn sent_again(&mut self, id: ItemId) -> bool {
+        let is_again = self.again.peek(&id).is_some();
+        if !is_again {
+            self.again.insert(id, ());
+        }
+        is_again
     }
 
     /// How many bytes of items wait.
@@ -128,17 +173,33 @@ pub(super) struct Sessions<P> {
     all: BTreeMap<P, Session>,
     /// Who is in which topic.
     by_topic: BTreeMap<TopicId, BTreeSet<P>>,
+    /// Who broke a rule, and until when that counts.
+    shunned: BoundedMap<P, Instant>,
 }
 
 impl<P: Peer> Sessions<P> {
     pub(super) fn new() -> Self {
-        Self { all: BTreeMap::new(), by_topic: BTreeMap::new() }
+        Self {
+            all: BTreeMap::new(),
+            by_topic: BTreeMap::new(),
+            shunned: BoundedMap::new(SHUNNED_MAX),
+        }
     }
 
     /// Begins a session.
     pub(super) fn begin(&mut self, now: Instant, peer: P, way: (Contact, Duration), room: usize) {
         let (contact, round_trip) = way;
         self.all.insert(peer, Session::new(contact, round_trip, room, now));
+    }
+
+    /// Shuns a peer for a while.
+    pub(super) fn shun(&mut self, now: Instant, peer: P) {
+        self.shunned.insert(peer, now + SHUN_TIME);
+    }
+
+    /// Whether a peer broke a rule not long ago.
+    pub(super) fn is_shunned(&self, now: Instant, peer: &P) -> bool {
+        self.shunned.peek(peer).is_some_and(|&until| now < until)
     }
 
     /// Ends a session.

@@ -33,13 +33,34 @@ impl<P: Peer> Air<'_, '_, P> {
         self.sessions.tell(self.context, peer, topic, message);
     }
 
-    /// A peer broke a rule: its session ends, and nothing that it sends is looked at again.
+    /// A peer broke a rule: its session ends, nothing that it sends is looked at again, and it is
+    /// shunned for a while.
     pub(super) fn condemn(&mut self, peer: P, rule: &'static str) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         if !std::mem::replace(&mut session.is_condemned, true) {
+            self.sessions.shun(self.context.now, peer);
             self.context.count(Counter::OverlayViolations);
             self.context.emit(super::Output::Misbehaved { peer, rule });
         }
+    }
+
+    /// A peer sent something of no use.
+    pub(super) fn wasted(&mut self, peer: P) {
+        let now = self.now();
+        if self.sessions.get_mut(&peer).is_some_and(|session| session.waste(now)) {
+            self.condemn(peer, "sends what is of no use, again and again");
+        }
+    }
+
+    /// Whether this node may ask a peer for something that costs much.
+    pub(super) fn can_ask(&mut self, peer: &P) -> bool {
+        let now = self.now();
+        self.sessions.get_mut(peer).is_some_and(|session| session.asks.take(now))
+    }
+
+    /// Whether a peer broke a rule not long ago.
+    pub(super) fn is_shunned(&self, peer: &P) -> bool {
+        self.sessions.is_shunned(self.now(), peer)
     }
 
     pub(super) fn has_session(&self, peer: &P) -> bool {
@@ -272,6 +293,16 @@ impl<P: Peer> Topic<P> {
         let may = air.sessions.get_mut(peer).is_some_and(|session| session.requests.take(now));
         if !may {
             air.context.count(Counter::OverlayRequestsOverLimit);
+        }
+        may
+    }
+
+    /// Whether a peer may ask for items once more. Who asks for more than that again and again
+    /// breaks a rule.
+    pub(super) fn may_fetch(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
+        let may = Self::may_ask(air, peer);
+        if !may {
+            air.wasted(*peer);
         }
         may
     }

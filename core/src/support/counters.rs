@@ -99,6 +99,8 @@ counters! {
     OverlayRequestsOverLimit => "overlay_requests_over_limit",
     /// Sessions in which a peer broke a rule of the overlay.
     OverlayViolations => "overlay_violations",
+    /// Sessions that topics do not use because the peer broke a rule not long ago.
+    OverlayPeersShunned => "overlay_peers_shunned",
     /// Neighbours in topics that came.
     OverlayNeighboursUp => "overlay_neighbours_up",
     /// Neighbours in topics that went.

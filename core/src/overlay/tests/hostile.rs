@@ -1,8 +1,8 @@
 //! Peers that break the rules.
 
-use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message};
-use super::super::{Contact, Input, ItemId, MISSING_MAX, Stamp, TopicId};
-use super::world::{TOPIC, World, ms, secs};
+use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message, Priority};
+use super::super::{Contact, Input, ItemId, MISSING_MAX, SHUN_TIME, SHUNNED_MAX, Stamp, TopicId};
+use super::world::{TOPIC, World, item_of, ms, secs};
 use crate::support::Counter;
 use crate::wire::BoundedVec;
 
@@ -135,5 +135,84 @@ fn a_peer_that_drops_what_it_should_pass_on_is_gone_round() {
         let item = world.publish(id, 100);
         world.run(secs(10));
         assert!(world.reached(item) >= 27, "of {id}");
+    }
+}
+
+const USELESS: &str = "sends what is of no use, again and again";
+
+#[test]
+fn whoever_sends_an_item_again_and_again_is_cut_off() {
+    let mut world = with_stranger();
+    let id = world.publish(0, 100);
+    let bytes = world.node(0).state.item(&TOPIC, &id).unwrap();
+    let stamp = item_of(bytes.clone()).stamp;
+    for round in 0..200 {
+        assert_eq!(world.node(0).condemned.is_empty(), round <= 65, "round {round}");
+        let push = Message::Push { stamp, hops: 0, is_repair: round % 2 == 0 };
+        world.inject(666, 0, &Frame::Topic(TOPIC, push), &bytes);
+    }
+    assert_eq!(world.node(0).condemned, [(666, USELESS)]);
+}
+
+#[test]
+fn whoever_asks_again_and_again_for_more_than_is_answered_is_cut_off() {
+    let mut world = with_stranger();
+    let id = world.publish(0, 100);
+    let before = world.node(0).pushes;
+    for _ in 0..200 {
+        world.inject_message(666, 0, Message::Want(Ids::new(vec![id]).unwrap()));
+    }
+    assert_eq!(world.node(0).condemned, [(666, USELESS)]);
+    assert!(world.node(0).pushes - before <= 64 + 9);
+}
+
+#[test]
+fn a_node_asks_a_peer_for_no_more_than_is_answered() {
+    let mut world = with_stranger();
+    let ids = |round: u8| Ids::new((0..64).map(|n| ItemId([n + 64 * round; 16])).collect());
+    for round in 0..4 {
+        let ids = ids(round).unwrap();
+        world.inject_message(666, 0, Message::Have { ids, is_repair: false });
+    }
+    let before = world.node(0).frames;
+    world.run(secs(1));
+    let sent = world.node(0).frames - before;
+    assert!((40..=64).contains(&sent), "{sent} frames for 256 missing items");
+}
+
+#[test]
+fn whoever_was_cut_off_is_shunned_for_a_while() {
+    let mut world = with_stranger();
+    let asks_again = |world: &mut World| {
+        world.disconnect(666, 0);
+        world.run(secs(1));
+        world.connect(666, 0);
+        world.run(secs(1));
+        world.inject_message(666, 0, Message::Joined);
+        world.inject_message(666, 0, Message::Neighbour(Priority::High));
+        let mut neighbours = world.node(0).state.neighbours(&TOPIC);
+        neighbours.any(|peer| peer == 666)
+    };
+    assert!(asks_again(&mut world), "a stranger is welcome");
+    world.handle(0, Input::Frame { peer: 666, frame: bytes::Bytes::from_static(&[9]) });
+    assert_eq!(world.node(0).condemned.len(), 1);
+    assert!(!asks_again(&mut world));
+    world.run(SHUN_TIME - secs(10));
+    assert!(!asks_again(&mut world));
+    world.run(secs(10));
+    assert!(asks_again(&mut world));
+}
+
+#[test]
+fn no_more_peers_are_shunned_than_the_limit() {
+    let mut world = World::joined(2);
+    let first = 10_000;
+    for peer in first..=first + u64::try_from(SHUNNED_MAX).unwrap() {
+        world.act(0, |state, context| state.shun(context, peer));
+    }
+    for (peer, shunned) in [(first, 0), (first + 1, 1)] {
+        let contact = Contact::copy_from(&peer.to_be_bytes()).unwrap();
+        world.handle(0, Input::PeerUp { peer, contact, round_trip: ms(20), room: 1 << 18 });
+        assert_eq!(world.count(Counter::OverlayPeersShunned), shunned);
     }
 }
