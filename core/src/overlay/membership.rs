@@ -11,6 +11,8 @@
 //! - A neighbour that goes for the sake of one that has none is never one of the
 //!   [`PROTECTED`] that have been here longest, and this happens at a limited rate: strangers
 //!   cannot take all places of a node.
+//! - Nobody gives up a parent or child in the tree for a closer neighbour.
+//! - The root of the tree has room for twice as many neighbours: all ways over it get shorter.
 //! - Half of the places go to close peers if there are any, the others stay random, which keeps
 //!   the graph connected (as in X-BOT, SRDS 2009).
 //! - A neighbour that is lost without a word is tried again for an hour, and then taken back even
@@ -112,6 +114,11 @@ pub(super) struct Asked {
 }
 
 impl<P: Peer> Topic<P> {
+    /// The most neighbours.
+    fn active_max(&self) -> usize {
+        self.config.active_max * if self.is_root() { 2 } else { 1 }
+    }
+
     pub(super) fn start_membership(&mut self, air: &mut Air<'_, '_, P>) {
         let now = air.now();
         for peer in air.sessions.members(&self.id).collect::<Vec<_>>() {
@@ -127,7 +134,7 @@ impl<P: Peer> Topic<P> {
     /// A peer with a session turned out to be in the topic.
     pub(super) fn member_found(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
         self.learn(air, peer, air.contact(&peer));
-        if self.active.len() < self.config.active_max {
+        if self.active.len() < self.active_max() {
             self.fill_soon(air);
         }
     }
@@ -144,7 +151,7 @@ impl<P: Peer> Topic<P> {
         for entry in entries {
             self.learn(air, entry.peer, entry.contact);
         }
-        if self.active.len() < self.config.active_max {
+        if self.active.len() < self.active_max() {
             self.fill_soon(air);
         }
     }
@@ -175,7 +182,7 @@ impl<P: Peer> Topic<P> {
     /// Asks peers to be neighbours until there are enough.
     pub(super) fn fill(&mut self, air: &mut Air<'_, '_, P>) {
         let now = air.now();
-        let wanted = self.config.active_max.saturating_sub(self.active.len());
+        let wanted = self.active_max().saturating_sub(self.active.len());
         let asked = self.asked.values().filter(|asked| asked.why == Why::Fill).count();
         let count = wanted.min(ASKED_MAX).saturating_sub(asked);
         if wanted == 0 {
@@ -275,7 +282,7 @@ impl<P: Peer> Topic<P> {
     pub(super) fn connect_failed(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
         if self.unask(&peer).is_some() {
             self.refused(air, peer);
-            if self.active.len() < self.config.active_max {
+            if self.active.len() < self.active_max() {
                 self.fill_soon(air);
             }
         }
@@ -303,7 +310,7 @@ impl<P: Peer> Topic<P> {
     pub(super) fn asked_for(&mut self, air: &mut Air<'_, '_, P>, peer: P, priority: Priority) {
         let is_accepted = self.active.contains_key(&peer)
             || self.asked.contains_key(&peer)
-            || self.active.len() < self.config.active_max
+            || self.active.len() < self.active_max()
             || match priority {
                 Priority::Low => false,
                 Priority::High => self.evictions.take(air.now()),
@@ -314,7 +321,7 @@ impl<P: Peer> Topic<P> {
             return self.learn(air, peer, air.contact(&peer));
         }
         let is_new = !self.active.contains_key(&peer);
-        if self.active.len() >= self.config.active_max && is_new {
+        if self.active.len() >= self.active_max() && is_new {
             self.make_room(air, priority == Priority::Closer);
         }
         self.add(air, peer);
@@ -348,7 +355,7 @@ impl<P: Peer> Topic<P> {
             }
             return self.refill(air);
         }
-        if self.active.len() >= self.config.active_max && !self.active.contains_key(&peer) {
+        if self.active.len() >= self.active_max() && !self.active.contains_key(&peer) {
             match why {
                 Why::Fill => {
                     air.tell(peer, self.id, Message::Part);
@@ -364,8 +371,8 @@ impl<P: Peer> Topic<P> {
         self.refill(air);
     }
 
-    fn refill(&mut self, air: &Air<'_, '_, P>) {
-        if self.active.len() < self.config.active_max && !self.timers.contains(&Timer::Fill) {
+    pub(super) fn refill(&mut self, air: &Air<'_, '_, P>) {
+        if self.active.len() < self.active_max() && !self.timers.contains(&Timer::Fill) {
             self.timers.set(Timer::Fill, air.now() + self.fill_pause);
         }
     }
@@ -379,9 +386,10 @@ impl<P: Peer> Topic<P> {
         self.orders += 1;
         let neighbour = Neighbour {
             order: self.orders,
-            is_eager: true,
+            // In a tree a new link is announced over until it has a place there.
+            is_eager: self.parent.is_none() && !self.is_root(),
             is_child: false,
-            beacon: None,
+            root: None,
             news: Vec::new(),
             walks: TokenBucket::new(WALK_BURST, WALK_INTERVAL, air.now()),
         };
@@ -407,18 +415,28 @@ impl<P: Peer> Topic<P> {
         }
     }
 
-    /// Gives up a neighbour for another: the most distant, or any that is not protected.
-    fn make_room(&mut self, air: &mut Air<'_, '_, P>, is_distance: bool) {
+    /// The neighbours but those that have been here longest.
+    fn young(&self) -> Vec<P> {
         let mut by_age: Vec<(u64, P)> =
             self.active.iter().map(|(&peer, neighbour)| (neighbour.order, peer)).collect();
         by_age.sort_unstable();
-        let young: Vec<P> = by_age.into_iter().skip(PROTECTED).map(|(_, peer)| peer).collect();
+        by_age.into_iter().skip(PROTECTED).map(|(_, peer)| peer).collect()
+    }
+
+    /// Those of them that may go without a change of the tree.
+    fn spare(&self) -> Vec<P> {
+        self.young().into_iter().filter(|peer| !self.is_in_tree(peer)).collect()
+    }
+
+    /// Gives up a neighbour for another: the most distant, or any that is not protected.
+    fn make_room(&mut self, air: &mut Air<'_, '_, P>, is_distance: bool) {
+        let spare = self.spare();
         let gone = if is_distance {
-            young.iter().copied().max_by_key(|peer| air.round_trip(peer))
+            spare.iter().copied().max_by_key(|peer| air.round_trip(peer))
         } else {
-            air.pick(&young)
+            air.pick(&spare)
         };
-        if let Some(peer) = gone {
+        if let Some(peer) = gone.or_else(|| air.pick(&self.young())) {
             air.tell(peer, self.id, Message::Part);
             self.lose(air, peer, false);
             self.learn(air, peer, air.contact(&peer));
@@ -427,18 +445,14 @@ impl<P: Peer> Topic<P> {
 
     /// Whether a peer is closer than the most distant neighbour that may go, by a fifth.
     fn is_closer(&self, air: &Air<'_, '_, P>, peer: &P) -> bool {
-        let mut by_age: Vec<(u64, P)> =
-            self.active.iter().map(|(&peer, neighbour)| (neighbour.order, peer)).collect();
-        by_age.sort_unstable();
-        let young = by_age.iter().skip(PROTECTED).map(|(_, peer)| air.round_trip(peer));
-        let worst = young.max().unwrap_or_default();
+        let worst = self.spare().iter().map(|peer| air.round_trip(peer)).max().unwrap_or_default();
         air.round_trip(peer) < worst.saturating_sub(worst / 5)
     }
 
     pub(super) fn seek_closer(&mut self, air: &mut Air<'_, '_, P>) {
         let pause = air.between(CLOSER_PAUSE / 2, CLOSER_PAUSE);
         self.timers.set(Timer::Closer, air.now() + pause);
-        if self.active.len() >= self.config.active_max {
+        if self.active.len() >= self.active_max() {
             let all: Vec<P> = self.passive.keys().copied().collect();
             if let Some(peer) = air.pick(&all) {
                 self.ask(air, peer, Why::Closer);

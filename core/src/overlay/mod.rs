@@ -211,7 +211,7 @@ pub const WALK_STEPS_MAX: u8 = 16;
 /// How large the views of a topic are, and how far newcomers walk: the parameters of HyParView.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Config {
-    /// The most neighbours in a topic.
+    /// The most neighbours in a topic. The root of its tree has up to twice as many.
     pub active_max: usize,
     /// The most peers that are known beside them.
     pub passive_max: usize,

@@ -4,5 +4,6 @@ mod golden;
 mod hostile;
 mod repair;
 mod spread;
+mod tree;
 mod views;
 mod world;

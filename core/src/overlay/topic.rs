@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::broadcast::Missing;
-use super::frames::{Beacon, Entry, Message};
+use super::frames::{Entry, Message};
 use super::history::History;
 use super::membership::{Acquaintance, Asked, WALKS_MAX};
 use super::sessions::Sessions;
@@ -151,7 +151,7 @@ pub(super) struct Neighbour<P> {
     /// Whether it said that this node is above it in the tree.
     pub(super) is_child: bool,
     /// What it last said of the root.
-    pub(super) beacon: Option<Beacon<P>>,
+    pub(super) root: Option<Root<P>>,
     /// Items to announce to it.
     pub(super) news: Vec<ItemId>,
     /// Random walks that it may start or pass on.

@@ -10,11 +10,12 @@
 //! neighbours check as they check every other (see [`broadcast`](super::broadcast)).
 //!
 //! - Beacons are numbered. The tree follows a beacon [`SETTLE_TIME`] after it came, so that a
-//!   nearer neighbour whose beacon took longer is seen.
+//!   nearer neighbour whose beacon took longer is seen. Of those that are as near, the one whose
+//!   beacon came first is at the end of the shortest way.
 //! - A root with a higher generation wins, then one with a lower id. Generations grow when a root
 //!   is given up for lost.
-//! - A node whose parent is gone takes a neighbour that was as near to the root as itself or
-//!   nearer, which is surely not below it. If there is none, or no root is known, it pushes to all
+//! - A node whose parent is gone takes a neighbour that was nearer to the root, or as near and of a
+//!   lower id, which is surely not below it. If there is none, or no root is known, it pushes to all
 //!   neighbours, and duplicates are pruned, as in Plumtree.
 
 use std::time::{Duration, Instant};
@@ -47,12 +48,15 @@ const HOPS_MAX: u8 = 64;
 /// After how many items in a row that another neighbour had first the parent is given up.
 const PARENT_MISSES_MAX: u32 = 3;
 
-/// The root of the tree, as this node knows it.
+/// How much later than the first the beacon of the parent may come for it to stay the parent.
+const PARENT_DELAY_MAX: Duration = Duration::from_millis(5);
+
+/// The root of the tree, as this node or a neighbour knows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root<P> {
-    /// What this node says of it.
+    /// What it says of the root.
     pub(super) beacon: Beacon<P>,
-    /// When its newest sequence came.
+    /// When that came, or at this node the first of its sequence.
     heard_at: Instant,
 }
 
@@ -71,6 +75,11 @@ impl<P: Peer> Topic<P> {
         self.root.is_some_and(|root| root.beacon.root == self.me)
     }
 
+    /// Whether items travel over the link to a neighbour.
+    pub(super) fn is_in_tree(&self, peer: &P) -> bool {
+        self.parent == Some(*peer) || self.active.get(peer).is_some_and(|n| n.is_child)
+    }
+
     /// How far this node is from the root, if there is one.
     pub(super) fn depth(&self) -> Option<u8> {
         self.root.map(|root| root.beacon.hops)
@@ -87,18 +96,19 @@ impl<P: Peer> Topic<P> {
 
     /// Nobody else is the root: this node is.
     pub(super) fn become_root(&mut self, air: &mut Air<'_, '_, P>) {
-        if self.is_root() {
-            return;
+        // Alone there is nothing to be the root of.
+        if !self.is_root() && !self.active.is_empty() {
+            let generation = self.root.map_or(0, |root| root.beacon.generation.saturating_add(1));
+            self.reign(air, generation, air.unix_millis());
         }
-        if self.active.is_empty() {
-            // Alone there is nothing to be the root of.
-            return;
-        }
-        let generation = self.root.map_or(0, |root| root.beacon.generation.saturating_add(1));
-        let beacon = Beacon { root: self.me, generation, sequence: air.unix_millis(), hops: 0 };
+    }
+
+    fn reign(&mut self, air: &mut Air<'_, '_, P>, generation: u64, sequence: u64) {
+        let beacon = Beacon { root: self.me, generation, sequence, hops: 0 };
         self.root = Some(Root { beacon, heard_at: air.now() });
         self.beacon_pause = BEACON_PAUSE_MIN;
         self.set_parent(air, None);
+        self.refill(air);
         self.send_beacons(air);
     }
 
@@ -125,7 +135,8 @@ impl<P: Peer> Topic<P> {
     /// A neighbour says who the root is.
     pub(super) fn beacon(&mut self, air: &mut Air<'_, '_, P>, peer: P, told: Beacon<P>) {
         let Some(neighbour) = self.active.get_mut(&peer) else { return };
-        let before = neighbour.beacon.replace(told);
+        let now = air.now();
+        let before = neighbour.root.replace(Root { beacon: told, heard_at: now });
         if told.root == self.me {
             return self.told_of_myself(air, told);
         }
@@ -133,12 +144,11 @@ impl<P: Peer> Topic<P> {
         if hops > HOPS_MAX {
             return;
         }
-        let now = air.now();
         let Some(root) = self.root else { return self.follow(air, peer, told) };
         let (mine, theirs) = (rank(&root.beacon), rank(&told));
         if theirs < mine {
             // It learns of the better root, once for each beacon that it sends.
-            if before.is_none_or(|before| before.sequence != told.sequence) {
+            if before.is_none_or(|before| before.beacon.sequence != told.sequence) {
                 air.tell(peer, self.id, Message::Beacon(root.beacon));
             }
         } else if theirs > mine {
@@ -169,12 +179,7 @@ impl<P: Peer> Topic<P> {
         if !is_known {
             // Of an earlier run: it goes on under a new generation.
             let generation = told.generation.saturating_add(1);
-            let sequence = told.sequence.max(air.unix_millis());
-            let beacon = Beacon { root: self.me, generation, sequence, hops: 0 };
-            self.root = Some(Root { beacon, heard_at: air.now() });
-            self.beacon_pause = BEACON_PAUSE_MIN;
-            self.set_parent(air, None);
-            self.send_beacons(air);
+            self.reign(air, generation, told.sequence.max(air.unix_millis()));
         }
     }
 
@@ -194,40 +199,35 @@ impl<P: Peer> Topic<P> {
         self.timers.set(Timer::Rootless, now + wait);
     }
 
-    /// Chooses the parent among the neighbours that are nearest to the root.
+    /// Chooses the parent: of the neighbours that are nearest to the root, the one whose beacon
+    /// came first.
     pub(super) fn settle_tree(&mut self, air: &mut Air<'_, '_, P>) {
-        let Some(root) = self.root else { return };
         if self.is_root() {
             return self.set_parent(air, None);
         }
-        let nearest = self.candidates(root.beacon.hops.saturating_sub(1));
-        let stays = self.parent.filter(|parent| nearest.contains(parent));
-        let closest = nearest.iter().copied().min_by_key(|peer| (air.round_trip(peer), *peer));
-        let parent = match (stays, closest) {
-            (Some(stays), Some(closest)) => {
-                let is_much_closer = air.round_trip(&closest) < air.round_trip(&stays) * 3 / 4;
-                Some(if is_much_closer { closest } else { stays })
-            }
-            (stays, closest) => stays.or(closest),
-        };
-        if parent.is_some() {
-            self.set_parent(air, parent);
-        }
+        let above = self.above();
+        let Some(&(hops, heard_at, first)) = above.first() else { return };
+        let stays = above.iter().any(|&(as_far, at, peer)| {
+            self.parent == Some(peer) && as_far == hops && at <= heard_at + PARENT_DELAY_MAX
+        });
+        let parent = if stays { self.parent } else { Some(first) };
+        self.set_parent(air, parent);
     }
 
-    /// The neighbours whose newest beacon names the root, and that are not farther from it than
-    /// this.
-    fn candidates(&self, hops_max: u8) -> Vec<P> {
-        let Some(root) = self.root else { return Vec::new() };
-        let is_near = |beacon: &Beacon<P>| {
-            rank(beacon) == rank(&root.beacon)
-                && beacon.sequence >= root.beacon.sequence
-                && beacon.hops <= hops_max
-        };
-        let all = self.active.iter();
-        all.filter(|(_, neighbour)| neighbour.beacon.as_ref().is_some_and(is_near))
-            .map(|(&peer, _)| peer)
-            .collect()
+    /// The neighbours that are surely not below this node, the best first: those whose newest
+    /// beacon is as new as its own and that are nearer to the root, or as near and of a lower id.
+    fn above(&self) -> Vec<(u8, Instant, P)> {
+        let Some(Root { beacon: mine, .. }) = self.root else { return Vec::new() };
+        let told = self.active.iter().filter_map(|(&peer, n)| Some((peer, n.root?)));
+        let above = told.filter(|(peer, Root { beacon, .. })| {
+            rank(beacon) == rank(&mine)
+                && beacon.sequence >= mine.sequence
+                && (beacon.hops, *peer) < (mine.hops, self.me)
+        });
+        let mut above: Vec<_> =
+            above.map(|(peer, root)| (root.beacon.hops, root.heard_at, peer)).collect();
+        above.sort_unstable();
+        above
     }
 
     /// Takes a parent and tells who is concerned: items are pushed along the links of the tree
@@ -268,33 +268,22 @@ impl<P: Peer> Topic<P> {
         }
         self.parent = None;
         self.replace_parent(air);
-        let is_root_lost = self.root.is_some_and(|root| root.beacon.root == peer);
-        if is_session_lost && is_root_lost {
-            let wait = air.between(ROOT_WAIT_MIN, ROOT_WAIT_MAX);
+        let Some(root) = self.root else { return };
+        let wait = air.between(ROOT_WAIT_MIN, ROOT_WAIT_MAX);
+        if is_session_lost && root.beacon.root == peer {
             self.timers.set(Timer::Rootless, air.now() + wait);
+        } else if self.parent.is_none() {
+            let next = root.heard_at + BEACON_PAUSE_MAX;
+            self.timers.set(Timer::Rootless, next.max(air.now()) + wait);
         }
     }
 
+    /// Takes another parent. What this node says of its distance stays: only the order of what all
+    /// said at one sequence makes sure that nobody ends up below itself.
     fn replace_parent(&mut self, air: &mut Air<'_, '_, P>) {
-        let Some(root) = self.root else { return };
-        let nearer = self.candidates(root.beacon.hops.saturating_sub(1));
-        let equal = self.candidates(root.beacon.hops).into_iter();
-        let before = self.parent;
-        let closest = |peers: Vec<P>| {
-            let others = peers.into_iter().filter(|peer| Some(*peer) != before);
-            others.min_by_key(|peer| (air.round_trip(peer), *peer))
-        };
-        let me = self.me;
-        let next = closest(nearer).or_else(|| closest(equal.filter(|peer| *peer < me).collect()));
+        let mut above = self.above().into_iter().map(|(.., peer)| peer);
+        let next = above.find(|peer| Some(*peer) != self.parent);
         if next.is_some() {
-            if let Some(hops) = next
-                .and_then(|next| self.active.get(&next))
-                .and_then(|neighbour| neighbour.beacon)
-                .map(|beacon| beacon.hops.saturating_add(1))
-                && let Some(root) = self.root.as_mut()
-            {
-                root.beacon.hops = hops;
-            }
             self.set_parent(air, next);
         } else {
             self.push_to_all(air);
