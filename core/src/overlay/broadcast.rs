@@ -64,8 +64,8 @@ pub(super) struct Missing<P> {
     next: usize,
     tries: u32,
     announced_at: Instant,
-    /// Who was asked last.
-    asked: Option<P>,
+    /// Who was asked last, and when.
+    asked: Option<(P, Instant)>,
     is_repair: bool,
 }
 
@@ -82,6 +82,10 @@ impl<P: Peer> Topic<P> {
         let peer = receipt.peer;
         if receipt.hops > HOPS_MAX {
             return;
+        }
+        let now = air.now();
+        if let Some(session) = air.sessions.get_mut(&peer) {
+            session.gave_at = Some(now);
         }
         if self.history.has_seen(&id) {
             air.context.count(Counter::OverlayItemsDuplicate);
@@ -105,7 +109,6 @@ impl<P: Peer> Topic<P> {
         }
         let is_parent = self.parent == Some(peer);
         if let Some(neighbour) = self.active.get_mut(&peer)
-            && neighbour.is_eager
             && !neighbour.is_child
             && !is_parent
             && !is_repair
@@ -260,7 +263,8 @@ impl<P: Peer> Topic<P> {
 
     /// Asks a peer for items that come by repair.
     fn want(&mut self, air: &mut Air<'_, '_, P>, peer: P, ids: Vec<ItemId>) {
-        let until = air.now() + fetch_time(air.round_trip(&peer)) + FETCH_TIME_MIN * 4;
+        let now = air.now();
+        let until = now + fetch_time(air.round_trip(&peer)) + FETCH_TIME_MIN * 4;
         for chunk in ids.chunks(IDS_MAX) {
             if !air.can_ask(&peer) {
                 // Each is asked for when it is missed.
@@ -268,7 +272,7 @@ impl<P: Peer> Topic<P> {
             }
             for id in chunk {
                 if let Some(missing) = self.missing.get_mut(id) {
-                    missing.asked = Some(peer);
+                    missing.asked = Some((peer, now));
                     missing.tries += 1;
                     missing.next = 1;
                     self.timers.set(Timer::Missing(*id), until);
@@ -287,8 +291,8 @@ impl<P: Peer> Topic<P> {
             return;
         }
         let Some(missing) = self.missing.get_mut(&id) else { return };
-        if let Some(asked) = missing.asked.take() {
-            broke_promise(air, asked);
+        if let Some((asked, at)) = missing.asked.take() {
+            broke_promise(air, asked, at);
         }
         missing.holders.retain(|holder| air.sessions.get(holder).is_some());
         if missing.holders.is_empty() || missing.tries >= TRIES_MAX {
@@ -303,7 +307,7 @@ impl<P: Peer> Topic<P> {
         }
         missing.next += 1;
         missing.tries += 1;
-        missing.asked = Some(holder);
+        missing.asked = Some((holder, now));
         let is_repair = missing.is_repair;
         self.timers.set(Timer::Missing(id), now + fetch_time(air.round_trip(&holder)));
         if is_repair {
@@ -448,9 +452,13 @@ fn kept_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
     }
 }
 
-/// A peer did not send what it said that it has.
-fn broke_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
+/// A peer did not send what it said that it has, and was asked for at some time. If it has said
+/// nothing since, or sends other items, it is slow.
+fn broke_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P, asked_at: Instant) {
     let Some(session) = air.sessions.get_mut(&peer) else { return };
+    if session.heard_at <= asked_at || session.gave_at.is_some_and(|at| at > asked_at) {
+        return;
+    }
     session.promises_broken = session.promises_broken.saturating_add(1);
     let (broken, kept) = (session.promises_broken, session.promises_kept);
     if broken >= PROMISES_BROKEN_MAX && broken > kept {

@@ -389,6 +389,7 @@ impl<P: Peer> Topic<P> {
             // In a tree a new link is announced over until it has a place there.
             is_eager: self.parent.is_none() && !self.is_root(),
             is_child: false,
+            was_parent: false,
             root: None,
             news: Vec::new(),
             walks: TokenBucket::new(WALK_BURST, WALK_INTERVAL, air.now()),

@@ -459,9 +459,9 @@ impl<P: Peer> State<P> {
     }
 
     fn frame(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Bytes) {
-        if self.sessions.get(&peer).is_none_or(|session| session.is_condemned) {
-            return;
-        }
+        let session = self.sessions.get_mut(&peer).filter(|session| !session.is_condemned);
+        let Some(session) = session else { return };
+        session.heard_at = context.now;
         match frames::decode(frame) {
             Ok((Frame::Topics(topics), _)) => {
                 for topic in topics.into_vec() {

@@ -73,6 +73,10 @@ pub(super) struct Session {
     waste: TokenBucket,
     /// Items that it sent although they were known.
     again: BoundedMap<ItemId, ()>,
+    /// When it last said anything.
+    pub(super) heard_at: Instant,
+    /// When it last sent an item.
+    pub(super) gave_at: Option<Instant>,
     /// Items that it announced and did not send when it was asked.
     pub(super) promises_broken: u32,
     /// Items that it announced and sent.
@@ -100,6 +104,8 @@ impl Session {
             asks: TokenBucket::new(ASKS_BURST, ASK_INTERVAL, now),
             waste: TokenBucket::new(WASTE_BURST, WASTE_INTERVAL, now),
             again: BoundedMap::new(AGAIN_MAX),
+            heard_at: now,
+            gave_at: None,
             promises_broken: 0,
             promises_kept: 0,
             is_condemned: false,

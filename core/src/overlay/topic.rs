@@ -131,6 +131,8 @@ pub(super) enum Timer<P> {
     Rootless,
     /// The beacons of one sequence have come: choose the parent.
     Settle,
+    /// The parents are chosen: give up the links that the tree does not need.
+    Prune,
     /// Tell neighbours what there is.
     Announce,
     /// Compare histories with some neighbour.
@@ -150,6 +152,8 @@ pub(super) struct Neighbour<P> {
     pub(super) is_eager: bool,
     /// Whether it said that this node is above it in the tree.
     pub(super) is_child: bool,
+    /// Whether it was the parent and does not know yet that it is no more.
+    pub(super) was_parent: bool,
     /// What it last said of the root.
     pub(super) root: Option<Root<P>>,
     /// Items to announce to it.
@@ -242,6 +246,7 @@ impl<P: Peer> Topic<P> {
                 Timer::Beacon => self.send_beacons(air),
                 Timer::Rootless => self.become_root(air),
                 Timer::Settle => self.settle_tree(air),
+                Timer::Prune => self.prune(air),
                 Timer::Announce => self.announce(air),
                 Timer::Compare => self.compare(air),
                 Timer::Asked(peer) => self.unanswered(air, peer),

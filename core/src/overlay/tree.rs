@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use super::frames::{Beacon, Message};
-use super::topic::{Air, Timer, Topic};
+use super::topic::{Air, Neighbour, Timer, Topic};
 
 /// The pauses between the beacons of a root: short at first.
 pub(super) const BEACON_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -30,6 +30,10 @@ const BEACON_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How long after the first beacon of a sequence the parent is chosen.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
+
+/// How long after the parent was chosen other links are pruned: when all have chosen theirs, so
+/// that nobody is without items in between.
+const PRUNE_TIME: Duration = Duration::from_millis(500);
 
 /// After how long without a beacon a root is lost, and by how much nodes differ.
 const ROOT_TIME: Duration = Duration::from_secs(210);
@@ -58,6 +62,15 @@ pub(super) struct Root<P> {
     pub(super) beacon: Beacon<P>,
     /// When that came, or at this node the first of its sequence.
     heard_at: Instant,
+}
+
+impl<P: Peer> Neighbour<P> {
+    /// Whether it said that it is as near to the root as a node that says this of it, or nearer.
+    fn is_above(&self, mine: &Root<P>) -> bool {
+        self.root.is_some_and(|Root { beacon: told, .. }| {
+            rank(&told) == rank(&mine.beacon) && told.hops <= mine.beacon.hops
+        })
+    }
 }
 
 fn rank<P: Peer>(beacon: &Beacon<P>) -> (u64, std::cmp::Reverse<P>) {
@@ -192,6 +205,9 @@ impl<P: Peer> Topic<P> {
         let beacon = Beacon { hops: told.hops.saturating_add(1), ..told };
         self.root = Some(Root { beacon, heard_at: now });
         self.pass_beacon(air, Some(peer));
+        if self.parent.is_none() {
+            self.set_parent(air, Some(peer));
+        }
         if !self.timers.contains(&Timer::Settle) {
             self.timers.set(Timer::Settle, now + SETTLE_TIME);
         }
@@ -230,29 +246,34 @@ impl<P: Peer> Topic<P> {
         above
     }
 
-    /// Takes a parent and tells who is concerned: items are pushed along the links of the tree
-    /// and no others.
+    /// Takes a parent and asks it for items. What the tree does not need any more is pruned later.
     fn set_parent(&mut self, air: &mut Air<'_, '_, P>, parent: Option<P>) {
-        let before = self.parent;
-        if before != parent {
+        if self.parent != parent {
             self.parent_misses = 0;
-            self.parent = parent;
+            let before = std::mem::replace(&mut self.parent, parent);
+            if let Some(before) = before.and_then(|before| self.active.get_mut(&before)) {
+                before.was_parent = true;
+            }
             if let Some(parent) = parent {
+                self.note_graft(parent, false);
                 let graft = Message::Graft { is_child: true, item: None };
                 air.tell(parent, self.id, graft);
             }
         }
-        let mut pruned = Vec::new();
+        self.timers.set(Timer::Prune, air.now() + PRUNE_TIME);
+    }
+
+    /// Items are pushed along the links of the tree and no others. A neighbour that is farther from
+    /// the root says itself whether it is a child: until then it gets items.
+    pub(super) fn prune(&mut self, air: &mut Air<'_, '_, P>) {
+        let Some(root) = self.root else { return };
         for (&peer, neighbour) in &mut self.active {
-            let is_tree = parent == Some(peer) || neighbour.is_child;
-            let is_left = before == Some(peer) && parent != before;
-            if is_left || (neighbour.is_eager && !is_tree && self.root.is_some()) {
-                pruned.push(peer);
+            let was_parent = std::mem::take(&mut neighbour.was_parent);
+            let is_spare = neighbour.is_eager && !neighbour.is_child && neighbour.is_above(&root);
+            if self.parent != Some(peer) && (was_parent || is_spare) {
+                neighbour.is_eager = neighbour.is_child;
+                air.tell(peer, self.id, Message::Prune);
             }
-            neighbour.is_eager = is_tree || (neighbour.is_eager && self.root.is_none());
-        }
-        for peer in pruned {
-            air.tell(peer, self.id, Message::Prune);
         }
     }
 

@@ -1,5 +1,8 @@
 //! How items spread.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use super::super::Input;
 use super::world::{TOPIC, World, ms, secs};
 use crate::support::Counter;
@@ -103,4 +106,52 @@ fn whoever_leaves_hears_nothing_more() {
     world.run(secs(2));
     assert_eq!(world.reached(item), 9);
     assert!(world.nodes.values().all(|node| node.state.neighbours(&TOPIC).all(|peer| peer != 3)));
+}
+
+/// Publishes often, for a while; returns the items that had not reached everybody in time.
+fn late(world: &mut World, count: usize, time: Duration) -> Vec<usize> {
+    let mut items = VecDeque::new();
+    let mut late = Vec::new();
+    for number in 0..400 {
+        items.push_back((number, world.now, world.publish(0, 100)));
+        world.run(ms(25));
+        while let Some(&(number, at, item)) = items.front()
+            && at + time <= world.now
+        {
+            items.pop_front();
+            if world.reached(item) < count {
+                late.push(number);
+            }
+        }
+    }
+    late
+}
+
+#[test]
+fn in_a_topic_that_begins_no_item_waits_for_the_tree() {
+    for (count, time) in [(3, ms(125)), (20, ms(300))] {
+        let mut world = World::new();
+        for id in 0..count {
+            world.add(id);
+            if id > 0 {
+                world.connect(id, (id * 7919) % id);
+            }
+            world.handle(id, Input::Join { topic: TOPIC });
+            world.run(ms(50));
+        }
+        // Until the last is somebody's neighbour.
+        world.run(ms(600));
+        let count = usize::try_from(count).unwrap();
+        assert_eq!(late(&mut world, count, time), [0; 0], "of {count} nodes");
+    }
+}
+
+#[test]
+fn a_newcomer_is_pushed_items_at_once() {
+    let mut world = World::joined(3);
+    world.add(9);
+    world.connect(9, 1);
+    world.handle(9, Input::Join { topic: TOPIC });
+    world.run(ms(400));
+    assert_eq!(late(&mut world, 4, ms(125)), [0; 0]);
 }
