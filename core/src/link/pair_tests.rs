@@ -1,5 +1,5 @@
-//! Two links over virtual time: what a resumed TLS session does not stand for, and which class goes
-//! first.
+//! Two links over virtual time: what a resumed TLS session does not stand for, which class goes
+//! first, and how machines are reached that others named, and let go.
 
 use std::collections::VecDeque;
 
@@ -20,6 +20,9 @@ struct End {
     counters: Counters,
     outbox: Outbox<Output>,
     ups: usize,
+    downs: usize,
+    /// Machines of which was told that they cannot be reached.
+    unreached: Vec<MachineId>,
     /// The classes of the frames that came, in order.
     frames: Vec<Class>,
 }
@@ -46,19 +49,32 @@ impl Pair {
             let config = LinkConfig::default();
             let state = State::new(config, identity, sockets, now, UNIX_TIME, rng.fork("state"));
             let (counters, outbox) = (Counters::default(), Outbox::default());
-            End { state, rng, counters, outbox, ups: 0, frames: Vec::new() }
+            End {
+                state,
+                rng,
+                counters,
+                outbox,
+                ups: 0,
+                downs: 0,
+                unreached: Vec::new(),
+                frames: Vec::new(),
+            }
         };
         Self { now, start: now, ends: [end(0), end(1)] }
     }
 
     fn act(&mut self, index: usize, act: impl FnOnce(&mut State, &mut Context<'_>)) {
         let unix_time = UNIX_TIME + (self.now - self.start);
-        let End { state, rng, counters, outbox, ups, frames } = &mut self.ends[index];
+        let end = &mut self.ends[index];
+        let End { state, rng, counters, outbox, .. } = end;
         act(state, &mut Context::new(self.now, unix_time, rng, counters, outbox));
-        while let Some(output) = outbox.pop() {
-            *ups += usize::from(matches!(output, Output::PeerUp { .. }));
-            if let Output::Frame { class, .. } = output {
-                frames.push(class);
+        while let Some(output) = end.outbox.pop() {
+            match output {
+                Output::PeerUp { .. } => end.ups += 1,
+                Output::PeerDown { .. } => end.downs += 1,
+                Output::Unreached { machine } => end.unreached.push(machine),
+                Output::Frame { class, .. } => end.frames.push(class),
+                _ => {}
             }
         }
     }
@@ -180,4 +196,81 @@ fn a_direct_message_overtakes_bulk_that_was_handed_over_before_it() {
     let arrived = &pair.ends[SERVER].frames;
     let expected = [&[Class::Direct][..], &[Class::Gossip; 100], &[Class::Bulk; 100]].concat();
     assert_eq!(arrived, &expected);
+}
+
+impl Pair {
+    fn server(&self) -> MachineId {
+        self.ends[SERVER].state.identity.machine_key.id()
+    }
+
+    /// Reaches for a machine at the server's address.
+    fn reach(&mut self, machine: MachineId) {
+        let address = Some(address(SERVER));
+        self.act(DIALLER, |state, context| state.reach(context, machine, address));
+        self.run_for(Duration::from_secs(60));
+    }
+
+    fn release(&mut self) {
+        let machine = self.server();
+        self.act(DIALLER, |state, context| state.release(context, &machine));
+        self.run_for(Duration::from_secs(5));
+    }
+
+    fn ups_and_downs(&self) -> [(usize, usize); 2] {
+        self.ends.each_ref().map(|end| (end.ups, end.downs))
+    }
+}
+
+#[test]
+fn a_machine_that_was_only_reached_for_is_let_go_when_it_is_released() {
+    let mut pair = Pair::new();
+    pair.reach(pair.server());
+    assert_eq!(pair.ups_and_downs(), [(1, 0); 2]);
+    pair.release();
+    assert_eq!(pair.ups_and_downs(), [(1, 1); 2]);
+    pair.release();
+    assert_eq!(pair.ends[DIALLER].unreached, []);
+}
+
+#[test]
+fn a_session_with_another_purpose_outlives_its_release() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.release();
+    assert_eq!(pair.ups_and_downs(), [(1, 0); 2]);
+
+    let mut pair = Pair::new();
+    let machine = pair.server();
+    pair.reach(machine);
+    pair.act(DIALLER, |state, _| state.send(&machine, Class::Direct, &[], &vec![7; 10].into()));
+    pair.release();
+    assert_eq!(pair.ups_and_downs(), [(1, 0); 2]);
+}
+
+#[test]
+fn a_machine_that_is_not_where_somebody_said_is_told_and_forgotten() {
+    let mut pair = Pair::new();
+    let nobody = MachineId([9; 32]);
+    pair.reach(nobody);
+    assert_eq!(pair.ends[DIALLER].unreached, [nobody]);
+    assert_eq!(pair.ups_and_downs(), [(0, 0); 2]);
+    assert!(pair.ends[DIALLER].state.book.addresses(&nobody).is_empty());
+    let own = pair.ends[DIALLER].state.identity.machine_key.id();
+    pair.reach(own);
+    assert_eq!(pair.ends[DIALLER].unreached, [nobody, own], "a node does not dial itself");
+}
+
+#[test]
+fn a_node_reaches_out_to_machines_that_it_reached_before() {
+    let mut pair = Pair::new();
+    pair.act(DIALLER, State::reach_out);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.count(DIALLER, Counter::Dials), 0, "it knows nobody");
+    pair.connect();
+    pair.disconnect();
+    pair.act(DIALLER, State::reach_out);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.ups_and_downs(), [(2, 1); 2]);
+    pair.act(DIALLER, State::reach_out);
+    assert_eq!(pair.ups_and_downs(), [(2, 1); 2], "it has a session with all it knows");
 }
