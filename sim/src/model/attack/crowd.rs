@@ -1,6 +1,6 @@
 //! Attackers that need not understand what they send.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -58,12 +58,12 @@ impl Attacker for Junk {
     }
 }
 
-/// Keeps the frames that come and sends them again, to everybody and often.
+/// Keeps the latest frames that came and sends them again, to everybody and often.
 #[derive(Debug)]
 pub struct Recorder {
     targets: Vec<PeerId>,
     peers: BTreeSet<PeerId>,
-    frames: Vec<Bytes>,
+    frames: VecDeque<Bytes>,
     every: Duration,
     next: Option<Instant>,
 }
@@ -77,7 +77,7 @@ const FRAMES_AT_ONCE: usize = 16;
 impl Recorder {
     /// Makes one that dials the targets and sends again what it heard this often.
     pub fn new(targets: Vec<PeerId>, every: Duration) -> Self {
-        Self { targets, peers: BTreeSet::new(), frames: Vec::new(), every, next: None }
+        Self { targets, peers: BTreeSet::new(), frames: VecDeque::new(), every, next: None }
     }
 }
 
@@ -99,9 +99,10 @@ impl Attacker for Recorder {
     }
 
     fn on_frame(&mut self, _hand: &mut Hand<'_, '_>, _peer: PeerId, frame: &Bytes) {
-        if self.frames.len() < FRAMES_MAX {
-            self.frames.push(frame.clone());
+        if self.frames.len() >= FRAMES_MAX {
+            self.frames.pop_front();
         }
+        self.frames.push_back(frame.clone());
     }
 
     fn tick(&mut self, hand: &mut Hand<'_, '_>) {
