@@ -231,25 +231,27 @@ impl<P: Peer> Topic<P> {
     }
 
     /// Takes a parent and tells who is concerned: items are pushed along the links of the tree
-    /// and no others.
+    /// and no others, but for the one to the former parent until the tree settles again.
     fn set_parent(&mut self, air: &mut Air<'_, '_, P>, parent: Option<P>) {
-        let before = self.parent;
-        if before != parent {
+        let mut left = self.former_parent.take();
+        if self.parent != parent {
             self.parent_misses = 0;
-            self.parent = parent;
+            // What the new parent passed on before it knew still comes from the former one.
+            self.former_parent = std::mem::replace(&mut self.parent, parent);
+            self.timers.set(Timer::Settle, air.now() + SETTLE_TIME);
             if let Some(parent) = parent {
                 let graft = Message::Graft { is_child: true, item: None };
                 air.tell(parent, self.id, graft);
             }
         }
+        left.take_if(|left| parent == Some(*left));
         let mut pruned = Vec::new();
         for (&peer, neighbour) in &mut self.active {
-            let is_tree = parent == Some(peer) || neighbour.is_child;
-            let is_left = before == Some(peer) && parent != before;
-            if is_left || (neighbour.is_eager && !is_tree && self.root.is_some()) {
+            let stays = neighbour.is_child || [parent, self.former_parent].contains(&Some(peer));
+            if left == Some(peer) || (neighbour.is_eager && !stays && self.root.is_some()) {
                 pruned.push(peer);
             }
-            neighbour.is_eager = is_tree || (neighbour.is_eager && self.root.is_none());
+            neighbour.is_eager = stays || (neighbour.is_eager && self.root.is_none());
         }
         for peer in pruned {
             air.tell(peer, self.id, Message::Prune);
