@@ -73,7 +73,7 @@ impl<P: Peer> Topic<P> {
     /// An item of this node.
     pub(super) fn publish(&mut self, air: &mut Air<'_, '_, P>, item: Item) {
         self.keep(air, item.clone());
-        self.spread(air, None, (0, false), &item);
+        self.spread(air, &[], (0, false), &item);
     }
 
     /// An item came.
@@ -121,6 +121,10 @@ impl<P: Peer> Topic<P> {
     /// The owner found an item good.
     pub(super) fn accepted(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>, item: Item) {
         self.checking.remove(&item.stamp.id);
+        let mut holders = vec![receipt.peer];
+        if let Some(missing) = self.missing.get(&item.stamp.id) {
+            holders.extend(&missing.holders);
+        }
         let was_missing = self.found(air, &item.stamp.id, Some(receipt.peer));
         if self.history.has_seen(&item.stamp.id) {
             return;
@@ -134,7 +138,7 @@ impl<P: Peer> Topic<P> {
         }
         self.keep(air, item.clone());
         let hops = receipt.hops;
-        self.spread(air, Some(receipt.peer), (hops, receipt.is_repair), &item);
+        self.spread(air, &holders, (hops, receipt.is_repair), &item);
     }
 
     /// The owner found an item bad, or does not want it.
@@ -160,11 +164,12 @@ impl<P: Peer> Topic<P> {
         let _ = self.history.insert(item, air.unix_millis());
     }
 
-    /// Passes an item on: pushes it along the tree and announces it elsewhere.
+    /// Passes an item on, but to those who have it: pushes it along the tree and announces it
+    /// elsewhere.
     fn spread(
         &mut self,
         air: &mut Air<'_, '_, P>,
-        from: Option<P>,
+        holders: &[P],
         (hops, is_repair): (u8, bool),
         item: &Item,
     ) {
@@ -174,7 +179,7 @@ impl<P: Peer> Topic<P> {
         let header = frames::encode::<P>(&push);
         let mut news = false;
         for (&peer, neighbour) in &mut self.active {
-            if Some(peer) == from {
+            if holders.contains(&peer) {
                 continue;
             }
             if neighbour.is_eager && !is_repair {
@@ -184,9 +189,8 @@ impl<P: Peer> Topic<P> {
                 news = true;
             }
         }
-        if is_repair {
-            self.announce_repairs(air);
-        } else if news && !self.timers.contains(&Timer::Announce) {
+        self.has_repair_news |= news && is_repair;
+        if news && !self.timers.contains(&Timer::Announce) {
             self.timers.set(Timer::Announce, air.now() + ANNOUNCE_TIME);
         }
         let is_full = |neighbour: &super::topic::Neighbour<P>| neighbour.news.len() >= IDS_MAX;
@@ -197,15 +201,8 @@ impl<P: Peer> Topic<P> {
 
     /// Tells neighbours what there is.
     pub(super) fn announce(&mut self, air: &mut Air<'_, '_, P>) {
-        self.tell_news(air, false);
-    }
-
-    fn announce_repairs(&mut self, air: &mut Air<'_, '_, P>) {
-        self.tell_news(air, true);
-    }
-
-    fn tell_news(&mut self, air: &mut Air<'_, '_, P>, is_repair: bool) {
         self.timers.cancel(&Timer::Announce);
+        let is_repair = std::mem::take(&mut self.has_repair_news);
         for (&peer, neighbour) in &mut self.active {
             for chunk in std::mem::take(&mut neighbour.news).chunks(IDS_MAX) {
                 let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");

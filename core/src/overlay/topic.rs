@@ -189,6 +189,8 @@ pub(super) struct Topic<P> {
     /// How often the parent did not push what another neighbour had.
     pub(super) parent_misses: u32,
     pub(super) history: History,
+    /// Whether an item that came by repair is among those to announce.
+    pub(super) has_repair_news: bool,
     pub(super) missing: BTreeMap<ItemId, Missing<P>>,
     /// How many items are missing that each peer announced first.
     pub(super) missing_by_peer: BTreeMap<P, usize>,
@@ -222,6 +224,7 @@ impl<P: Peer> Topic<P> {
             beacon_pause: super::tree::BEACON_PAUSE_MIN,
             parent_misses: 0,
             history: History::new(air.unix_millis()),
+            has_repair_news: false,
             missing: BTreeMap::new(),
             missing_by_peer: BTreeMap::new(),
             checking: BTreeSet::new(),

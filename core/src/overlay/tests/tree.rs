@@ -36,22 +36,22 @@ fn among_puppets(puppets: &[u64]) -> World {
 }
 
 fn say(world: &mut World, from: u64, hops: u8) {
-    let beacon = Beacon { root: 0, generation: 0, sequence: 1, hops };
+    let sequence = u64::try_from(world.now.as_secs()).unwrap();
+    let beacon = Beacon { root: 0, generation: 0, sequence, hops };
     world.inject_message(from, 5, Message::Beacon(beacon));
 }
 
 #[test]
 fn of_the_neighbours_nearest_to_the_root_the_first_to_say_so_is_the_parent() {
-    let mut world = among_puppets(&[1, 2, 3]);
-    // The way over the distant one is the shorter.
-    let [close, distant] =
-        if World::latency(1, 5) < World::latency(2, 5) { [1, 2] } else { [2, 1] };
-    for (peer, hops) in [(3, 4), (distant, 1), (close, 1)] {
-        say(&mut world, peer, hops);
-        world.run(ms(20));
+    for [first, second] in [[1, 2], [2, 1]] {
+        let mut world = among_puppets(&[1, 2, 3]);
+        for (peer, hops) in [(3, 4), (first, 1), (second, 1)] {
+            say(&mut world, peer, hops);
+            world.run(ms(20));
+        }
+        world.run(secs(1));
+        assert_eq!(topic(&world, 5).parent, Some(first));
     }
-    world.run(secs(1));
-    assert_eq!(topic(&world, 5).parent, Some(distant));
 }
 
 #[test]
@@ -67,6 +67,19 @@ fn a_node_that_loses_one_parent_after_the_other_takes_none_that_is_below_it() {
         if let Some(parent) = parent {
             world.inject_message(parent, 5, Message::Part);
         }
+    }
+}
+
+#[test]
+fn a_former_parent_is_heard_until_the_new_one_knows() {
+    let mut world = among_puppets(&[1, 2]);
+    say(&mut world, 1, 1);
+    world.run(secs(5));
+    say(&mut world, 2, 0);
+    for (time, parent, is_heard) in [(ms(400), 1, true), (ms(200), 2, true), (secs(1), 2, false)] {
+        world.run(time);
+        let topic = topic(&world, 5);
+        assert_eq!((topic.parent, topic.active[&1].is_eager), (Some(parent), is_heard));
     }
 }
 
