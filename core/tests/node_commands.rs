@@ -217,13 +217,16 @@ fn shutting_down_answers_everybody_and_takes_no_more_commands() {
 #[test]
 fn views_of_topics_outside_their_range_are_refused() {
     type Set = fn(&mut overlay::Config, usize);
+    fn steps(value: usize) -> u8 {
+        value.try_into().unwrap()
+    }
     let settings: [(&str, usize, Set); 4] = [
         ("active_max", overlay::ACTIVE_MAX, |views, value| views.active_max = value),
         ("passive_max", overlay::PASSIVE_MAX, |views, value| views.passive_max = value),
         ("walk_steps", overlay::WALK_STEPS_MAX.into(), |views, value| {
-            (views.walk_steps, views.passive_walk_steps) = (value as u8, 1);
+            (views.walk_steps, views.passive_walk_steps) = (steps(value), 1);
         }),
-        ("passive_walk_steps", 6, |views, value| views.passive_walk_steps = value as u8),
+        ("passive_walk_steps", 6, |views, value| views.passive_walk_steps = steps(value)),
     ];
     for (setting, most, set) in settings {
         let start = |value| {

@@ -74,7 +74,13 @@ impl Pair {
                 Output::PeerDown { .. } => end.downs += 1,
                 Output::Unreached { machine } => end.unreached.push(machine),
                 Output::Frame { class, .. } => end.frames.push(class),
-                _ => {}
+                Output::PathChanged { .. }
+                | Output::Writable { .. }
+                | Output::ConnectEnded { .. }
+                | Output::PingEnded { .. }
+                | Output::NoRoute { .. }
+                | Output::SavePeer { .. }
+                | Output::ForgetPeer { .. } => {}
             }
         }
     }

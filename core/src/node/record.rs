@@ -28,7 +28,7 @@ impl Versioned for Event {
 }
 
 impl Versioned for Config {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     const SIZE_MAX: usize = 64 << 10;
 }
 

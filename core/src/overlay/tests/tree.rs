@@ -36,7 +36,7 @@ fn among_puppets(puppets: &[u64]) -> World {
 }
 
 fn say(world: &mut World, from: u64, hops: u8) {
-    let sequence = u64::try_from(world.now.as_secs()).unwrap();
+    let sequence = world.now.as_secs();
     let beacon = Beacon { root: 0, generation: 0, sequence, hops };
     world.inject_message(from, 5, Message::Beacon(beacon));
 }
