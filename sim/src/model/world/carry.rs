@@ -30,7 +30,9 @@ impl<P: Protocol> World<P> {
             dropped += u64::from(!fits);
             fits
         });
-        self.tally.frames_over_room += dropped;
+        if !self.hostile.contains(node) {
+            self.tally.frames_over_room += dropped;
+        }
         let sent = &mut self.nodes[node as usize].sent;
         for parcel in &parcels {
             let size = parcel.frame.len() as u64;
