@@ -253,11 +253,6 @@ impl Checks {
         self.gossip.clock_went_back(node);
     }
 
-    /// Tells whether the wall clock of a node never went back.
-    pub(crate) fn is_steady(&self, node: NodeId) -> bool {
-        self.gossip.is_steady(node)
-    }
-
     /// Tells whether a direct message was delivered.
     pub(crate) fn was_delivered(&self, from: NodeId, to: NodeId, payload: &[u8]) -> bool {
         let talk = self.conversations.get(&(from, to));

@@ -10,18 +10,27 @@ use x0x_core::gossip::Topic;
 use x0x_core::node::{CommandId, Connect, Event, Publish, Reply, SendDirect, Subscribe, Target};
 use x0x_sim::nat::{Dependence, Ports};
 use x0x_sim::swarm::Swarm;
-use x0x_sim::{NatConfig, NatId, NatProfile, NodeId, Place, Step, World, WorldConfig};
+use x0x_sim::{
+    ClockProfile, NatConfig, NatId, NatProfile, NodeId, Place, Step, World, WorldConfig,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PUBLIC: NodeId = NodeId(0);
 const HOME: NodeId = NodeId(1);
 
 /// Seeds that run on each change.
-const SEEDS: std::ops::Range<u64> = 4..14;
+const SEEDS: std::ops::Range<u64> = 1..11;
+
+/// Seeds that found a fault, with a word on what they found.
+const FOUND: [(u64, &str); 3] = [
+    (3, "a peer that refused in two topics was dialled in turns, without a pause"),
+    (39, "what an agent said in an earlier run was told to it after what it says now"),
+    (42, "the same as 3"),
+];
 
 #[test]
 fn drawn_worlds_keep_the_rules_and_heal() {
-    for seed in SEEDS {
+    for seed in SEEDS.chain(FOUND.map(|(seed, _)| seed)) {
         Swarm::new(seed).run().unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
@@ -117,6 +126,21 @@ fn a_link_survives_a_nat_that_forgets_and_a_host_that_roams() {
         assert_eq!(world.tally().links_down, 0, "{change:?}");
     }
     assert!(world.tally().paths_changed >= 5, "{:?}", world.tally());
+}
+
+#[test]
+#[ignore = "bindings and streams are ordered by the time at which a node started"]
+fn a_host_whose_clock_went_back_is_let_in_when_it_starts_again() {
+    let nat = NatConfig { profile: NatProfile::default(), behind: None };
+    let mut world = at_home(vec![nat]);
+    let profile = ClockProfile { ahead_ms: -60_000, drift_ppm: 0 };
+    world.apply(Step::SetClock { node: HOME, profile }).unwrap();
+    world.apply(Step::Restart { node: HOME }).unwrap();
+    let machine = Some(world.node_config(PUBLIC).machine_key.id());
+    let target = Target::Address { address: world.address(PUBLIC), machine };
+    world.command(HOME, Connect { target, keep: true, timeout: 20 * SECOND }).unwrap();
+    world.run_for(300 * SECOND).unwrap();
+    assert!(world.is_linked(PUBLIC, HOME));
 }
 
 /// A minute without a sign of life ends the link; it comes back by itself.

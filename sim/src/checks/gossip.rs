@@ -138,11 +138,6 @@ impl Gossip {
         self.clocks_differ = true;
     }
 
-    /// Tells whether the wall clock of a node never went back.
-    pub(super) fn is_steady(&self, node: NodeId) -> bool {
-        !self.unsteady.contains(&node)
-    }
-
     /// Tells whether a node subscribed to a topic.
     pub(super) fn is_subscribed(&self, node: NodeId, topic: &Topic) -> bool {
         self.subscriptions.contains(&(node, topic.clone()))

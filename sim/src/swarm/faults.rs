@@ -15,7 +15,9 @@ use super::ground::clock;
 use super::workload::{command, wishes};
 use super::{Options, Plan, Swarm};
 use crate::random::{self, between, chance, up_to};
-use crate::{DiskProfile, LinkProfile, Machine, NatId, NodeId, PartitionName, Step, World};
+use crate::{
+    ClockProfile, DiskProfile, LinkProfile, Machine, NatId, NodeId, PartitionName, Step, World,
+};
 
 /// When the first fault begins.
 const FIRST: Duration = Duration::from_secs(2);
@@ -45,9 +47,10 @@ pub(super) fn plan<M: Machine>(swarm: &Swarm, world: &World<M>, plan: &mut Plan)
     fork("moves", faults.moves, |planner, number| planner.move_socket(number));
     fork("roams", faults.roams, |planner, _| planner.roam());
     fork("interfaces", faults.interfaces, |planner, _| planner.interface());
-    fork("clocks", faults.clocks, |planner, _| planner.clock());
     fork("slow disks", faults.slow_disks, |planner, _| planner.slow_disk());
     fork("full disks", faults.full_disks, |planner, _| planner.full_disk());
+    planner.rng = rng.fork("clocks");
+    planner.clocks(faults.clocks);
     planner.rng = rng.fork("sleeps");
     planner.sleeps(faults.sleeps);
 }
@@ -177,10 +180,19 @@ impl<M: Machine> Planner<'_, M> {
         self.plan.add(end, Step::SetInterface { node, socket, is_up: true });
     }
 
-    fn clock(&mut self) {
-        let (node, (at, _)) = (self.node(), self.span());
-        let profile = clock(&self.swarm.options, &mut self.rng);
-        self.plan.add(at, Step::SetClock { node, profile });
+    /// Clocks jump ahead, each once, and change their speed. None goes back: who starts again after
+    /// that is refused by those who knew it, see the book.
+    fn clocks(&mut self, count: u32) {
+        let mut jumped = BTreeSet::new();
+        for _ in 0..count {
+            let (node, (at, _)) = (self.node(), self.span());
+            let drawn = clock(&self.swarm.options, &mut self.rng);
+            if jumped.insert(node) {
+                let before = self.swarm.ground.places[node.index()].clock.ahead_ms;
+                let profile = ClockProfile { ahead_ms: before + drawn.ahead_ms.abs(), ..drawn };
+                self.plan.add(at, Step::SetClock { node, profile });
+            }
+        }
     }
 
     fn slow_disk(&mut self) {

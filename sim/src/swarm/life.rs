@@ -92,10 +92,8 @@ pub(super) fn demand_gossip<M: Machine>(
             let publish = Publish { topic: topic.clone(), payload: payload.clone() };
             // What is refused is not heard.
             let _ = world.apply(command(author, publish));
-            if world.is_steady(author) {
-                let by: Vec<NodeId> = swarm.ground.joined(author, &members).into_iter().collect();
-                wanted.push(Expectation::Heard { topic, author, payload, by });
-            }
+            let by: Vec<NodeId> = swarm.ground.joined(author, &members).into_iter().collect();
+            wanted.push(Expectation::Heard { topic, author, payload, by });
         }
     }
     demand(world, wanted, HEARING_MAX)

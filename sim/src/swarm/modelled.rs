@@ -222,7 +222,7 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
                 self.world.lose_sessions(share);
             }
             _ => {
-                let bandwidth = pick(&mut self.rng, &[None, Some(20_000), Some(200_000)]);
+                let bandwidth = pick(&mut self.rng, &[None, Some(100_000), Some(200_000)]);
                 if let Some(node) = self.any() {
                     self.world.set_bandwidth(node, bandwidth);
                 }

@@ -87,11 +87,6 @@ impl<M> World<M> {
         }
     }
 
-    /// Tells whether the wall clock of a node never went back, so that who heard it hears it on.
-    pub fn is_steady(&self, node: NodeId) -> bool {
-        self.checks.is_steady(node)
-    }
-
     /// Returns how many commands wait for their reply.
     pub fn outstanding(&self) -> usize {
         self.checks.outstanding()
