@@ -9,87 +9,51 @@
 //!   got it never was and never is.
 //! * The deadline of a node that was drained lies in the future.
 //! * A link that a node reports up was down before, and the other way round.
+//! * A direct message comes over a link that is up.
+//! * Subscribers hear what the rules of [`gossip`] say.
 //! * No node halts while its disk works.
+//! * No datagram shows the [`MARKER`], which scenarios put into payloads and names of topics.
 //!
 //! The first failure is kept, with the seed and the time: a world stops there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use x0x_core::direct::DirectError;
+use x0x_core::gossip::Topic;
 use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::node::{CommandId, Event, Reply, Request};
 
 mod conversation;
+mod gossip;
+mod tally;
+
+pub use tally::{Failure, Tally};
 
 use self::conversation::{Conversation, message_key};
+use self::gossip::{Act, Gossip};
 use crate::NodeId;
 
 /// How much later than its timeout a command may be answered.
 pub(crate) const REPLY_SLACK: Duration = Duration::from_secs(2);
 
-/// A rule was broken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The seed of the world.
-    pub seed: u64,
-    /// The virtual time.
-    pub at: Duration,
-    /// The node, if it is one node's fault.
-    pub node: Option<NodeId>,
-    /// What happened.
-    pub what: String,
-}
+/// How long a published message may wait for peers that are slower than its author.
+const PUBLISH_TIME_MAX: Duration = Duration::from_secs(30);
 
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "seed {} at {:.6} s", self.seed, self.at.as_secs_f64())?;
-        if let Some(node) = self.node {
-            write!(formatter, ", node {node}")?;
+/// What is secret in a world: scenarios put it into each payload and each name of a topic.
+pub const MARKER: [u8; 12] = *b"~x0x secret~";
+
+/// Tells whether a datagram shows the [`MARKER`].
+pub(crate) fn shows_marker(datagram: &[u8]) -> bool {
+    let mut rest = datagram;
+    while let Some(place) = rest.iter().position(|&byte| byte == MARKER[0]) {
+        rest = &rest[place..];
+        if rest.starts_with(&MARKER) {
+            return true;
         }
-        write!(formatter, ": {}", self.what)
+        rest = &rest[1..];
     }
-}
-
-impl std::error::Error for Failure {}
-
-/// What happened in a world.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Commands that a node accepted.
-    pub accepted: u64,
-    /// Commands that a node refused, or that found no running node.
-    pub refused: u64,
-    /// Commands that were answered.
-    pub answered: u64,
-    /// Connection attempts that failed.
-    pub connects_failed: u64,
-    /// Messages that a node accepted.
-    pub sends: u64,
-    /// Messages that ended acknowledged.
-    pub sends_acknowledged: u64,
-    /// Messages that ended and surely were not delivered.
-    pub sends_refused: u64,
-    /// Messages that ended with nobody able to tell.
-    pub sends_uncertain: u64,
-    /// Messages whose sender crashed before they ended.
-    pub sends_forgotten: u64,
-    /// Messages that were delivered.
-    pub delivered: u64,
-    /// Links that came up, counted at each end.
-    pub links_up: u64,
-    /// Links that went down, counted at each end.
-    pub links_down: u64,
-    /// Links that moved.
-    pub paths_changed: u64,
-    /// Nodes that crashed.
-    pub crashes: u64,
-    /// From each command to its acknowledgement.
-    pub acknowledged_after: Vec<Duration>,
-    /// From each command to its delivery.
-    pub delivered_after: Vec<Duration>,
+    false
 }
 
 /// The kind of a request, with what the checks need of it.
@@ -112,9 +76,10 @@ enum Kind {
 }
 
 /// What is noted of a request before the node takes it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Noted {
     kind: Kind,
+    act: Option<Act>,
     timeout: Duration,
 }
 
@@ -124,11 +89,14 @@ struct Outstanding {
     kind: Kind,
     issued_at: Duration,
     timeout: Duration,
+    /// How long its host slept since.
+    slept: Duration,
 }
 
 impl Outstanding {
     fn late_after(&self) -> Duration {
-        self.issued_at.saturating_add(self.timeout).saturating_add(REPLY_SLACK)
+        let due = self.issued_at.saturating_add(self.timeout);
+        due.saturating_add(self.slept).saturating_add(REPLY_SLACK)
     }
 }
 
@@ -143,6 +111,7 @@ pub(crate) struct Checks {
     /// When each outstanding command is late.
     due: BTreeSet<(Duration, CommandId)>,
     conversations: BTreeMap<(NodeId, NodeId), Conversation>,
+    gossip: Gossip,
     links: BTreeSet<(NodeId, MachineId)>,
     /// Nodes that break the rules on purpose: what they do or claim is not held against anybody.
     hostile: BTreeSet<NodeId>,
@@ -159,6 +128,7 @@ impl Checks {
             outstanding: BTreeMap::new(),
             due: BTreeSet::new(),
             conversations: BTreeMap::new(),
+            gossip: Gossip::default(),
             links: BTreeSet::new(),
             hostile: BTreeSet::new(),
             tally: Tally::default(),
@@ -215,7 +185,7 @@ impl Checks {
             }
             Request::Subscribe(_) => (Kind::Subscribe, Duration::ZERO),
             Request::Unsubscribe(_) => (Kind::Unsubscribe, Duration::ZERO),
-            Request::Publish(_) => (Kind::Publish, Duration::ZERO),
+            Request::Publish(_) => (Kind::Publish, PUBLISH_TIME_MAX),
             Request::ProveMessage(_) => (Kind::ProveMessage, Duration::ZERO),
             Request::ListTopics(_) => (Kind::ListTopics, Duration::ZERO),
             Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
@@ -225,7 +195,7 @@ impl Checks {
             Request::GetCounters(_) => (Kind::GetCounters, Duration::ZERO),
             Request::ShutDown(_) => (Kind::ShutDown, Duration::ZERO),
         };
-        Noted { kind, timeout }
+        Noted { kind, act: Act::of(request), timeout }
     }
 
     /// A node accepted a command in its `run`-th run.
@@ -237,8 +207,12 @@ impl Checks {
         id: CommandId,
         noted: Noted,
     ) {
-        let Noted { mut kind, timeout } = noted;
+        let Noted { mut kind, act, timeout } = noted;
         self.tally.accepted += 1;
+        if let Some(act) = act {
+            self.tally.published += u64::from(kind == Kind::Publish);
+            self.gossip.accepted(now, node, run, act);
+        }
         if let Kind::SendDirect { recipient, key, index } = &mut kind {
             self.tally.sends += 1;
             if let Some(recipient) = recipient {
@@ -246,7 +220,8 @@ impl Checks {
                 *index = talk.sent(*key, run, now);
             }
         }
-        let outstanding = Outstanding { node, kind, issued_at: now, timeout };
+        let outstanding =
+            Outstanding { node, kind, issued_at: now, timeout, slept: Duration::ZERO };
         self.due.insert((outstanding.late_after(), id));
         self.outstanding.insert(id, outstanding);
     }
@@ -265,6 +240,49 @@ impl Checks {
             stays
         });
         self.links.retain(|(end, _)| *end != node);
+        self.gossip.stopped(node);
+    }
+
+    /// Wall clocks may show different times from here on.
+    pub(crate) fn clocks_differ(&mut self) {
+        self.gossip.clocks_differ();
+    }
+
+    /// The wall clock of a node goes back.
+    pub(crate) fn clock_went_back(&mut self, node: NodeId) {
+        self.gossip.clock_went_back(node);
+    }
+
+    /// Tells whether a direct message was delivered.
+    pub(crate) fn was_delivered(&self, from: NodeId, to: NodeId, payload: &[u8]) -> bool {
+        let talk = self.conversations.get(&(from, to));
+        talk.is_some_and(|talk| talk.was_delivered(message_key(payload)))
+    }
+
+    /// Tells whether a subscriber heard a message of an author in its present run.
+    pub(crate) fn has_heard(
+        &self,
+        node: NodeId,
+        topic: &Topic,
+        author: NodeId,
+        payload: &[u8],
+    ) -> bool {
+        self.gossip.has_heard(node, topic, author, payload)
+    }
+
+    /// The host of a node sleeps: its replies are not due meanwhile.
+    pub(crate) fn slept(&mut self, node: NodeId) {
+        for (&id, outstanding) in self.outstanding.iter().filter(|(_, o)| o.node == node) {
+            self.due.remove(&(outstanding.late_after(), id));
+        }
+    }
+
+    /// The host of a node goes on after it slept for so long.
+    pub(crate) fn woke(&mut self, node: NodeId, slept: Duration) {
+        for (&id, outstanding) in self.outstanding.iter_mut().filter(|(_, o)| o.node == node) {
+            outstanding.slept += slept;
+            self.due.insert((outstanding.late_after(), id));
+        }
     }
 
     /// A node told its application something. `disk_fails` if the world made its disk fail.
@@ -292,9 +310,26 @@ impl Checks {
             Event::DirectReceived { sender, machine, recipient, payload, .. } => {
                 self.delivered(now, node, *sender, machine, *recipient, payload)
             }
-            Event::GossipReceived { .. }
-            | Event::GossipLagged { .. }
-            | Event::GossipEquivocated { .. } => Ok(()),
+            Event::GossipReceived { topic, author, payload, .. } => {
+                self.tally.heard += 1;
+                self.author(node, *author).and_then(|author| match author {
+                    Some(author) => self.gossip.received(node, topic, author, payload),
+                    None => Ok(()),
+                })
+            }
+            Event::GossipLagged { topic, author, missed } => {
+                self.tally.missed += missed;
+                self.author(node, *author).and_then(|author| match author {
+                    Some(author) => self.gossip.lagged(node, topic, author, *missed),
+                    None => Ok(()),
+                })
+            }
+            Event::GossipEquivocated { author, .. } => {
+                self.author(node, *author).and_then(|author| match author {
+                    Some(author) => Err(format!("{author} is said to contradict itself")),
+                    None => Ok(()),
+                })
+            }
             Event::Halted(fatal) => {
                 self.stopped(node);
                 if disk_fails { Ok(()) } else { Err(format!("halted: {fatal}")) }
@@ -329,6 +364,13 @@ impl Checks {
         }
     }
 
+    /// Returns the author of something that a node was told; nothing if one of both is hostile.
+    fn author(&self, node: NodeId, author: AgentId) -> Result<Option<NodeId>, String> {
+        let author = *self.agents.get(&author).ok_or("an author that does not exist")?;
+        let are_honest = !self.hostile.contains(&node) && !self.hostile.contains(&author);
+        Ok(are_honest.then_some(author))
+    }
+
     fn peer(&self, machine: &MachineId) -> Result<NodeId, String> {
         let peer = self.machines.get(machine).copied();
         peer.ok_or_else(|| format!("a peer that does not exist: {machine:?}"))
@@ -359,7 +401,12 @@ impl Checks {
                 let ends = recipient.map(|recipient| (node, recipient));
                 self.send_ended(now.saturating_sub(issued_at), ends, index, error)
             }
-            (Kind::Disconnect, Reply::Disconnect(_))
+            (Kind::Subscribe, Reply::Subscribe(_))
+            | (Kind::Unsubscribe, Reply::Unsubscribe(_))
+            | (Kind::Publish, Reply::Publish(_))
+            | (Kind::ProveMessage, Reply::ProveMessage(_))
+            | (Kind::ListTopics, Reply::ListTopics(_))
+            | (Kind::Disconnect, Reply::Disconnect(_))
             | (Kind::SetBlocked, Reply::SetBlocked(_))
             | (Kind::ShutDown, Reply::ShutDown(()))
             | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
@@ -426,6 +473,9 @@ impl Checks {
         self.tally.delivered += 1;
         if self.hostile.contains(&from) {
             return Ok(());
+        }
+        if from != node && !self.links.contains(&(node, *machine)) {
+            return Err(format!("a message of {from} without a link to it"));
         }
         let talk = self.conversations.entry((from, node)).or_default();
         let message = talk

@@ -2,7 +2,8 @@
 //!
 //! A batch that was handed over is durable after the write latency, and its node learns it then.
 //! A crash loses the batches that are not durable. With a chance the oldest of them were durable
-//! already and only their completion was lost, as on a real disk.
+//! already and only their completion was lost, as on a real disk. No batch is torn and none overtakes
+//! another: the store's contract promises that, and a store without it is a broken store.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,6 +20,8 @@ use crate::random;
 pub struct DiskProfile {
     /// How long it takes until a batch is durable.
     pub write_latency: Duration,
+    /// How much longer it can take.
+    pub write_jitter: Duration,
     /// How long a read takes.
     pub read_latency: Duration,
     /// The probability that a batch that was not reported is durable after a crash, for the
@@ -32,6 +35,7 @@ impl Default for DiskProfile {
     fn default() -> Self {
         Self {
             write_latency: Duration::from_millis(2),
+            write_jitter: Duration::ZERO,
             read_latency: Duration::from_micros(100),
             survive: 0.0,
             writes_left: None,
@@ -49,18 +53,25 @@ pub struct Disk {
     last: Option<WriteId>,
     /// When the last pending batch is durable.
     busy_until: Duration,
+    rng: Rng,
 }
 
 impl Disk {
     /// Makes an empty disk.
-    pub fn new(profile: DiskProfile) -> Self {
+    pub fn new(profile: DiskProfile, rng: Rng) -> Self {
         Self {
+            rng,
             profile,
             records: BTreeMap::new(),
             pending: VecDeque::new(),
             last: None,
             busy_until: Duration::ZERO,
         }
+    }
+
+    /// Returns how the disk behaves.
+    pub fn profile(&self) -> &DiskProfile {
+        &self.profile
     }
 
     /// Changes how the disk behaves. Batches that are under way keep their time.
@@ -75,7 +86,9 @@ impl Disk {
             return None;
         }
         self.last = Some(batch.id);
-        self.busy_until = self.busy_until.max(now + self.profile.write_latency);
+        let latency = self.profile.write_latency;
+        let latency = latency + random::up_to(&mut self.rng, self.profile.write_jitter);
+        self.busy_until = self.busy_until.max(now + latency);
         self.pending.push_back(batch);
         Some(self.busy_until)
     }
@@ -156,7 +169,7 @@ mod tests {
 
     #[test]
     fn batches_become_durable_in_order_and_as_a_whole() {
-        let mut disk = Disk::new(DiskProfile::default());
+        let mut disk = Disk::new(DiskProfile::default(), random::from_number(1));
         let ms = Duration::from_millis;
         assert_eq!(disk.submit(ms(0), batch(1, &[("a", "1"), ("b", "2")], &[])), Some(ms(2)));
         assert_eq!(disk.submit(ms(1), batch(2, &[("c", "3")], &["a"])), Some(ms(3)));
@@ -173,7 +186,10 @@ mod tests {
     fn a_crash_loses_exactly_what_is_not_durable() {
         let mut rng = random::from_number(1);
         for (survive, expected) in [(0.0, vec!["a"]), (1.0, vec!["a", "b", "c"])] {
-            let mut disk = Disk::new(DiskProfile { survive, ..DiskProfile::default() });
+            let mut disk = Disk::new(
+                DiskProfile { survive, ..DiskProfile::default() },
+                random::from_number(1),
+            );
             for (id, key) in [(1, "a"), (2, "b"), (3, "c")] {
                 assert!(disk.submit(Duration::ZERO, batch(id, &[(key, "")], &[])).is_some());
             }
@@ -187,7 +203,7 @@ mod tests {
     #[test]
     fn a_full_disk_fails_every_later_write() {
         let profile = DiskProfile { writes_left: Some(1), ..DiskProfile::default() };
-        let mut disk = Disk::new(profile);
+        let mut disk = Disk::new(profile, random::from_number(1));
         for id in 1..=3 {
             disk.submit(Duration::ZERO, batch(id, &[("a", "")], &[]));
         }
@@ -196,8 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_disk_keeps_the_order_of_its_batches() {
+        let jitter = Duration::from_millis(100);
+        let profile = DiskProfile { write_jitter: jitter, ..DiskProfile::default() };
+        let mut disk = Disk::new(profile, random::from_number(1));
+        let times = (1..50).map(|id| disk.submit(Duration::from_millis(id), batch(id, &[], &[])));
+        let times: Vec<_> = times.map(Option::unwrap).collect();
+        assert!(times.is_sorted(), "{times:?}");
+        assert!(times[0] > Duration::from_millis(4), "{times:?}");
+    }
+
+    #[test]
     fn a_read_is_cut_to_the_value() {
-        let mut disk = Disk::new(DiskProfile::default());
+        let mut disk = Disk::new(DiskProfile::default(), random::from_number(1));
         disk.submit(Duration::ZERO, batch(1, &[("a", "hello")], &[]));
         disk.complete();
         let read = |key: &'static str, range| {

@@ -7,11 +7,13 @@
 //!
 //! * [`world`]: the event loop. A [`Step`] is the only way to act on a world that runs.
 //! * [`network`]: links with delay, loss and queues, partitions, and a hook for an attacker.
+//! * [`nat`]: address translators and firewalls on the way.
 //! * [`disk`]: atomic batches that become durable after a while.
 //! * [`trace`]: the running hash over everything that moved.
 //! * [`checks`]: what must hold in every world, whatever its faults.
 //! * [`recording`]: a world that ran, as a file that plays it again.
 //! * [`scenario`]: worlds with a topology, a workload and faults, from a few numbers.
+//! * [`swarm`]: worlds in which everything is drawn from one seed.
 //! * [`machine`]: what a world drives, so that its own tests need no whole node.
 //! * [`model`]: the other fidelity, for worlds of up to a hundred thousand nodes: the protocols of
 //!   topics over sessions that are modelled.
@@ -23,10 +25,12 @@ pub mod checks;
 pub mod disk;
 pub mod machine;
 pub mod model;
+pub mod nat;
 pub mod network;
 pub mod recording;
 pub mod scenario;
 pub mod step;
+pub mod swarm;
 pub mod trace;
 pub mod world;
 
@@ -39,8 +43,11 @@ mod courier;
 pub use checks::{Failure, Tally};
 pub use disk::{Disk, DiskProfile};
 pub use machine::Machine;
-pub use network::{LinkProfile, Network, NetworkCounters, Packet, PartitionName, Verdict};
+pub use nat::{FirewallProfile, NatProfile};
+pub use network::{
+    Burst, LinkProfile, NatConfig, NatId, Network, NetworkCounters, Packet, PartitionName, Verdict,
+};
 pub use recording::{RecordedStep, Recording};
 pub use scenario::{Report, Scenario, Topology};
 pub use step::{NodeId, Step};
-pub use world::{World, WorldConfig};
+pub use world::{ClockProfile, Place, World, WorldConfig};

@@ -3,7 +3,14 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use x0x_core::link::admission::HALF_OPEN_MAX;
+use x0x_core::link::{
+    ANSWERS_MAX, Class, LANE_BYTES_MAX, LINKS_MAX, PURSUITS_MAX, REASSEMBLY_BYTES_MAX,
+};
 use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, StartError};
+
+/// The most bytes that wait for one peer: of each class what its lane takes, and one frame more.
+const LANE_BYTES_EACH: usize = 4 * (LANE_BYTES_MAX + Class::Direct.frame_size_max());
 
 /// A node as the world sees it: inputs go in, outputs come out, nothing else.
 ///
@@ -31,6 +38,11 @@ pub trait Machine: fmt::Debug + Sized {
 
     /// Takes the next output; see [`Node::poll_output`].
     fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Output;
+
+    /// Tells what the node holds more of than it may, if it tells.
+    fn over_limit(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Machine for Node {
@@ -50,5 +62,19 @@ impl Machine for Node {
 
     fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Output {
         Self::poll_output(self, buffer)
+    }
+
+    fn over_limit(&self) -> Option<String> {
+        let usage = self.link_usage();
+        let holds = [
+            ("sessions", usage.sessions, LINKS_MAX),
+            ("pursuits", usage.pursuits, PURSUITS_MAX),
+            ("strangers", usage.half_open, HALF_OPEN_MAX),
+            ("answers", usage.answers, ANSWERS_MAX),
+            ("bytes of incomplete frames", usage.reassembly_bytes, REASSEMBLY_BYTES_MAX),
+            ("bytes that wait for room", usage.lane_bytes, usage.connections * LANE_BYTES_EACH),
+        ];
+        let broken = holds.into_iter().find(|(_, count, most)| count > most);
+        broken.map(|(what, count, most)| format!("{count} {what}, at most {most}"))
     }
 }

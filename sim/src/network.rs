@@ -2,12 +2,15 @@
 //!
 //! Each ordered pair of nodes has a link of its own, with its own queue and its own generator, made
 //! when it is first used: what one link draws changes nothing on another. A datagram passes, in
-//! this order: the attacker's hook (see [`Interceptor`]), the partitions and blocks, the size
-//! limit, the queue, loss, delay, reordering, duplication. A link keeps the order of its datagrams
-//! unless it draws a reordering. A partition stops what is sent while it lasts; what is under way
-//! arrives. Partitions may overlap: a datagram passes if none of them stops it.
+//! this order: the attacker's hook (see [`Interceptor`]), the NATs of the sender, the partitions and
+//! blocks, the size limit, the queue and its congestion mark, loss (alone and in bursts), delay,
+//! reordering, duplication, corruption; and when it arrives, the NATs and the firewall of the
+//! receiver. A link keeps the order of its datagrams unless it draws a reordering. A partition stops
+//! what is sent while it lasts; what is under way arrives. Partitions may overlap: a datagram passes
+//! if none of them stops it.
 //!
-//! The network does not translate addresses. A datagram for an address that nobody has is lost.
+//! Between two nodes there is one link in each direction, whichever of their addresses they use. A
+//! datagram for an address that nobody has is lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,47 +23,18 @@ use x0x_core::support::Rng;
 use x0x_core::transport::Ecn;
 
 use crate::NodeId;
-use crate::random::{chance, up_to};
+use crate::nat::FirewallProfile;
 
-/// How one direction of a link behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LinkProfile {
-    /// How long every datagram takes.
-    pub latency: Duration,
-    /// How much longer it can take; the order stays.
-    pub jitter: Duration,
-    /// Bits per second; `None` means no limit and no queue.
-    pub bandwidth: Option<u64>,
-    /// How many bytes may wait for the bandwidth before newcomers are dropped.
-    pub queue_bytes_max: usize,
-    /// The probability that a datagram is lost.
-    pub loss: f64,
-    /// The probability that a datagram is held back while others pass.
-    pub reorder: f64,
-    /// How long at most it is held back.
-    pub reorder_delay: Duration,
-    /// The probability that a datagram arrives twice.
-    pub duplicate: f64,
-    /// The largest IP packet, in bytes. What is larger is dropped in silence.
-    pub mtu: usize,
-}
+mod link;
+mod routes;
 
-impl Default for LinkProfile {
-    /// A good link: 20 ms, no loss, 1500 bytes.
-    fn default() -> Self {
-        Self {
-            latency: Duration::from_millis(20),
-            jitter: Duration::ZERO,
-            bandwidth: None,
-            queue_bytes_max: 256 * 1024,
-            loss: 0.0,
-            reorder: 0.0,
-            reorder_delay: Duration::from_millis(10),
-            duplicate: 0.0,
-            mtu: 1500,
-        }
-    }
-}
+pub use link::{Burst, LinkProfile};
+pub use routes::{NatConfig, NatId};
+
+pub(crate) use routes::Realm;
+
+use link::LinkState;
+use routes::{Lost, Routes};
 
 /// A datagram on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +100,16 @@ pub struct NetworkCounters {
     pub duplicated: u64,
     /// Dropped by the attacker.
     pub intercepted: u64,
+    /// Dropped by a NAT that has no mapping for them or by a filter.
+    pub filtered: u64,
+    /// Dropped by a NAT whose table is full.
+    pub exhausted: u64,
+    /// For a host that sleeps.
+    pub asleep: u64,
+    /// Bits changed on the way.
+    pub corrupted: u64,
+    /// Marked by a queue.
+    pub marked: u64,
 }
 
 /// What a partition is called, so that it ends without the others.
@@ -139,20 +123,8 @@ pub struct Arrivals {
     pub first: Option<Duration>,
     /// Its copy.
     pub second: Option<Duration>,
-}
-
-/// One direction of a link.
-#[derive(Debug)]
-struct LinkState {
-    /// The profile, if it is not the default.
-    profile: Option<LinkProfile>,
-    /// Whether nothing passes.
-    is_blocked: bool,
-    /// When the queue is empty.
-    busy_until: Duration,
-    /// When the last datagram arrives that was not reordered.
-    last_arrival: Duration,
-    rng: Rng,
+    /// The network in which its target is: that behind a NAT, or the public one.
+    pub realm: Option<NatId>,
 }
 
 /// The links, the partitions and the owners of all addresses.
@@ -163,7 +135,7 @@ pub struct Network {
     links: Vec<BTreeMap<NodeId, LinkState>>,
     /// The group of each node, by the name of the partition.
     partitions: BTreeMap<PartitionName, Vec<usize>>,
-    owners: BTreeMap<SocketAddr, NodeId>,
+    routes: Routes,
     /// What became of the datagrams.
     pub counters: NetworkCounters,
 }
@@ -186,25 +158,46 @@ impl Network {
             default,
             links: std::iter::repeat_with(BTreeMap::new).take(nodes).collect(),
             partitions: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            routes: Routes::default(),
             counters: NetworkCounters::default(),
         }
     }
 
-    /// Gives an address to a node; false if it is taken.
-    pub fn bind(&mut self, address: SocketAddr, node: NodeId) -> bool {
-        let owner = *self.owners.entry(address).or_insert(node);
-        owner == node
+    /// Adds a NAT; they are numbered from zero.
+    ///
+    /// # Panics
+    ///
+    /// If it stands behind one that is not there yet.
+    pub fn add_nat(&mut self, config: NatConfig) -> NatId {
+        let number = self.routes.nats();
+        assert!(config.behind.is_none_or(|outer| outer < number), "outer NATs come first");
+        self.routes.add_nat(config, self.rng.fork(&format!("nat {}", number.0)));
+        number
+    }
+
+    /// Puts a firewall in front of a node.
+    pub fn set_firewall(&mut self, node: NodeId, profile: FirewallProfile) {
+        self.routes.set_firewall(node, profile);
+    }
+
+    /// Has a NAT lose its mappings.
+    pub fn reset_nat(&mut self, nat: NatId) {
+        self.routes.reset_nat(nat);
+    }
+
+    /// Gives an address to a node, behind a NAT or in the public network; false if it is taken.
+    pub fn bind(&mut self, nat: Option<NatId>, address: SocketAddr, node: NodeId) -> bool {
+        self.routes.bind(nat, address, node)
     }
 
     /// Takes an address away from its node.
-    pub fn unbind(&mut self, address: SocketAddr) {
-        self.owners.remove(&address);
+    pub fn unbind(&mut self, nat: Option<NatId>, address: SocketAddr) {
+        self.routes.unbind(nat, address);
     }
 
     /// Returns the node that has an address.
-    pub fn owner(&self, address: SocketAddr) -> Option<NodeId> {
-        self.owners.get(&address).copied()
+    pub fn owner(&self, nat: Option<NatId>, address: SocketAddr) -> Option<NodeId> {
+        self.routes.owner(nat, address)
     }
 
     /// Sets both directions of a link, or the profile of all links that were not set.
@@ -213,8 +206,24 @@ impl Network {
             self.default = profile;
             return;
         };
-        self.link(a, b).profile = Some(profile);
-        self.link(b, a).profile = Some(profile);
+        self.set_direction(a, b, profile);
+        self.set_direction(b, a, profile);
+    }
+
+    /// Sets every link; those that were set by their ends keep their latency and bandwidth.
+    pub fn set_every_link(&mut self, profile: LinkProfile) {
+        self.default = profile;
+        for link in self.links.iter_mut().flat_map(BTreeMap::values_mut) {
+            if let Some(own) = &mut link.profile {
+                let (latency, bandwidth) = (own.latency, own.bandwidth);
+                *own = LinkProfile { latency, bandwidth, ..profile };
+            }
+        }
+    }
+
+    /// Sets one direction of a link.
+    pub fn set_direction(&mut self, from: NodeId, to: NodeId, profile: LinkProfile) {
+        self.link(from, to).profile = Some(profile);
     }
 
     /// Stops everything from one node to another, or lets it pass again.
@@ -239,11 +248,21 @@ impl Network {
         self.partitions.remove(&name);
     }
 
-    /// Sends a datagram and returns when it arrives.
-    pub fn send(&mut self, now: Duration, from: NodeId, packet: &Packet) -> Arrivals {
-        let Some(to) = self.owner(packet.target) else {
-            self.counters.unreachable += 1;
-            return Arrivals::default();
+    /// Sends a datagram of a node whose socket is behind `nat`, and tells when it arrives. What
+    /// changes on the way is changed in it.
+    pub fn send(
+        &mut self,
+        now: Duration,
+        from: NodeId,
+        nat: Option<NatId>,
+        packet: &mut Packet,
+    ) -> Arrivals {
+        let realm = match self.routes.leave(now, from, nat, packet) {
+            Ok(realm) => realm,
+            Err(lost) => return self.lose(lost),
+        };
+        let Some(to) = self.routes.lead(now, realm, packet.target) else {
+            return self.lose(Lost::Nowhere);
         };
         let is_split = |groups: &Vec<usize>| groups[from.index()] != groups[to.index()];
         if self.partitions.values().any(is_split) {
@@ -257,32 +276,29 @@ impl Network {
             return Arrivals::default();
         }
         let profile = link.profile.unwrap_or(default);
-        let size = packet.wire_size();
-        if size > profile.mtu {
-            self.counters.too_large += 1;
-            return Arrivals::default();
+        let arrivals = link.carry(now, packet, &profile, &mut self.counters);
+        Arrivals { realm, ..arrivals }
+    }
+
+    /// Lets a datagram arrive that was sent to a realm, and returns the node that gets it, with its
+    /// own address as the target.
+    pub(crate) fn receive(
+        &mut self,
+        now: Duration,
+        realm: Realm,
+        packet: &mut Packet,
+    ) -> Option<NodeId> {
+        let entered = self.routes.enter(now, realm, packet);
+        entered.map_err(|lost| self.lose(lost)).ok()
+    }
+
+    fn lose(&mut self, lost: Lost) -> Arrivals {
+        match lost {
+            Lost::Nowhere => self.counters.unreachable += 1,
+            Lost::Refused => self.counters.filtered += 1,
+            Lost::Exhausted => self.counters.exhausted += 1,
         }
-        let Some(departure) = link.enqueue(now, size, &profile) else {
-            self.counters.queue_full += 1;
-            return Arrivals::default();
-        };
-        if chance(&mut link.rng, profile.loss) {
-            self.counters.lost += 1;
-            return Arrivals::default();
-        }
-        let mut arrival = departure + profile.latency + up_to(&mut link.rng, profile.jitter);
-        if chance(&mut link.rng, profile.reorder) {
-            arrival += up_to(&mut link.rng, profile.reorder_delay);
-            self.counters.reordered += 1;
-        } else {
-            arrival = arrival.max(link.last_arrival);
-            link.last_arrival = arrival;
-        }
-        let second = chance(&mut link.rng, profile.duplicate).then(|| {
-            self.counters.duplicated += 1;
-            arrival + up_to(&mut link.rng, profile.latency)
-        });
-        Arrivals { first: Some(arrival), second }
+        Arrivals::default()
     }
 
     fn link(&mut self, from: NodeId, to: NodeId) -> &mut LinkState {
@@ -297,29 +313,9 @@ fn link_between<'a>(
     from: NodeId,
     to: NodeId,
 ) -> &'a mut LinkState {
-    links[from.index()].entry(to).or_insert_with(|| LinkState {
-        profile: None,
-        is_blocked: false,
-        busy_until: Duration::ZERO,
-        last_arrival: Duration::ZERO,
-        rng: rng.fork(&format!("link {from} {to}")),
-    })
-}
-
-impl LinkState {
-    /// Returns when the last bit has left, or `None` if the queue is full.
-    fn enqueue(&mut self, now: Duration, size: usize, profile: &LinkProfile) -> Option<Duration> {
-        let Some(bandwidth) = profile.bandwidth else { return Some(now) };
-        let bandwidth = u128::from(bandwidth.max(1));
-        let start = self.busy_until.max(now);
-        let waiting = (start - now).as_nanos() * bandwidth / 8_000_000_000;
-        if waiting + size as u128 > profile.queue_bytes_max as u128 {
-            return None;
-        }
-        let nanos = size as u128 * 8_000_000_000 / bandwidth;
-        self.busy_until = start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        Some(self.busy_until)
-    }
+    links[from.index()]
+        .entry(to)
+        .or_insert_with(|| LinkState::new(rng.fork(&format!("link {from} {to}"))))
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use x0x_core::gossip::Topic;
 use x0x_core::node::Request;
 use x0x_core::transport::Ecn;
 
-use crate::{DiskProfile, LinkProfile, PartitionName};
+use crate::{ClockProfile, DiskProfile, LinkProfile, NatId, PartitionName};
 
 /// A node of a world, counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +26,38 @@ impl fmt::Display for NodeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "n{}", self.0)
     }
+}
+
+/// Something that must be true of a world.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expectation {
+    /// Both ends say that their link is up.
+    Linked {
+        /// One end.
+        a: NodeId,
+        /// The other end.
+        b: NodeId,
+    },
+    /// A direct message was delivered.
+    Delivered {
+        /// The sender.
+        from: NodeId,
+        /// The recipient.
+        to: NodeId,
+        /// The message.
+        payload: Bytes,
+    },
+    /// A message of a topic was heard.
+    Heard {
+        /// The topic.
+        topic: Topic,
+        /// The author.
+        author: NodeId,
+        /// The message.
+        payload: Bytes,
+        /// By whom.
+        by: Vec<NodeId>,
+    },
 }
 
 /// One act on a world.
@@ -52,6 +85,21 @@ pub enum Step {
         /// The two ends; without them, every link that was not set by its ends.
         ends: Option<(NodeId, NodeId)>,
         /// How the links behave from here on.
+        profile: LinkProfile,
+    },
+    /// Every link changes, those included that were set by their ends, except for the latency and
+    /// the bandwidth of these.
+    SetEveryLink {
+        /// How the links behave from here on.
+        profile: LinkProfile,
+    },
+    /// One direction of a link changes.
+    SetDirection {
+        /// The sender.
+        from: NodeId,
+        /// The receiver.
+        to: NodeId,
+        /// How the link behaves from here on.
         profile: LinkProfile,
     },
     /// A disk changes.
@@ -94,7 +142,56 @@ pub enum Step {
         /// see the new address, as behind a NAT that lost its mapping.
         announce: bool,
     },
-    /// A datagram arrives out of nowhere.
+    /// A host moves to another network: one of its sockets gets a fresh address there.
+    Roam {
+        /// The node.
+        node: NodeId,
+        /// Which of its sockets, from zero. It has to be one for IPv4.
+        socket: u32,
+        /// The NAT behind which it goes; `None` is the public network.
+        nat: Option<NatId>,
+        /// Whether the node is told with a `ChangeNetwork` command.
+        announce: bool,
+    },
+    /// An interface of a host goes down or comes up again; the node is told with a
+    /// `ChangeNetwork` command. The last one that is up stays up.
+    SetInterface {
+        /// The node.
+        node: NodeId,
+        /// Which of its sockets, from zero.
+        socket: u32,
+        /// Whether it is up from here on.
+        is_up: bool,
+    },
+    /// A NAT loses its mappings: who is behind it seems to come from elsewhere.
+    ResetNat {
+        /// The NAT.
+        nat: NatId,
+    },
+    /// A host freezes: what arrives is lost, its timers are late, its application is silent.
+    Sleep {
+        /// The node.
+        node: NodeId,
+        /// Whether its monotonic clock stands still meanwhile.
+        stops_clock: bool,
+    },
+    /// A host that sleeps goes on.
+    Wake {
+        /// The node.
+        node: NodeId,
+    },
+    /// The clocks of a host change. The wall clock shows when the node starts again.
+    SetClock {
+        /// The node.
+        node: NodeId,
+        /// How they differ from here on.
+        profile: ClockProfile,
+    },
+    /// Nothing happens. From here on there are no more faults, see [`shrink`](crate::swarm::shrink).
+    Calm,
+    /// Something must be true, or the world has failed.
+    Expect(Expectation),
+    /// A datagram arrives out of nowhere, in the public network.
     Inject {
         /// Where it claims to come from.
         source: SocketAddr,

@@ -1,8 +1,11 @@
 //! The event loop: virtual time, the nodes, and everything between them.
 //!
 //! **Time.** It starts at zero and jumps from event to event. Nodes see it as an offset to one
-//! instant, and as wall time from [`UNIX_BASE`] on. Events of one time happen in the order in
-//! which they were planned.
+//! instant, and as wall time from [`UNIX_BASE`] on, both by clocks that may differ from the world's
+//! ([`ClockProfile`]). Events of one time happen in the order in which they were planned.
+//!
+//! **Places.** A host has sockets in the public network or behind NATs ([`Place`]), may have a
+//! firewall, may move, sleep and lose an interface.
 //!
 //! **Driving.** After each input a node is drained until it is idle. Each node has one timer; when
 //! its deadline moves, the old entry of the queue stays and is ignored when it comes.
@@ -10,30 +13,36 @@
 //! **Replay.** [`WorldConfig`] and the recorded steps are the whole world, see
 //! [`Recording`](crate::Recording).
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use x0x_core::identity::{AgentId, AgentKey, MachineId, MachineKey};
+use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::{
-    ChangeNetwork, Command, CommandError, CommandId, Config, Event, Input, LoadId, Node, Request,
-    StoreError,
+    Command, CommandError, CommandId, Event, Input, LoadId, Node, Request, StoreError,
 };
 use x0x_core::support::Rng;
 
 use crate::checks::Checks;
-use crate::network::Interceptor;
+use crate::network::{Interceptor, Realm};
 use crate::queue::{Pending, Queue, Slab};
 use crate::trace::Trace;
 use crate::{
-    DiskProfile, Failure, LinkProfile, Machine, Network, NodeId, Packet, RecordedStep, Step, random,
+    DiskProfile, Failure, LinkProfile, Machine, NatConfig, NatId, Network, NodeId, Packet,
+    RecordedStep, Step, random,
 };
 
+mod clock;
 mod drive;
 mod host;
+mod place;
+mod sleep;
 mod view;
+
+pub use clock::ClockProfile;
+pub use place::Place;
 
 use host::Host;
 
@@ -59,14 +68,21 @@ pub struct WorldConfig {
     pub nodes: u32,
     /// How many nodes share the address of a host, each with a port of its own.
     pub nodes_per_host: u16,
-    /// Whether each node has a second socket, for IPv6.
+    /// Whether each node has one more socket, for IPv6, in the public network.
     pub dual_stack: bool,
+    /// The NATs, the outer ones first.
+    pub nats: Vec<NatConfig>,
+    /// Where each node is; those that are missing here are in the public network.
+    pub places: Vec<Place>,
     /// The links between all nodes.
     pub link: LinkProfile,
     /// The disks of all nodes.
     pub disk: DiskProfile,
     /// How the nodes' own links behave.
     pub link_config: LinkConfig,
+    /// Whether payloads and names of topics hold the [`MARKER`](crate::checks::MARKER), and
+    /// datagrams are searched for it.
+    pub marked: bool,
     /// Whether to keep every event of every node, see [`World::events`].
     pub record_events: bool,
     /// Whether to keep every step, see [`World::steps`].
@@ -81,9 +97,12 @@ impl WorldConfig {
             nodes,
             nodes_per_host: 1,
             dual_stack: false,
+            nats: Vec::new(),
+            places: Vec::new(),
             link: LinkProfile::default(),
             disk: DiskProfile::default(),
             link_config: LinkConfig::default(),
+            marked: false,
             record_events: true,
             record_steps: true,
         }
@@ -99,6 +118,13 @@ pub struct Logged {
     pub node: NodeId,
     /// What it told its application.
     pub event: Event,
+}
+
+/// A datagram that is under way, to an address of a realm.
+#[derive(Debug)]
+struct Flight {
+    realm: Realm,
+    packet: Packet,
 }
 
 /// A read that is under way.
@@ -119,12 +145,15 @@ pub struct World<M = Node> {
     pub(crate) now: Duration,
     pub(crate) processed: u64,
     commands: u64,
+    looks: u64,
     hosts: Vec<Host<M>>,
+    /// How many fresh addresses each network gave away.
+    given: BTreeMap<Option<NatId>, u32>,
     network: Network,
     trace: Trace,
     pub(crate) checks: Checks,
     queue: Queue,
-    packets: Slab<Packet>,
+    flights: Slab<Flight>,
     reads: Slab<Read>,
     planned: Slab<Step>,
     interceptor: Option<Interceptor>,
@@ -162,12 +191,14 @@ impl<M: Machine> World<M> {
             now: Duration::ZERO,
             processed: 0,
             commands: 0,
+            looks: 0,
             hosts: Vec::new(),
+            given: BTreeMap::new(),
             network: Network::new(rng.fork("network"), config.nodes as usize, config.link),
             trace: Trace::default(),
             checks: Checks::new(config.seed),
             queue: Queue::default(),
-            packets: Slab::default(),
+            flights: Slab::default(),
             reads: Slab::default(),
             planned: Slab::default(),
             interceptor: None,
@@ -178,6 +209,9 @@ impl<M: Machine> World<M> {
             rng,
             config,
         };
+        for &nat in &world.config.nats {
+            world.network.add_nat(nat);
+        }
         for node in 0..world.config.nodes {
             world.add_node(NodeId(node));
         }
@@ -207,7 +241,7 @@ impl<M: Machine> World<M> {
     ///
     /// If the node does not run.
     pub fn act<R>(&mut self, node: NodeId, act: impl FnOnce(&mut M, Instant) -> R) -> R {
-        let now = self.instant();
+        let now = self.instant(node);
         let machine = self.hosts[node.index()].machine.as_mut();
         let result = act(machine.expect("the node runs"), now);
         self.drain(node);
@@ -232,6 +266,10 @@ impl<M: Machine> World<M> {
                 self.start(node);
             }
             Step::SetLink { ends, profile } => self.network.set_link(ends, profile),
+            Step::SetEveryLink { profile } => self.network.set_every_link(profile),
+            Step::SetDirection { from, to, profile } => {
+                self.network.set_direction(from, to, profile);
+            }
             Step::SetDisk { node, profile } => self.hosts[node.index()].set_disk(profile),
             Step::SetPassage { from, to, is_open } => self.network.set_blocked(from, to, !is_open),
             Step::Partition { name, groups } => self.network.partition(name, &groups),
@@ -239,9 +277,26 @@ impl<M: Machine> World<M> {
             Step::MoveSocket { node, address, announce } => {
                 return self.move_socket(node, address, announce);
             }
+            Step::Roam { node, socket, nat, announce } => {
+                return self.roam(node, socket, nat, announce);
+            }
+            Step::SetInterface { node, socket, is_up } => {
+                return self.set_interface(node, socket, is_up);
+            }
+            Step::ResetNat { nat } => self.network.reset_nat(nat),
+            Step::Sleep { node, stops_clock } => self.sleep(node, stops_clock),
+            Step::Wake { node } => self.wake(node),
+            Step::SetClock { node, profile } => self.set_clock(node, profile),
+            Step::Calm => {}
+            Step::Expect(expectation) => {
+                if let Err((node, what)) = self.meets(&expectation) {
+                    self.checks.fail(self.now, node, what);
+                }
+            }
             Step::Inject { source, target, ecn, payload } => {
                 let payload = bytes::BytesMut::from(&payload[..]);
-                self.deliver_at(self.now, Packet { source, target, ecn, payload });
+                let packet = Packet { source, target, ecn, payload };
+                self.deliver_at(self.now, Flight { realm: None, packet });
             }
         }
         Ok(None)
@@ -356,80 +411,27 @@ impl<M: Machine> World<M> {
         true
     }
 
-    fn add_node(&mut self, node: NodeId) {
-        let per_host = u32::from(self.config.nodes_per_host.max(1));
-        let [_, b, c, d] = (node.0 / per_host + 1).to_be_bytes();
-        let port = PORT_BASE + u16::try_from(node.0 % per_host).unwrap_or(0);
-        let mut sockets = vec![SocketAddr::from((Ipv4Addr::new(10, b, c, d), port))];
-        if self.config.dual_stack {
-            let [high, low] = [u16::from_be_bytes([0, b]), u16::from_be_bytes([c, d])];
-            let host = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, high, low);
-            sockets.push(SocketAddr::from((host, port)));
-        }
-        let mut keys = self.rng.fork(&format!("keys {node}"));
-        let config = Config {
-            machine_key: MachineKey::from_seed(&keys.bytes()),
-            agent_key: AgentKey::from_seed(&keys.bytes()),
-            certificate: None,
-            sockets,
-            link: self.config.link_config.clone(),
-            overlay: x0x_core::overlay::Config::default(),
-        };
-        self.checks.add_node(node, config.machine_key.id(), config.agent_key.id());
-        for address in &config.sockets {
-            let free = self.network.bind(*address, node);
-            assert!(free, "every node has addresses of its own");
-        }
-        self.hosts.push(Host::new(config, self.config.disk));
-        self.start(node);
-    }
-
     fn issue(&mut self, node: NodeId, request: Request) -> Result<CommandId, CommandError> {
         self.commands += 1;
         let id = CommandId(self.commands);
         let noted = self.checks.note(&request);
-        let now = self.instant();
+        let now = self.instant(node);
         let host = &mut self.hosts[node.index()];
-        let result = host.machine.as_mut().map_or(Err(CommandError::Halted), |machine| {
+        let awake = host.machine.as_mut().filter(|_| host.sleep.is_none());
+        let result = awake.map_or(Err(CommandError::Halted), |machine| {
             machine.handle(now, Input::Command(Command { id, request }))
         });
         if let Err(error) = result {
             self.checks.tally.refused += 1;
-            self.drain(node);
+            if !self.is_asleep(node) {
+                self.drain(node);
+            }
             return Err(error);
         }
         let run = host.run;
         self.checks.accepted(self.now, node, run, id, noted);
         self.drain(node);
         Ok(id)
-    }
-
-    fn move_socket(
-        &mut self,
-        node: NodeId,
-        address: SocketAddr,
-        announce: bool,
-    ) -> Result<Option<CommandId>, CommandError> {
-        let host = &mut self.hosts[node.index()];
-        let is_free = self.network.owner(address).is_none_or(|owner| owner == node);
-        let mut sockets = host.sockets.iter_mut();
-        let moved = sockets.find(|socket| socket.public.is_ipv4() == address.is_ipv4());
-        let Some(socket) = moved.filter(|_| is_free) else {
-            return Err(CommandError::InvalidAddress { address });
-        };
-        self.network.unbind(socket.public);
-        self.network.bind(address, node);
-        socket.public = address;
-        if !announce {
-            return Ok(None);
-        }
-        socket.local = address;
-        let sockets: Vec<SocketAddr> = host.sockets.iter().map(|socket| socket.local).collect();
-        host.config.sockets.clone_from(&sockets);
-        if host.machine.is_none() {
-            return Ok(None);
-        }
-        self.issue(node, ChangeNetwork { sockets }.into()).map(Some)
     }
 }
 

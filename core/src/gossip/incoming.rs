@@ -317,7 +317,8 @@ impl<P: Peer> State<P> {
         let Some(room) = self.topics.get_mut(&root.topic) else { return };
         let Some(since) = room.since else { return };
         let Some(known) = room.authors.get_mut(&root.author) else { return };
-        if root.stream != known.stream {
+        let is_past_own = root.author == self.key.id() && room.publisher.is_past(root.stream);
+        if root.stream != known.stream || is_past_own {
             return context.count(Counter::GossipBatchesPast);
         }
         let order = known.order.get_or_insert_with(|| Order::new(since));
@@ -427,7 +428,7 @@ impl<P: Peer> State<P> {
 
 impl<P> Room<P> {
     /// Ends the stream of an author: what waits is delivered, and what is missing is told.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         context: &mut Context<'_, P>,
         author: AgentId,

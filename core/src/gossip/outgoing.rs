@@ -113,6 +113,11 @@ impl Publisher {
         self.stream.is_some_and(|own| own.number == stream)
     }
 
+    /// Tells whether a stream is of an earlier run of this node: this one's ended it.
+    pub(super) fn is_past(&self, stream: u64) -> bool {
+        self.stream.is_some_and(|own| stream < own.number)
+    }
+
     /// When the next batch may leave, if not at once.
     pub(super) fn held_until(&mut self, now: Instant, backlog: usize) -> Option<Instant> {
         if backlog <= BACKLOG_MARK {
@@ -219,7 +224,15 @@ impl<P: Peer> State<P> {
     }
 
     fn seal(&mut self, context: &mut Context<'_, P>, topic: TopicId) {
+        let own = self.key.id();
         let Some(room) = self.topics.get_mut(&topic) else { return };
+        if room.publisher.stream.is_none()
+            && let Some(earlier) = room.authors.remove(&own)
+        {
+            // What came of an earlier run is told before what this run says, or never.
+            room.finish(context, own, earlier, &self.blocked);
+            self.timers.cancel(&Timer::Gap(topic, own));
+        }
         let publisher = &mut room.publisher;
         let now = millis(context.unix_time);
         let stream = publisher.stream.get_or_insert_with(|| {

@@ -262,8 +262,9 @@ impl<P: Peer> State<P> {
                 && let Some(key) = self.keys.proven(&author)
             {
                 session.knows(author);
-                let payload = Bytes::new();
-                context.emit(Output::Frame { peer, header: frames::key(key.key()), payload });
+                let (header, payload) = (frames::key(key.key()), Bytes::new());
+                self.overlay.state.take_room(&peer, header.len());
+                context.emit(Output::Frame { peer, header, payload });
             }
         }
         context.emit(Output::Frame { peer, header: frames::overlay(header), payload: item });
@@ -275,8 +276,11 @@ impl<P: Peer> State<P> {
         let Some(key) = key.filter(|_| session.answers.take(context.now)) else {
             return context.count(Counter::GossipKeysRefused);
         };
-        session.knows(*author);
         let (header, payload) = (frames::key(key.key()), Bytes::new());
+        if !self.overlay.state.take_room(&peer, header.len()) {
+            return context.count(Counter::GossipKeysRefused);
+        }
+        session.knows(*author);
         context.emit(Output::Frame { peer, header, payload });
     }
 

@@ -252,7 +252,10 @@ impl<P: Peer> Topic<P> {
 
     /// A session began.
     pub(super) fn peer_up(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
-        if let Some(known) = self.passive.get_mut(&peer) {
+        // Who refused is left alone all the same: a session for another topic says nothing about this.
+        if let Some(known) = self.passive.get_mut(&peer)
+            && known.failures > 0
+        {
             (known.failures, known.retry_at) = (0, None);
         }
         if let Some(&Asked { why }) = self.asked.get(&peer) {

@@ -332,6 +332,12 @@ impl<P: Peer> State<P> {
         waiting.map(sessions::Session::backlog).max().unwrap_or(0)
     }
 
+    /// Takes room of a session for a frame of the owner's. Returns whether there was any: like every
+    /// frame, it may need more than what is left.
+    pub fn take_room(&mut self, peer: &P, bytes: usize) -> bool {
+        self.sessions.get_mut(peer).is_some_and(|session| session.take_room(bytes))
+    }
+
     /// Returns the bytes of an item while they are kept.
     pub fn item(&self, topic: &TopicId, id: &ItemId) -> Option<Bytes> {
         Some(self.topics.get(topic)?.history.get(id)?.bytes.clone())

@@ -138,6 +138,13 @@ impl Session {
         self.item_bytes
     }
 
+    /// Takes room; returns whether there was any.
+    pub(super) fn take_room(&mut self, bytes: usize) -> bool {
+        let has_room = self.room > 0;
+        self.room = self.room.saturating_sub(bytes);
+        has_room
+    }
+
     fn take_item(&mut self, index: usize) -> Option<Waiting> {
         let waiting = self.items.remove(index)?;
         let size = waiting.item.bytes.len();

@@ -136,7 +136,8 @@ counters! {
     GossipBatchesPast => "gossip_batches_past",
     /// Questions for keys that were sent.
     GossipKeysAsked => "gossip_keys_asked",
-    /// Questions for keys that were not answered: the key is not known, or a peer asked too often.
+    /// Questions for keys that were not answered: the key is not known, or a peer asked too often or
+    /// reads too slowly.
     GossipKeysRefused => "gossip_keys_refused",
     /// Authors that had to be forgotten in a topic for want of room.
     GossipAuthorsForgotten => "gossip_authors_forgotten",

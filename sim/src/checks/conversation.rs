@@ -41,6 +41,12 @@ impl Conversation {
         self.messages.get_mut(index)
     }
 
+    /// Tells whether a message with this key was delivered.
+    pub(super) fn was_delivered(&self, key: u64) -> bool {
+        let indices = self.by_key.get(&key);
+        indices.is_some_and(|indices| indices.iter().any(|&i| self.messages[i].delivered))
+    }
+
     /// Finds the message with this key that is due next and marks it.
     pub(super) fn deliver(&mut self, key: u64) -> Result<Message, &'static str> {
         let indices = self.by_key.get(&key).ok_or("that was never sent")?;

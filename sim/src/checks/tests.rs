@@ -34,6 +34,7 @@ impl Bench {
     }
 
     fn deliver(&mut self, text: &'static str) {
+        self.checks.links.insert((B, self.ids[0].0));
         let event = Event::DirectReceived {
             sender: self.ids[0].1,
             machine: self.ids[0].0,
@@ -122,6 +123,48 @@ fn each_rule_about_messages_is_noticed() {
         assert!(failure.contains(expected), "{expected}: {failure}");
         assert_eq!(bench.checks.failure().unwrap().seed, 77);
     }
+}
+
+#[test]
+fn a_message_needs_a_link() {
+    let mut bench = Bench::new();
+    bench.send(1, 1, "a");
+    bench.deliver("a");
+    assert_eq!(bench.failure(), None);
+    bench.send(2, 1, "b");
+    bench.checks.stopped(B);
+    let event = Event::DirectReceived {
+        sender: bench.ids[0].1,
+        machine: bench.ids[0].0,
+        recipient: bench.ids[1].1,
+        payload: Bytes::from_static(b"b"),
+        received_at: Duration::ZERO,
+    };
+    bench.checks.event(Duration::ZERO, B, &event, false);
+    assert!(bench.failure().unwrap().contains("without a link"));
+}
+
+#[test]
+fn a_host_that_sleeps_owes_its_replies_later() {
+    let mut bench = Bench::new();
+    bench.send(1, 1, "a");
+    bench.checks.slept(A);
+    bench.checks.overdue(Duration::from_secs(50));
+    bench.checks.woke(A, Duration::from_secs(50));
+    bench.checks.overdue(Duration::from_secs(53));
+    assert_eq!(bench.failure(), None);
+    bench.checks.overdue(Duration::from_secs(54));
+    assert!(bench.failure().unwrap().contains("no reply"));
+}
+
+#[test]
+fn a_datagram_that_shows_the_marker_is_noticed() {
+    let mut datagram = vec![MARKER[0]; 40];
+    assert!(!shows_marker(&datagram));
+    datagram.extend(MARKER);
+    assert!(shows_marker(&datagram));
+    datagram.pop();
+    assert!(!shows_marker(&datagram));
 }
 
 #[test]

@@ -10,7 +10,8 @@
 //!   seed draws. It ends when the side that dialled has no more use for it, when one side accuses
 //!   the other, or when nothing came for the idle timeout.
 //! * **Room**: a lane takes 256 KiB; its sender is told when half of that was used and half is free
-//!   again. A frame beyond that is dropped and counted: no protocol should send one.
+//!   again. The last frame may need more than what is left; one after that is dropped and counted:
+//!   no protocol should send one.
 //! * **Bytes**: frames count with their bytes. What the packets around them cost is an estimate,
 //!   counted apart: [`DATAGRAM_OVERHEAD`] for each datagram, where the frames that one node sends
 //!   to one peer at one time share datagrams.

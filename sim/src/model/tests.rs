@@ -163,15 +163,15 @@ fn a_full_lane_drops_and_an_emptied_one_says_so() {
     let config = ModelConfig { bandwidth: Some(100_000), ..ModelConfig::new(1, 2) };
     let (mut world, _) = pair(config);
     world.run_until(S);
-    for _ in 0..3 {
+    for _ in 0..4 {
         world.publish(1, 100_000);
     }
     assert_eq!(world.tally().frames_over_room, 1);
-    world.run_for(3 * S);
+    world.run_for(4 * S);
     let room = 256 * 1024 - 100_000;
     assert_eq!(log(&world, 1), ["up n0".to_owned(), format!("writable n0 {room}")]);
     let counts: Vec<u32> = world.records().iter().map(|r| r.received.count()).collect();
-    assert_eq!(counts, [2, 2, 1]);
+    assert_eq!(counts, [2, 2, 2, 1]);
 }
 
 #[test]

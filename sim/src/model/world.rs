@@ -45,7 +45,7 @@ pub struct Tally {
     pub events: u64,
     /// Frames for a peer without a session.
     pub frames_homeless: u64,
-    /// Frames for which there was no room.
+    /// Frames of honest nodes for which there was no room.
     pub frames_over_room: u64,
     /// Wishes for a session that was there.
     pub connects_redundant: u64,
@@ -57,7 +57,7 @@ pub struct Tally {
     pub lonely: u64,
     /// Sessions that began.
     pub sessions: u64,
-    /// Deliveries of something that a node had.
+    /// Deliveries of something that a node had, and that was published while it was there.
     pub delivered_twice: u64,
     /// Deliveries, to a checking model or an application, of what nobody published.
     pub forgeries: u64,

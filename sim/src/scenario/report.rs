@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Scenario;
 use crate::{NetworkCounters, NodeId, Tally, World};
 
 /// The result of a scenario that passed its checks.
@@ -31,7 +30,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new<M>(scenario: &Scenario, world: &World<M>, edges: &[(NodeId, NodeId)]) -> Self
+    pub(crate) fn new<M>(seed: u64, world: &World<M>, edges: &[(NodeId, NodeId)]) -> Self
     where
         M: crate::Machine,
     {
@@ -39,8 +38,8 @@ impl Report {
         tally.acknowledged_after.sort_unstable();
         tally.delivered_after.sort_unstable();
         Self {
-            seed: scenario.seed,
-            nodes: scenario.nodes,
+            seed,
+            nodes: world.config().nodes,
             links: edges.len(),
             links_up: edges.iter().filter(|&&(a, b)| world.is_linked(a, b)).count(),
             virtual_time: world.now(),

@@ -6,34 +6,34 @@ use bytes::BytesMut;
 use x0x_core::node::{Batch, Deadline, Event, Input, Load, Output};
 use x0x_core::transport::{Datagram, Transmit};
 
-use super::{Logged, Read, UNIX_BASE, World};
+use super::{ClockProfile, Flight, Logged, Read, UNIX_BASE, World};
 use crate::network::{Arrivals, Verdict};
 use crate::queue::Pending;
 use crate::trace::Move;
-use crate::{Machine, NodeId, Packet};
+use crate::{Machine, NodeId, Packet, checks};
 
 /// After how many outputs in a row a node is taken to be in a loop.
 const OUTPUTS_MAX: u32 = 1_000_000;
+
+/// How many times nodes are drained between two looks at their limits.
+const LOOK_EVERY: u64 = 64;
 
 impl<M: Machine> World<M> {
     /// Lets an event happen.
     pub(super) fn process(&mut self, pending: Pending) {
         match pending {
             Pending::Arrival(slot) => {
-                if let Some(packet) = self.packets.take(slot) {
-                    self.arrive(packet);
+                if let Some(flight) = self.flights.take(slot) {
+                    self.arrive(flight);
                 }
             }
             Pending::Timer { node, generation } => self.timer(node, generation),
-            Pending::Stored { node, run } => self.stored(node, run),
-            Pending::Loaded(slot) => {
-                let read = self.reads.take(slot);
-                if let Some(Read { node, run, id, result }) = read
-                    && self.hosts[node.index()].run == run
-                {
-                    self.input(node, Input::Loaded(id, result));
+            Pending::Stored { node, run } => {
+                if !self.freeze(node, pending) {
+                    self.stored(node, run);
                 }
             }
+            Pending::Loaded(slot) => self.loaded(slot),
             Pending::Step(slot) => {
                 if let Some(step) = self.planned.take(slot) {
                     // What is refused is counted.
@@ -46,8 +46,9 @@ impl<M: Machine> World<M> {
     /// Starts a node that does not run.
     pub(super) fn start(&mut self, node: NodeId) {
         self.trace.restart(self.now, node);
-        let (now, unix_time) = (self.instant(), UNIX_BASE + self.now);
+        let now = self.instant(node);
         let host = &mut self.hosts[node.index()];
+        let unix_time = host.clock.wall(UNIX_BASE + self.now);
         host.run += 1;
         let seed = self.rng.fork(&format!("node {node} run {}", host.run)).bytes();
         match M::start(host.config.clone(), seed, host.disk.restored(), now, unix_time) {
@@ -70,14 +71,30 @@ impl<M: Machine> World<M> {
         host.run += 1;
         host.disk.crash(&mut self.crash_rng);
         host.deadline = None;
+        host.sleep = None;
         host.timer.disarm();
         self.checks.tally.crashes += 1;
         self.checks.stopped(node);
     }
 
+    /// Changes the clocks of a host.
+    pub(super) fn set_clock(&mut self, node: NodeId, profile: ClockProfile) {
+        self.checks.clocks_differ();
+        let host = &mut self.hosts[node.index()];
+        let before = host.clock.wall(UNIX_BASE);
+        host.clock.set(self.now, profile);
+        if host.clock.wall(UNIX_BASE) < before {
+            self.checks.clock_went_back(node);
+        }
+        if !self.is_asleep(node) {
+            self.hosts[node.index()].timer.disarm();
+            self.arm_again(node);
+        }
+    }
+
     /// Lets a datagram arrive at its target at a time.
-    pub(super) fn deliver_at(&mut self, at: Duration, packet: Packet) {
-        let slot = self.packets.insert(packet);
+    pub(super) fn deliver_at(&mut self, at: Duration, flight: Flight) {
+        let slot = self.flights.insert(flight);
         self.queue.push(at, Pending::Arrival(slot));
     }
 
@@ -105,11 +122,23 @@ impl<M: Machine> World<M> {
             }
         }
         self.buffer = buffer;
+        self.look(node);
         outputs
     }
 
+    /// Looks now and then whether a node keeps its own limits.
+    fn look(&mut self, node: NodeId) {
+        self.looks = self.looks.wrapping_add(1);
+        if !self.looks.is_multiple_of(LOOK_EVERY) || !self.checks.is_honest(node) {
+            return;
+        }
+        if let Some(what) = self.machine(node).and_then(Machine::over_limit) {
+            self.checks.fail(self.now, Some(node), format!("over its limit: {what}"));
+        }
+    }
+
     fn input(&mut self, node: NodeId, input: Input) {
-        let now = self.instant();
+        let now = self.instant(node);
         let Some(machine) = self.hosts[node.index()].machine.as_mut() else { return };
         if let Err(error) = machine.handle(now, input) {
             self.checks.fail(self.now, Some(node), format!("an input failed: {error}"));
@@ -117,29 +146,35 @@ impl<M: Machine> World<M> {
         self.drain(node);
     }
 
-    fn arrive(&mut self, packet: Packet) {
+    fn arrive(&mut self, flight: Flight) {
+        let Flight { realm, mut packet } = flight;
         self.trace.datagram(self.now, Move::Arrived, &packet);
-        let owner = self.network.owner(packet.target);
-        let Some(node) = owner.filter(|node| self.machine(*node).is_some()) else {
+        let Some(node) = self.network.receive(self.now, realm, &mut packet) else { return };
+        let host = &self.hosts[node.index()];
+        if host.sleep.is_some() {
+            self.network.counters.asleep += 1;
+            return;
+        }
+        let mut sockets = host.sockets.iter().filter(|socket| socket.is_up);
+        let socket = sockets.find(|socket| socket.public == packet.target);
+        let Some(local) = socket.filter(|_| host.machine.is_some()).map(|socket| socket.local)
+        else {
             self.network.counters.unreachable += 1;
             return;
         };
         self.network.counters.delivered += 1;
-        let mut sockets = self.hosts[node.index()].sockets.iter();
-        let socket = sockets.find(|socket| socket.public == packet.target);
-        let Some(local) = socket.map(|socket| socket.local) else { return };
         let Packet { source, ecn, payload, .. } = packet;
         self.input(node, Input::Datagram(Datagram { source, local, ecn, payload }));
     }
 
     fn timer(&mut self, node: NodeId, generation: u32) {
-        let (now, instant) = (self.now, self.instant());
+        let (now, instant) = (self.now, self.instant(node));
         let host = &mut self.hosts[node.index()];
         if host.timer.generation != generation {
             return;
         }
         host.timer.armed = None;
-        let Some(due) = host.deadline else { return };
+        let Some(due) = host.deadline.map(|deadline| host.clock.world(deadline)) else { return };
         if due > now {
             self.push_timer(node, due);
             return;
@@ -160,15 +195,39 @@ impl<M: Machine> World<M> {
         }
     }
 
+    fn loaded(&mut self, slot: crate::queue::Slot) {
+        let Some(read) = self.reads.take(slot) else { return };
+        let node = read.node;
+        if self.is_asleep(node) {
+            let slot = self.reads.insert(read);
+            self.freeze(node, Pending::Loaded(slot));
+        } else if self.hosts[node.index()].run == read.run {
+            self.input(node, Input::Loaded(read.id, read.result));
+        }
+    }
+
     fn arm(&mut self, node: NodeId, deadline: Option<Deadline>) {
-        let due = deadline.map(|deadline| deadline.at.saturating_duration_since(self.anchor));
-        self.hosts[node.index()].deadline = due;
-        let Some((due, timer)) = due.zip(deadline.map(|deadline| deadline.timer)) else { return };
+        let local = deadline.map(|deadline| deadline.at.saturating_duration_since(self.anchor));
+        let host = &mut self.hosts[node.index()];
+        host.deadline = local;
+        let Some((local, timer)) = local.zip(deadline.map(|deadline| deadline.timer)) else {
+            return;
+        };
+        let due = host.clock.world(local);
         if due <= self.now && self.checks.is_honest(node) {
             let what = format!("idle with a deadline that has passed: {timer} at {due:?}");
             self.checks.fail(self.now, Some(node), what);
         }
         self.push_timer(node, due.max(self.now));
+    }
+
+    /// Sets the timer of a node again, after its clock changed or stood still.
+    pub(super) fn arm_again(&mut self, node: NodeId) {
+        let host = &self.hosts[node.index()];
+        if let Some(local) = host.deadline {
+            let due = host.clock.world(local);
+            self.push_timer(node, due.max(self.now));
+        }
     }
 
     fn push_timer(&mut self, node: NodeId, at: Duration) {
@@ -186,49 +245,56 @@ impl<M: Machine> World<M> {
             return;
         }
         let host = &self.hosts[node.index()];
-        let socket = host.sockets.iter().find(|socket| socket.local == local);
-        let source = socket.map(|socket| socket.public);
+        let mut sockets = host.sockets.iter().filter(|socket| socket.is_up);
+        let source = sockets.find(|socket| socket.local == local).map(|s| (s.public, s.nat));
         for payload in buffer[..size].chunks(segment) {
             self.network.counters.sent += 1;
             self.network.counters.sent_bytes += payload.len() as u64;
-            if let Some(source) = source {
+            if self.config.marked && checks::shows_marker(payload) {
+                self.checks.fail(self.now, Some(node), "a datagram shows a secret".into());
+            }
+            if let Some((source, nat)) = source {
                 let payload = BytesMut::from(payload);
-                self.send(node, Packet { source, target, ecn, payload });
+                let packet = Packet { source, target, ecn, payload };
+                self.send(node, Flight { realm: nat, packet });
             } else {
                 self.network.counters.unreachable += 1;
             }
         }
     }
 
-    fn send(&mut self, node: NodeId, mut packet: Packet) {
-        self.trace.datagram(self.now, Move::Sent, &packet);
+    fn send(&mut self, node: NodeId, mut flight: Flight) {
+        self.trace.datagram(self.now, Move::Sent, &flight.packet);
         let verdict = self.interceptor.as_mut().map_or(Verdict::Pass, |interceptor| {
-            interceptor(self.now, &mut packet, &mut self.injected)
+            interceptor(self.now, &mut flight.packet, &mut self.injected)
         });
         if !self.injected.is_empty() {
             let mut injected = std::mem::take(&mut self.injected);
             for (delay, packet) in injected.drain(..) {
-                self.deliver_at(self.now + delay, packet);
+                self.deliver_at(self.now + delay, Flight { realm: None, packet });
             }
             self.injected = injected;
         }
         match verdict {
-            Verdict::Pass => self.cross(node, packet),
+            Verdict::Pass => self.cross(node, flight),
             Verdict::Drop => self.network.counters.intercepted += 1,
             Verdict::Duplicate => {
-                self.cross(node, packet.clone());
-                self.cross(node, packet);
+                let Flight { realm, packet } = &flight;
+                self.cross(node, Flight { realm: *realm, packet: packet.clone() });
+                self.cross(node, flight);
             }
         }
     }
 
-    fn cross(&mut self, node: NodeId, packet: Packet) {
-        let Arrivals { first, second } = self.network.send(self.now, node, &packet);
+    fn cross(&mut self, node: NodeId, flight: Flight) {
+        let Flight { realm, mut packet } = flight;
+        let arrivals = self.network.send(self.now, node, realm, &mut packet);
+        let Arrivals { first, second, realm } = arrivals;
         if let Some(at) = second {
-            self.deliver_at(at, packet.clone());
+            self.deliver_at(at, Flight { realm, packet: packet.clone() });
         }
         if let Some(at) = first {
-            self.deliver_at(at, packet);
+            self.deliver_at(at, Flight { realm, packet });
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use x0x_core::node::Config;
 
-use crate::{Disk, DiskProfile};
+use super::clock::{ClockProfile, HostClock};
+use super::sleep::Sleep;
+use crate::{Disk, DiskProfile, NatId};
 
 /// What the world keeps of a node.
 #[derive(Debug)]
@@ -22,7 +24,11 @@ pub(super) struct Host<M> {
     pub(super) disk_fails: bool,
     /// Its sockets, the preferred first.
     pub(super) sockets: Vec<Socket>,
-    /// When it wants to be called.
+    /// Its clocks.
+    pub(super) clock: HostClock,
+    /// Its sleep, if it sleeps.
+    pub(super) sleep: Option<Sleep>,
+    /// When it wants to be called, by its own clock.
     pub(super) deadline: Option<Duration>,
     /// Its timer.
     pub(super) timer: Timer,
@@ -33,8 +39,19 @@ pub(super) struct Host<M> {
 pub(super) struct Socket {
     /// Its address as the node knows it.
     pub(super) local: SocketAddr,
-    /// Its address as others see it.
+    /// Its address in the network that it is in.
     pub(super) public: SocketAddr,
+    /// The NAT behind which that network is; `None` is the public one.
+    pub(super) nat: Option<NatId>,
+    /// Whether its interface is up.
+    pub(super) is_up: bool,
+}
+
+impl Socket {
+    /// Makes a socket in the public network.
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self { local: address, public: address, nat: None, is_up: true }
+    }
 }
 
 /// The one entry of a node in the event queue that counts.
@@ -48,16 +65,21 @@ pub(super) struct Timer {
 
 impl<M> Host<M> {
     /// Makes a host whose node does not run yet.
-    pub(super) fn new(config: Config, disk: DiskProfile) -> Self {
-        let sockets = config.sockets.iter().map(|&local| Socket { local, public: local });
-        let sockets = sockets.collect();
+    pub(super) fn new(
+        config: Config,
+        sockets: Vec<Socket>,
+        disk: Disk,
+        clock: ClockProfile,
+    ) -> Self {
         Self {
             config,
             machine: None,
             run: 0,
-            disk: Disk::new(disk),
-            disk_fails: disk.writes_left.is_some(),
+            disk_fails: disk.profile().writes_left.is_some(),
+            disk,
             sockets,
+            clock: HostClock::new(clock),
+            sleep: None,
             deadline: None,
             timer: Timer::default(),
         }

@@ -180,7 +180,7 @@ fn what_is_no_recording_is_refused() {
     let bytes = pair().recording().to_bytes();
     let cases = [
         ("empty", &[][..], RecordingError::Format),
-        ("other", b"x0x-sim steps 2\n", RecordingError::Format),
+        ("other", b"x0x-sim steps 1\n", RecordingError::Format),
         ("cut", &bytes[..bytes.len() / 2], RecordingError::Content),
     ];
     for (name, bytes, expected) in cases {
@@ -197,4 +197,123 @@ fn nodes_that_share_a_host_have_ports_of_their_own() {
     assert_eq!(addresses[2], "10.0.0.1:4002");
     assert_eq!(addresses[3], "10.0.0.2:4000");
     assert_eq!(addresses[6], "10.0.0.3:4000");
+}
+
+#[test]
+fn a_host_that_sleeps_loses_what_arrives_and_is_late_with_its_timers() {
+    for stops_clock in [false, true] {
+        let mut world = pair();
+        world.apply(Step::Sleep { node: B, stops_clock }).unwrap();
+        assert!(!world.is_awake(B));
+        let id = send(&mut world, "hello?");
+        assert_eq!(world.command(B, ListPeers), Err(CommandError::Halted));
+        world.run_for(second(3)).unwrap();
+        assert_eq!(world.reply(id), None);
+        assert!(world.network().counters.asleep > 10, "each repetition is lost");
+        world.apply(Step::Wake { node: B }).unwrap();
+        world.run_for(second(1)).unwrap();
+        assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))), "{stops_clock}");
+    }
+}
+
+#[test]
+fn a_sender_that_slept_is_judged_by_when_it_was_awake() {
+    for (stops_clock, is_late) in [(false, true), (true, false)] {
+        let mut world = pair();
+        world.apply(Step::Crash { node: B }).unwrap();
+        let id = send(&mut world, "five seconds");
+        world.run_for(second(2)).unwrap();
+        world.apply(Step::Sleep { node: A, stops_clock }).unwrap();
+        world.run_for(second(60)).unwrap();
+        assert_eq!(world.reply(id), None);
+        world.apply(Step::Wake { node: A }).unwrap();
+        world.run_for(second(1)).unwrap();
+        assert_eq!(world.reply(id).is_some(), is_late, "the clock stops: {stops_clock}");
+        world.run_for(second(3)).unwrap();
+        assert!(world.reply(id).is_some());
+    }
+}
+
+#[test]
+fn a_clock_that_runs_fast_ends_a_timeout_early() {
+    let mut world = pair();
+    world.apply(Step::Crash { node: B }).unwrap();
+    let profile = ClockProfile { ahead_ms: 0, drift_ppm: 1_000_000 };
+    world.apply(Step::SetClock { node: A, profile }).unwrap();
+    let id = send(&mut world, "five seconds of its own");
+    world.run_for(Duration::from_millis(2400)).unwrap();
+    assert_eq!(world.reply(id), None);
+    world.run_for(Duration::from_millis(200)).unwrap();
+    assert!(world.reply(id).is_some());
+}
+
+/// A is at home, B in public.
+fn at_home() -> Couriers {
+    let nat = NatConfig { profile: crate::NatProfile::default(), behind: None };
+    let place = Place { networks: vec![Some(NatId(0))], ..Place::default() };
+    let config = WorldConfig { nats: vec![nat], places: vec![place], ..WorldConfig::new(1, 2) };
+    let mut world = Couriers::with_machines(config);
+    assert_eq!(world.address(A).to_string(), "192.168.0.1:4000");
+    connect(&mut world, A, B);
+    world.run_for(second(1)).unwrap();
+    assert!(world.is_linked(A, B));
+    world
+}
+
+#[test]
+fn a_host_behind_a_nat_is_answered() {
+    let mut world = at_home();
+    let id = send(&mut world, "from home");
+    world.run_for(second(1)).unwrap();
+    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+}
+
+#[test]
+fn a_host_roams_to_another_network_and_a_nat_forgets() {
+    let mut world = at_home();
+    world.apply(Step::ResetNat { nat: NatId(0) }).unwrap();
+    let id = send(&mut world, "seems to come from where it came from");
+    world.run_for(second(1)).unwrap();
+    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    for (nat, expected) in [(None, "11.0.0.1:4000"), (Some(NatId(0)), "192.168.0.2:4000")] {
+        world.apply(Step::Roam { node: A, socket: 0, nat, announce: true }).unwrap();
+        assert_eq!(world.address(A).to_string(), expected);
+        let id = send(&mut world, "from elsewhere");
+        world.run_for(second(1)).unwrap();
+        assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))), "{expected}");
+    }
+}
+
+#[test]
+fn an_interface_that_is_down_carries_nothing_and_the_last_one_stays_up() {
+    let place = Place { networks: vec![None, None], ..Place::default() };
+    let config = WorldConfig { places: vec![place], ..WorldConfig::new(1, 2) };
+    let mut world = Couriers::with_machines(config);
+    connect(&mut world, A, B);
+    world.run_for(second(1)).unwrap();
+    let down = |socket| Step::SetInterface { node: A, socket, is_up: false };
+    // A courier sends from the first socket that it was told of.
+    assert!(world.apply(down(0)).unwrap().is_some());
+    let id = send(&mut world, "over the other");
+    world.run_for(second(1)).unwrap();
+    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    assert_eq!(world.apply(down(1)), Ok(None), "one has to stay");
+    assert_eq!(world.node_config(A).sockets, [world.addresses(A).nth(1).unwrap()]);
+}
+
+#[test]
+fn worlds_with_nats_and_sleep_play_again() {
+    let mut first = at_home();
+    first.schedule(second(2), Step::Sleep { node: A, stops_clock: true });
+    first.schedule(second(4), Step::Wake { node: A });
+    first.schedule(second(5), Step::Roam { node: A, socket: 0, nat: None, announce: true });
+    send(&mut first, "one");
+    first.run_until(second(3)).unwrap();
+    first.run_until(second(6)).unwrap();
+    send(&mut first, "two");
+    first.run_until(second(9)).unwrap();
+    let recording = Recording::from_bytes(&first.recording().to_bytes()).unwrap();
+    let mut again: Couriers = recording.world();
+    again.play(&recording).unwrap();
+    assert_eq!(again.recording(), recording);
 }

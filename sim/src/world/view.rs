@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use x0x_core::node::{CommandId, Config, Event, Reply};
 
 use super::{Logged, World, WorldConfig};
+use crate::step::Expectation;
 use crate::{Network, NodeId, RecordedStep, Tally};
 
 impl<M> World<M> {
@@ -39,12 +40,18 @@ impl<M> World<M> {
         &self.hosts[node.index()].config
     }
 
-    /// Returns the address at which others reach the preferred socket of a node.
+    /// Tells whether a node runs and its host does not sleep.
+    pub fn is_awake(&self, node: NodeId) -> bool {
+        let host = &self.hosts[node.index()];
+        host.machine.is_some() && host.sleep.is_none()
+    }
+
+    /// Returns the address of the preferred socket of a node, in the network that it is in.
     pub fn address(&self, node: NodeId) -> SocketAddr {
         self.hosts[node.index()].sockets[0].public
     }
 
-    /// Returns the addresses at which others reach a node.
+    /// Returns the addresses of a node, each in the network that it is in.
     pub fn addresses(&self, node: NodeId) -> impl Iterator<Item = SocketAddr> {
         self.hosts[node.index()].sockets.iter().map(|socket| socket.public)
     }
@@ -52,6 +59,32 @@ impl<M> World<M> {
     /// Tells whether both nodes say that their link is up.
     pub fn is_linked(&self, a: NodeId, b: NodeId) -> bool {
         self.checks.is_linked(a, b) && self.checks.is_linked(b, a)
+    }
+
+    /// Tells whether something is true; if not, what is and for whom.
+    ///
+    /// # Errors
+    ///
+    /// If it is not true.
+    pub fn meets(&self, expectation: &Expectation) -> Result<(), (Option<NodeId>, String)> {
+        match expectation {
+            &Expectation::Linked { a, b } if !self.is_linked(a, b) => {
+                Err((Some(a), format!("the link to {b} stays down")))
+            }
+            &Expectation::Delivered { from, to, ref payload }
+                if !self.checks.was_delivered(from, to, payload) =>
+            {
+                Err((Some(to), format!("a message of {from} is not delivered")))
+            }
+            Expectation::Heard { topic, author, payload, by } => {
+                let has_heard =
+                    |&node: &NodeId| self.checks.has_heard(node, topic, *author, payload);
+                let deaf = by.iter().copied().find(|node| !has_heard(node));
+                let what = format!("a message of {author} is not heard");
+                deaf.map_or(Ok(()), |deaf| Err((Some(deaf), what)))
+            }
+            Expectation::Linked { .. } | Expectation::Delivered { .. } => Ok(()),
+        }
     }
 
     /// Returns how many commands wait for their reply.
@@ -105,8 +138,8 @@ impl<M> World<M> {
         crate::trace::hex(&self.trace_hash())
     }
 
-    /// Returns the present time as nodes see it.
-    pub(super) fn instant(&self) -> Instant {
-        self.anchor + self.now
+    /// Returns the present time as a node sees it.
+    pub(super) fn instant(&self, node: NodeId) -> Instant {
+        self.anchor + self.hosts[node.index()].clock.local(self.now)
     }
 }

@@ -1,5 +1,7 @@
 //! How keys of authors travel.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::super::frames;
@@ -9,6 +11,7 @@ use super::super::{
 };
 use super::super::{Input, batch::VerifiedBatch};
 use super::harness::{BEGIN, Node, Sent, World, Writer, key, messages, millis};
+use crate::overlay::Contact;
 use crate::support::Counter;
 
 const AUTHOR: u8 = 9;
@@ -116,6 +119,26 @@ fn a_question_for_a_key_is_answered_if_the_key_is_known_but_not_too_often() {
     node.advance(ANSWER_INTERVAL);
     node.frame(1, request(0));
     assert_eq!(node.take_sent().len(), 1);
+}
+
+/// A peer that asks and does not read gets no more than what its session takes, and one frame.
+#[test]
+fn answers_end_where_the_room_of_a_session_ends() {
+    const ROOM: usize = 10_000;
+    let mut node = Node::subscribed(0, &[]);
+    let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
+    node.handle(Input::PeerUp { peer: 1, contact, round_trip, room: ROOM });
+    node.take_sent();
+    for _ in 0..1000 {
+        node.frame(1, request(0));
+        node.advance(millis(10));
+    }
+    let sent: usize = node.take_sent().iter().map(|sent| sent.header.len()).sum();
+    assert!((ROOM / 2..ROOM + 2000).contains(&sent), "{sent}");
+    node.handle(Input::Writable { peer: 1, room: ROOM });
+    node.take_sent();
+    node.frame(1, request(0));
+    assert_eq!(kinds(&node.take_sent(), 1), [1]);
 }
 
 #[test]

@@ -155,6 +155,29 @@ fn a_new_stream_of_an_author_replaces_the_old() {
     assert_eq!(node.own_deadline(), None);
 }
 
+/// What an author said before it started again comes back to it from others, but not after what it
+/// says now.
+#[test]
+fn a_stream_of_ones_own_replaces_that_of_an_earlier_run() {
+    for is_waiting in [false, true] {
+        let mut node = Node::subscribed(AUTHOR, &[1, 2]);
+        let mut earlier = Writer::new(AUTHOR, BEGIN - 1000);
+        let [a, b, c] = write(&mut earlier, ["a", "b", "c"]);
+        node.receive(1, if is_waiting { &b } else { &a });
+        node.publish("new");
+        node.settle();
+        let told = if is_waiting { vec![Heard::Lagged(1)] } else { Vec::new() };
+        let text = if is_waiting { "b" } else { "a" };
+        let expected = [told, messages(&[text, "new"])].concat();
+        assert_eq!(node.heard, expected);
+        node.receive(2, &c);
+        node.advance(2 * GAP_TIME);
+        assert_eq!(node.heard, expected, "the earlier run is over");
+        assert_eq!(node.count(Counter::GossipBatchesPast), 1);
+        assert_eq!(node.broken, []);
+    }
+}
+
 #[test]
 fn a_blocked_author_is_not_delivered_and_still_handed_on() {
     let (mut node, mut author) = start(BEGIN);

@@ -1,8 +1,8 @@
 //! The views.
 
 use super::super::frames::{Message, Priority};
-use super::super::{Input, PROTECTED};
-use super::world::{TOPIC, World, secs};
+use super::super::{Input, PROTECTED, TopicId};
+use super::world::{TOPIC, World, ms, secs};
 
 #[test]
 fn neighbourhood_is_mutual_and_views_are_bounded() {
@@ -61,4 +61,33 @@ fn a_node_without_acquaintances_says_so() {
     world.run(secs(300));
     let lonely = world.node(0).lonely;
     assert!((3..30).contains(&lonely), "again and again, and not too often: {lonely}");
+}
+
+/// A peer left two topics without a word, and tells whoever comes of others that are in them. The one
+/// that is still in both asks it for one and for the other, but not in turns without a pause.
+#[test]
+fn a_peer_that_refused_in_two_topics_is_not_dialled_in_turns() {
+    let topics = [TOPIC, TopicId([8; 32])];
+    let mut world = World::new();
+    for id in 0..3 {
+        world.add(id);
+        topics.iter().for_each(|&topic| world.handle(id, Input::Join { topic }));
+    }
+    world.connect(0, 1);
+    world.connect(2, 1);
+    world.run(secs(5));
+    world.kill(1);
+    world.run(secs(60));
+    world.add(1);
+    world.connect(2, 1);
+    world.connect(0, 1);
+    let mut dials = 0;
+    for _ in 0..600 {
+        world.run(ms(100));
+        if std::mem::take(&mut world.node(0).released).contains(&1) {
+            world.disconnect(0, 1);
+            dials += 1;
+        }
+    }
+    assert!((1..10).contains(&dials), "{dials} in a minute");
 }

@@ -13,8 +13,9 @@ mod experiment;
 mod idle;
 mod replay;
 mod run;
+mod shrink;
+mod swarm;
 mod table;
-mod worlds;
 
 #[derive(Debug, Parser)]
 #[command(about = "Deterministic worlds of x0x nodes")]
@@ -27,8 +28,10 @@ struct Arguments {
 enum Action {
     /// Runs one world and shows what came out.
     Run(run::Run),
-    /// Runs random worlds with faults; all have to recover.
-    Worlds(worlds::Worlds),
+    /// Runs worlds in which everything is drawn; all have to keep the rules and to heal.
+    Swarm(swarm::SwarmOf),
+    /// Makes the steps of a world that fails fewer.
+    Shrink(shrink::Shrink),
     /// Plays the steps of a world again, from a file.
     Replay(replay::Replay),
     /// Measures how fast a large world is in which nothing happens.
@@ -40,7 +43,8 @@ enum Action {
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().action {
         Action::Run(run) => run.execute(),
-        Action::Worlds(worlds) => worlds.execute(),
+        Action::Swarm(swarm) => swarm.execute(),
+        Action::Shrink(shrink) => shrink.execute(),
         Action::Replay(replay) => replay.execute(),
         Action::Idle(idle) => idle.execute(),
         Action::Experiment(experiment) => experiment.execute(),

@@ -13,7 +13,7 @@ const SHOWN_MAX: usize = 160;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Replay {
-    /// The file, as `run` and `worlds` write it.
+    /// The file, as `run`, `swarm` and `shrink` write it.
     file: PathBuf,
     /// Show each step and each event of each node.
     #[arg(long)]

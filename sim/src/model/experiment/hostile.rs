@@ -10,7 +10,7 @@ use crate::model::peer::PeerId;
 use crate::model::protocol::Protocol;
 
 /// Makes an attacker that goes for these nodes.
-pub(super) fn make<P: Protocol + 'static>(
+pub(crate) fn attacker<P: Protocol + 'static>(
     attack: Attack,
     me: PeerId,
     rng: &Rng,

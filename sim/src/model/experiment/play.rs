@@ -91,7 +91,7 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
                     let targets = (0..4).map(|_| self.earlier(node)).collect::<Vec<_>>();
                     let targets = targets.iter().map(|&node| self.world.id(node)).collect();
                     self.world.start_hostile(node, &contacts, |me, rng| {
-                        hostile::make::<P>(attack, me, rng, targets)
+                        hostile::attacker::<P>(attack, me, rng, targets)
                     });
                 }
             }

@@ -95,9 +95,12 @@ impl<P: Protocol> World<P> {
 
     fn delivered(&mut self, node: u32, number: Number, hops: u8, is_repair: bool) {
         let now = self.now();
+        let joined_at = self.nodes[node as usize].joined_at;
         let record = &mut self.records[number.0 as usize];
         if !record.received.insert(node) {
-            self.tally.delivered_twice += u64::from(record.origin != node);
+            // What a node had before it left or crashed, it may get again.
+            let is_known = record.origin != node && joined_at <= record.at;
+            self.tally.delivered_twice += u64::from(is_known);
             return;
         }
         record.repairs += u32::from(is_repair);

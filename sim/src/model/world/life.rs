@@ -34,6 +34,12 @@ impl<P: Protocol> World<P> {
         self.tell(node, [Input::Join { topic }]);
     }
 
+    /// Tells a node of another, as its owner would: it dials it, now and whenever it is lonely.
+    pub fn introduce(&mut self, node: u32, contact: u32) {
+        self.nodes[node as usize].contacts.push(contact);
+        self.dial(node, contact, true);
+    }
+
     /// Has a node leave the main topic. It stays in the network.
     pub fn leave(&mut self, node: u32) {
         Rc::make_mut(&mut self.present).remove(node);

@@ -1,0 +1,260 @@
+//! Many worlds in which everything is drawn.
+
+use std::io::{IsTerminal, Write};
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use x0x_core::node::Node;
+use x0x_sim::swarm::{Swarm, modelled, shrink};
+use x0x_sim::{Recording, World};
+
+/// How wide the progress bar is.
+const BAR: u64 = 30;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SwarmOf {
+    /// How many worlds.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The seed of the first; each further one has the next number.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many run at the same time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+    /// Worlds over modelled links instead of whole nodes.
+    #[arg(long)]
+    modelled: bool,
+    /// Print what was drawn for each world, and its trace hash.
+    #[arg(long)]
+    options: bool,
+    /// Where to write the steps of each world that fails, for `replay` and `shrink`.
+    #[arg(long, default_value = ".")]
+    failures: PathBuf,
+    /// How many worlds to spend on making the steps of one that fails fewer.
+    #[arg(long, default_value_t = 40)]
+    shrink: u32,
+}
+
+/// What came of one world.
+struct Outcome {
+    trace: String,
+    virtual_time: Duration,
+    /// What happened, in numbers that add up.
+    counts: [u64; COUNTS.len()],
+}
+
+/// What is counted over all worlds.
+const COUNTS: [&str; 8] = [
+    "messages acknowledged",
+    "uncertain",
+    "refused",
+    "published",
+    "heard",
+    "told as missed",
+    "crashes",
+    "events",
+];
+
+impl SwarmOf {
+    pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
+        let mut out = std::io::stdout();
+        let modelled = if self.modelled { " --modelled" } else { "" };
+        writeln!(out, "x0x-sim swarm{modelled} --seeds {} --seed {}", self.seeds, self.seed)?;
+        let next = AtomicU64::new(0);
+        let totals = Mutex::new(Totals::new(self.seeds));
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs {
+                scope.spawn(|| self.work(&next, &totals));
+            }
+        });
+        let totals = lock(&totals);
+        if std::io::stderr().is_terminal() {
+            writeln!(std::io::stderr())?;
+        }
+        let elapsed = totals.start.elapsed().as_secs_f64();
+        let passed = totals.done - totals.failed.len() as u64;
+        writeln!(
+            out,
+            "{passed} of {} worlds passed in {elapsed:.1} s, {:.0} times real time",
+            self.seeds,
+            totals.virtual_time.as_secs_f64() / elapsed,
+        )?;
+        let counts = COUNTS.iter().zip(totals.counts);
+        let counts: Vec<String> = counts.map(|(name, count)| format!("{count} {name}")).collect();
+        writeln!(out, "{}", counts.join(", "))?;
+        if totals.failed.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let seeds: Vec<String> = totals.failed.iter().map(u64::to_string).collect();
+        writeln!(out, "failed seeds: {}", seeds.join(", "))?;
+        Ok(ExitCode::FAILURE)
+    }
+
+    /// Runs worlds until none is left.
+    fn work(&self, next: &AtomicU64, totals: &Mutex<Totals>) {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.seeds {
+                return;
+            }
+            let seed = self.seed.wrapping_add(number);
+            let result = if self.modelled { self.modelled(seed) } else { self.whole(seed) };
+            let mut totals = lock(totals);
+            totals.done += 1;
+            // A closed output must not stop the other worlds.
+            let mut out = std::io::stdout();
+            let _ = match result {
+                Ok(outcome) => {
+                    totals.add(&outcome);
+                    if self.options {
+                        writeln!(out, "seed {seed} trace {}", outcome.trace)
+                    } else {
+                        Ok(())
+                    }
+                }
+                Err(what) => {
+                    totals.failed.push(seed);
+                    writeln!(out, "\rFAILED {what}\nagain: {}", self.again(seed))
+                }
+            };
+            totals.show();
+        }
+    }
+
+    fn again(&self, seed: u64) -> String {
+        let modelled = if self.modelled { " --modelled" } else { "" };
+        format!("x0x-sim swarm{modelled} --seeds 1 --seed {seed} --options")
+    }
+
+    /// Runs a world of whole nodes; a panic in it is its failure.
+    fn whole(&self, seed: u64) -> Result<Outcome, String> {
+        let swarm = Swarm::new(seed);
+        if self.options {
+            let _ = writeln!(std::io::stdout(), "{}", swarm.options);
+        }
+        let mut world: World = swarm.world();
+        let run = AssertUnwindSafe(|| swarm.run_in(&mut world));
+        let what = match std::panic::catch_unwind(run) {
+            Ok(Ok(report)) => {
+                let tally = &report.tally;
+                return Ok(Outcome {
+                    trace: report.trace_hex(),
+                    virtual_time: report.virtual_time,
+                    counts: [
+                        tally.sends_acknowledged,
+                        tally.sends_uncertain,
+                        tally.sends_refused,
+                        tally.published,
+                        tally.heard,
+                        tally.missed,
+                        tally.crashes,
+                        report.events,
+                    ],
+                });
+            }
+            Ok(Err(failure)) => failure.to_string(),
+            Err(_) => format!("seed {seed}: a node or the world panicked"),
+        };
+        Err(format!("{what}\n{}", self.keep(seed, &world.recording())))
+    }
+
+    /// Writes the steps of a world that failed, and fewer that fail as well.
+    fn keep(&self, seed: u64, recording: &Recording) -> String {
+        let path = self.failures.join(format!("x0x-sim-swarm-{seed}.steps"));
+        let replay = crate::save(recording, &path);
+        let replay = replay.unwrap_or_else(|error| format!("not possible: {error:#}"));
+        let mut lines = format!("replay: {replay}");
+        if let Some(shrunk) = shrink::shrink::<Node>(recording, self.shrink, |_| {}) {
+            let path = self.failures.join(format!("x0x-sim-swarm-{seed}-small.steps"));
+            let replay = crate::save(&shrunk.recording, &path);
+            let replay = replay.unwrap_or_else(|error| format!("not possible: {error:#}"));
+            let (before, after) = (recording.steps.len(), shrunk.recording.steps.len());
+            lines += &format!("\n{after} of {before} steps: {replay}");
+        }
+        lines
+    }
+
+    fn modelled(&self, seed: u64) -> Result<Outcome, String> {
+        let options = modelled::Options::draw(seed);
+        if self.options {
+            let _ = writeln!(std::io::stdout(), "{options}");
+        }
+        let run = AssertUnwindSafe(|| modelled::run(&options));
+        match std::panic::catch_unwind(run) {
+            Ok(Ok(report)) => Ok(Outcome {
+                trace: format!("{:016x}", report.trace),
+                virtual_time: report.virtual_time,
+                counts: [
+                    0,
+                    0,
+                    0,
+                    report.published,
+                    report.heard,
+                    report.missed,
+                    report.crashes,
+                    report.events,
+                ],
+            }),
+            Ok(Err(what)) => Err(format!("seed {seed}: {what}")),
+            Err(_) => Err(format!("seed {seed}: a node or the world panicked")),
+        }
+    }
+}
+
+fn lock(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
+    totals.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug)]
+struct Totals {
+    seeds: u64,
+    start: Instant,
+    done: u64,
+    failed: Vec<u64>,
+    virtual_time: Duration,
+    counts: [u64; COUNTS.len()],
+}
+
+impl Totals {
+    fn new(seeds: u64) -> Self {
+        Self {
+            seeds,
+            start: Instant::now(),
+            done: 0,
+            failed: Vec::new(),
+            virtual_time: Duration::ZERO,
+            counts: [0; COUNTS.len()],
+        }
+    }
+
+    fn add(&mut self, outcome: &Outcome) {
+        self.virtual_time += outcome.virtual_time;
+        for (total, count) in self.counts.iter_mut().zip(outcome.counts) {
+            *total += count;
+        }
+    }
+
+    /// Shows how far it is on a terminal, over what was shown before.
+    fn show(&self) {
+        let mut err = std::io::stderr();
+        if !err.is_terminal() {
+            return;
+        }
+        let full = self.done * BAR / self.seeds.max(1);
+        let bar: String = (0..BAR).map(|place| if place < full { '#' } else { '.' }).collect();
+        let per_second = self.done as f64 / self.start.elapsed().as_secs_f64().max(0.001);
+        // A closed output must not stop the worlds.
+        let _ = write!(
+            err,
+            "\r[{bar}] {} of {}, {} failed, {per_second:.1} per second ",
+            self.done,
+            self.seeds,
+            self.failed.len(),
+        );
+    }
+}

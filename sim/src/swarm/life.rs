@@ -1,0 +1,123 @@
+//! What happens after the faults: the world is healed, and then it has to live.
+
+use std::time::Duration;
+
+use x0x_core::node::Publish;
+use x0x_core::support::Rng;
+
+use super::workload::{self, command, message, payload, subscribers, topic, wishes};
+use super::{HEARING_MAX, RECOVERY_MAX, Swarm};
+use crate::step::Expectation;
+use crate::{Failure, LinkProfile, Machine, NodeId, Step, World, random};
+
+/// How many messages are published to each topic at the end.
+const PUBLISHED_MAX: usize = 6;
+
+/// The size of what is sent at the end.
+const SIZE: usize = 200;
+
+/// Ends all faults, and has every application ask for what it wants.
+pub(super) fn heal<M: Machine>(
+    swarm: &Swarm,
+    world: &mut World<M>,
+    opened: &[Step],
+) -> Result<(), Failure> {
+    let act = |world: &mut World<M>, step| {
+        // What is refused shows in what is demanded.
+        let _ = world.apply(step);
+    };
+    act(world, Step::Calm);
+    for step in opened {
+        act(world, step.clone());
+    }
+    let link = swarm.options.link;
+    let good =
+        LinkProfile { loss: 0.0, burst: None, reorder: 0.0, duplicate: 0.0, corrupt: 0.0, ..link };
+    act(world, Step::SetEveryLink { profile: good });
+    for node in world.nodes() {
+        act(world, Step::SetDisk { node, profile: swarm.options.disk });
+        act(world, Step::Wake { node });
+        for socket in 0..2 {
+            act(world, Step::SetInterface { node, socket, is_up: true });
+        }
+    }
+    world.check()?;
+    for node in world.nodes() {
+        for step in wishes(swarm, world, node) {
+            act(world, step);
+        }
+    }
+    world.check()
+}
+
+/// Demands every link. What nodes know is old until a link that is gone must have timed out.
+pub(super) fn demand_links<M: Machine>(swarm: &Swarm, world: &mut World<M>) -> Result<(), Failure> {
+    let settle = world.config().link_config.idle_timeout;
+    world.run_for(settle)?;
+    let edges = swarm.ground.edges.iter();
+    let wanted = edges.map(|&(a, b)| Expectation::Linked { a, b }).collect();
+    demand(world, wanted, RECOVERY_MAX)
+}
+
+/// Demands that a message over each link arrives, in both directions.
+pub(super) fn demand_messages<M: Machine>(
+    swarm: &Swarm,
+    world: &mut World<M>,
+) -> Result<(), Failure> {
+    let mut rng = rng(swarm, "messages");
+    let mut wanted = Vec::new();
+    for &(a, b) in &swarm.ground.edges {
+        for (from, to) in [(a, b), (b, a)] {
+            let payload = payload(&mut rng, SIZE);
+            let step = message(world, from, to, payload.clone());
+            // What is refused is not delivered.
+            let _ = world.apply(step);
+            wanted.push(Expectation::Delivered { from, to, payload });
+        }
+    }
+    demand(world, wanted, workload::SEND_TIME)
+}
+
+/// Demands that what is published now is heard by all to whom links lead.
+pub(super) fn demand_gossip<M: Machine>(
+    swarm: &Swarm,
+    world: &mut World<M>,
+) -> Result<(), Failure> {
+    let mut rng = rng(swarm, "gossip");
+    let mut wanted = Vec::new();
+    for number in 0..swarm.options.topics {
+        let members = subscribers(swarm, number);
+        for &author in members.iter().take(PUBLISHED_MAX) {
+            let (topic, payload) = (topic(number), payload(&mut rng, SIZE));
+            let publish = Publish { topic: topic.clone(), payload: payload.clone() };
+            // What is refused is not heard.
+            let _ = world.apply(command(author, publish));
+            let by: Vec<NodeId> = swarm.ground.joined(author, &members).into_iter().collect();
+            wanted.push(Expectation::Heard { topic, author, payload, by });
+        }
+    }
+    demand(world, wanted, HEARING_MAX)
+}
+
+/// Waits until everything is met; what is not is a step that fails the world.
+fn demand<M: Machine>(
+    world: &mut World<M>,
+    wanted: Vec<Expectation>,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let are_met = |world: &World<M>| wanted.iter().all(|wanted| world.meets(wanted).is_ok());
+    if world.run_until_true(limit, are_met)? {
+        return Ok(());
+    }
+    for expectation in wanted {
+        if world.meets(&expectation).is_err() {
+            // It is no command.
+            let _ = world.apply(Step::Expect(expectation));
+        }
+    }
+    world.check()
+}
+
+fn rng(swarm: &Swarm, name: &str) -> Rng {
+    random::from_number(swarm.options.seed).fork("swarm life").fork(name)
+}
