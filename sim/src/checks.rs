@@ -354,14 +354,18 @@ impl Checks {
     /// Fails if a node says that a link is up and the other end says that it is not. It holds once
     /// the network has been calm for longer than a silent link lives.
     pub(crate) fn agreed(&mut self, now: Duration) {
-        let peers = self.links.iter().filter_map(|(node, machine)| {
+        if let Some((node, peer)) = self.disagreement() {
+            self.fail(now, Some(node), format!("the link to {peer} is up at this end only"));
+        }
+    }
+
+    /// Returns a node that says that a link is up, and the other end if that says that it is not.
+    pub(crate) fn disagreement(&self) -> Option<(NodeId, NodeId)> {
+        let mut peers = self.links.iter().filter_map(|(node, machine)| {
             let peer = *self.machines.get(machine)?;
             (!self.hostile.contains(&peer)).then_some((*node, peer))
         });
-        let alone = { peers }.find(|&(node, peer)| !self.is_linked(peer, node));
-        if let Some((node, peer)) = alone {
-            self.fail(now, Some(node), format!("the link to {peer} is up at this end only"));
-        }
+        peers.find(|&(node, peer)| !self.is_linked(peer, node))
     }
 
     /// Returns the author of something that a node was told; nothing if one of both is hostile.

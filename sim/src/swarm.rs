@@ -52,6 +52,10 @@ const RECOVERY_MAX: Duration = Duration::from_secs(240);
 /// How long a message of a topic may take after healing.
 const HEARING_MAX: Duration = Duration::from_secs(150);
 
+/// How long both ends of a link may differ at the end: the longest timeout of a NAT and that of a
+/// silent link.
+const AGREEMENT_MAX: Duration = Duration::from_secs(120 + 45);
+
 /// A world of the swarm.
 #[derive(Clone, Debug)]
 pub struct Swarm {
@@ -101,6 +105,8 @@ impl Swarm {
         life::demand_messages(self, world)?;
         life::demand_gossip(self, world)?;
         world.run_for(workload::SEND_TIME + checks::REPLY_SLACK + Duration::from_secs(1))?;
+        // A NAT forgets what nobody refreshes long after the faults, and then a link ends.
+        world.run_until_true(AGREEMENT_MAX, World::agrees)?;
         world.check_agreement()?;
         Ok(Report::new(self.options.seed, world, &self.ground.edges))
     }

@@ -163,8 +163,13 @@ impl Ground {
             let id = NatId(u32::try_from(number).unwrap_or(0));
             let inside = self.places.iter().flat_map(|place| &place.networks);
             let sockets = inside.filter(|network| self.is_within(**network, id)).count();
+            // A NAT that stands behind this one must not need several mappings for one socket.
+            let mut within = self.nats.iter().zip(0..);
+            let is_simple = within.all(|(nat, inner)| {
+                nat.profile.mapping == Dependence::None || !self.is_within(Some(NatId(inner)), id)
+            });
             let profile = &mut self.nats[number].profile;
-            if profile.mapping == Dependence::None && chance(rng, 0.3) {
+            if is_simple && chance(rng, 0.3) {
                 // All who roam may end here.
                 let sockets = u32::try_from(sockets).unwrap_or(PORTS_MAX);
                 profile.mappings_max = sockets + options.faults.roams;

@@ -87,6 +87,11 @@ impl<M> World<M> {
         }
     }
 
+    /// Tells whether both ends of every link agree that it is up.
+    pub fn agrees(&self) -> bool {
+        self.checks.disagreement().is_none()
+    }
+
     /// Returns how many commands wait for their reply.
     pub fn outstanding(&self) -> usize {
         self.checks.outstanding()
