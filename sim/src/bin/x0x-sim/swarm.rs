@@ -29,6 +29,9 @@ pub(crate) struct SwarmOf {
     /// Worlds over modelled links instead of whole nodes.
     #[arg(long)]
     modelled: bool,
+    /// Stop at the first world that fails.
+    #[arg(long)]
+    first: bool,
     /// Print what was drawn for each world, and its trace hash.
     #[arg(long)]
     options: bool,
@@ -99,7 +102,7 @@ impl SwarmOf {
     fn work(&self, next: &AtomicU64, totals: &Mutex<Totals>) {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.seeds {
+            if number >= self.seeds || (self.first && !lock(totals).failed.is_empty()) {
                 return;
             }
             let seed = self.seed.wrapping_add(number);
