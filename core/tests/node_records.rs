@@ -110,6 +110,7 @@ fn config() -> Config {
         certificate: None,
         sockets: vec![([192, 0, 2, 1], 5483).into()],
         link: LinkConfig::default(),
+        overlay: x0x_core::overlay::Config::default(),
     }
 }
 
