@@ -221,9 +221,11 @@ fn views_of_topics_outside_their_range_are_refused() {
         ("active_max", overlay::ACTIVE_MAX, |views, value| views.active_max = value),
         ("passive_max", overlay::PASSIVE_MAX, |views, value| views.passive_max = value),
         ("walk_steps", overlay::WALK_STEPS_MAX.into(), |views, value| {
-            (views.walk_steps, views.passive_walk_steps) = (value as u8, 1);
+            (views.walk_steps, views.passive_walk_steps) = (u8::try_from(value).unwrap(), 1);
         }),
-        ("passive_walk_steps", 6, |views, value| views.passive_walk_steps = value as u8),
+        ("passive_walk_steps", 6, |views, value| {
+            views.passive_walk_steps = u8::try_from(value).unwrap()
+        }),
     ];
     for (setting, most, set) in settings {
         let start = |value| {
