@@ -1,4 +1,4 @@
-//! Runs a [`Node`] on tokio: sockets, one timer and a store task. It knows no
+//! Runs a [`Node`](x0x_core::node::Node) on tokio: sockets, one timer and a store task. It knows no
 //! protocol.
 //!
 //! [`start`] binds the sockets, reads the store and spawns the loop. The application talks to the

@@ -127,11 +127,16 @@ fn chart<const N: usize>(
         colour,
         shape: Shape::Steps(points),
     });
-    let series: Vec<Series> = series.collect();
+    let mut series: Vec<Series> = series.collect();
+    // Of what never happened there is nothing to see.
+    series.retain(|series| series.shape.points().iter().any(|point| point.1 > 0.0));
+    // One line has no legend.
+    let only = if let [one] = &series[..] { one.name.as_deref() } else { None };
+    let note = only.map_or_else(|| note.to_owned(), |only| format!("{note}: {only} only"));
     let points: Vec<(f64, f64)> = series.iter().flat_map(|series| series.shape.points()).collect();
     Chart {
         title: title.to_owned(),
-        note: note.to_owned(),
+        note,
         x: Axis::linear("seconds since the start", points.iter().map(|point| point.0), true),
         y: Axis::linear(unit, points.iter().map(|point| point.1), true),
         series,
@@ -231,6 +236,9 @@ fn counts(text: &mut String, lines: &[Line]) {
     text.push_str("<h2>Kinds</h2>\n<table><tr><th>kind</th><th>lines</th><th>bytes</th></tr>\n");
     for kind in KINDS {
         let of_kind = || lines.iter().filter(|line| line.kind == kind);
+        if of_kind().next().is_none() {
+            continue;
+        }
         let bytes: usize = of_kind().map(|line| line.size).sum();
         let _ = writeln!(
             text,

@@ -49,6 +49,7 @@ impl Peers {
 
     /// Returns whoever is at an address.
     pub(super) fn at(&mut self, address: SocketAddr) -> usize {
+        let address = canonical(address);
         let Self { rows, addresses, .. } = self;
         *addresses.entry(address).or_insert_with(|| {
             let name = address.to_string();
@@ -105,19 +106,19 @@ impl Peers {
     /// A link moved.
     pub(super) fn moved(&mut self, machine: &MachineId, address: SocketAddr) -> Option<usize> {
         let peer = self.of_machine(machine)?;
-        self.addresses.insert(address, peer);
+        self.addresses.insert(canonical(address), peer);
         Some(peer)
     }
 
     /// Finds a machine, or gives its name to whoever is at the address and has none.
     fn named(&mut self, machine: MachineId, address: SocketAddr) -> usize {
         if let Some(peer) = self.of_machine(&machine) {
-            self.addresses.insert(address, peer);
+            self.addresses.insert(canonical(address), peer);
             return peer;
         }
         let mut peer = self.at(address);
         if self.rows[peer].machine.is_some() {
-            self.addresses.remove(&address);
+            self.addresses.remove(&canonical(address));
             peer = self.at(address);
         }
         self.rows[peer].machine = Some(machine);
@@ -125,4 +126,9 @@ impl Peers {
         self.machines.insert(machine, peer);
         peer
     }
+}
+
+/// A socket for both families shows an IPv4 address within an IPv6 one.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

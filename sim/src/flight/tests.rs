@@ -116,6 +116,8 @@ fn a_peer_gets_its_name_when_its_link_comes_up() {
     let mut peers = Peers::default();
     let peer = peers.received(here, 100);
     assert_eq!(peers.name(peer), "192.0.2.2:1");
+    let mapped = "[::ffff:192.0.2.2]:1".parse().expect("an address");
+    assert_eq!(peers.at(mapped), peer);
     assert_eq!(peers.up(second, one, &[AgentId([7; 32])], here), peer);
     assert_eq!(peers.name(peer), one.short());
     assert_eq!(peers.of_agent(&AgentId([7; 32])), Some(peer));
