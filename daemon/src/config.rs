@@ -8,6 +8,7 @@ use serde::Deserialize;
 use x0x_core::overlay;
 
 use crate::paths::{Home, InstanceName};
+use crate::recordings::{MIB_DEFAULT, MIB_MAX};
 
 /// The QUIC port of an unnamed instance.
 const QUIC_PORT: u16 = 5483;
@@ -38,16 +39,18 @@ pub enum ConfigError {
         error: Box<toml::de::Error>,
     },
     /// A number in the file is out of its range.
-    #[error("{path}: [gossip] {name} is {value}: it must be from 1 to {most}")]
+    #[error("{path}: [{section}] {name} is {value}: it must be from 1 to {most}")]
     OutOfRange {
         /// The file.
         path: PathBuf,
+        /// The section.
+        section: &'static str,
         /// The setting.
         name: &'static str,
         /// What it is.
-        value: usize,
+        value: u64,
         /// The most that it may be.
-        most: usize,
+        most: u64,
     },
     /// The name in the file is no name.
     #[error(transparent)]
@@ -78,6 +81,32 @@ struct File {
     user_key_path: Option<PathBuf>,
     instance_name: Option<String>,
     gossip: Gossip,
+    record: Record,
+}
+
+/// The section `[record]`: whether everything that happens to the node is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Record {
+    enabled: bool,
+    max_mib: u64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { enabled: false, max_mib: MIB_DEFAULT }
+    }
+}
+
+impl Record {
+    fn check(&self, path: &Path) -> Result<Option<u64>, ConfigError> {
+        let (name, value, most) = ("max_mib", self.max_mib, MIB_MAX);
+        if !(1..=most).contains(&value) {
+            let (path, section) = (path.into(), "record");
+            return Err(ConfigError::OutOfRange { path, section, name, value, most });
+        }
+        Ok(self.enabled.then_some(value))
+    }
 }
 
 /// The section `[gossip]`: how many peers a topic has around this node.
@@ -112,7 +141,15 @@ impl Gossip {
             if (1..=most).contains(&value) {
                 return Ok(value);
             }
-            Err(ConfigError::OutOfRange { path: path.into(), name, value, most })
+            let wide = |number| u64::try_from(number).unwrap_or(u64::MAX);
+            let (path, section) = (path.into(), "gossip");
+            Err(ConfigError::OutOfRange {
+                path,
+                section,
+                name,
+                value: wide(value),
+                most: wide(most),
+            })
         };
         let steps = |name, value, most| {
             number(name, value, most).map(|steps| u8::try_from(steps).unwrap_or(u8::MAX))
@@ -165,6 +202,9 @@ pub struct Config {
     pub user_key: PathBuf,
     /// How many peers a topic has around this node.
     pub overlay: overlay::Config,
+    /// How large the recording of the node becomes that is made from its start, in MiB; nothing if
+    /// none is made.
+    pub record_mib: Option<u64>,
 }
 
 impl Config {
@@ -219,6 +259,7 @@ impl Config {
             bootstrap_peers: [file.bootstrap_peers, overrides.peers.clone()].concat(),
             user_key: file.user_key_path.unwrap_or_else(|| home.user_key()),
             overlay: file.gossip.check(path)?,
+            record_mib: file.record.check(path)?,
             name,
         })
     }
@@ -280,6 +321,20 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_recording_is_made_only_if_asked_for() {
+        let mib = |text| read(text, &Overrides::default()).record_mib;
+        assert_eq!(mib(""), None);
+        assert_eq!(mib("[record]\nmax_mib = 3"), None);
+        assert_eq!(mib("[record]\nenabled = true"), Some(64));
+        assert_eq!(mib("[record]\nenabled = true\nmax_mib = 3"), Some(3));
+        let path = Path::new("/etc/x.toml");
+        let file = parse(path, "[record]\nmax_mib = 0").expect("it is TOML");
+        let merged = Config::merge(&home(), path, file, &Overrides::default());
+        let text = merged.expect_err("it is out of range").to_string();
+        assert_eq!(text, "/etc/x.toml: [record] max_mib is 0: it must be from 1 to 65536");
     }
 
     #[test]

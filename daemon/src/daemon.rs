@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use x0x_core::link::LinkConfig;
-use x0x_core::node::{self, Connect, Fatal, StoreError, Target};
+use x0x_core::node::{self, CommandError, Connect, Fatal, StoreError, Target};
 use x0x_tokio::Handle;
 
 use crate::api::{self, App, Identity};
@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::files::{self, FileError, Keys};
 use crate::hub::Hub;
 use crate::paths::{api_port, api_token};
+use crate::recordings::{BeginError, Recorder, Recording, WARNING};
 use crate::store::{OpenError, RedbStore};
 
 /// How long open requests may take once the daemon is to stop.
@@ -39,6 +40,9 @@ pub enum DaemonError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The recording that the configuration asks for.
+    #[error("the node cannot be recorded: {0}")]
+    Recording(#[from] BeginError),
     /// The node.
     #[error("{0}; choose another address with bind_address in the configuration")]
     Bind(x0x_tokio::StartError),
@@ -110,20 +114,41 @@ impl Daemon {
             link: LinkConfig::default(),
             overlay: config.overlay,
         };
-        let (node, events) = x0x_tokio::start(node_config, store).map_err(|error| {
+        let (recording, tape) = match config.record_mib {
+            Some(max_mib) => {
+                let (recording, tape) = Recording::create(&config.data_dir, max_mib)?;
+                (Some(recording), Some(tape))
+            }
+            None => (None, None),
+        };
+        let started = match tape {
+            Some(tape) => x0x_tokio::start_recorded(node_config, store, tape),
+            None => x0x_tokio::start(node_config, store),
+        };
+        let (node, events) = started.map_err(|error| {
+            if let Some(recording) = &recording {
+                // It is empty.
+                let _ = std::fs::remove_file(&recording.path);
+            }
             if matches!(error, x0x_tokio::StartError::Bind { .. }) {
                 DaemonError::Bind(error)
             } else {
                 DaemonError::Node(error)
             }
         })?;
+        if let Some(recording) = &recording {
+            tracing::warn!(path = %recording.path.display(), "the node is recorded. {WARNING}");
+        }
         for &address in &config.bootstrap_peers {
             tokio::spawn(keep(node.clone(), address));
         }
         let api_address = listener.local_addr()?;
         let port_file = api_port(&config.data_dir);
         files::write_private(&port_file, api_address.to_string().as_bytes())?;
-        let app = Arc::new(App::new(node, Arc::new(Hub::default()), identity, token, api_address));
+        let recorder =
+            Recorder::new(node.clone(), &config.data_dir, &config.bootstrap_peers, recording);
+        let hub = Arc::new(Hub::default());
+        let app = Arc::new(App::new(node, hub, identity, token, api_address, Arc::new(recorder)));
         Ok(Self { app, listener, events, port_file, is_new: keys.is_new })
     }
 
@@ -172,11 +197,13 @@ impl Daemon {
 }
 
 /// Dials a configured peer and keeps the link.
-async fn keep(node: Handle, address: SocketAddr) {
+pub(crate) async fn keep(node: Handle, address: SocketAddr) {
     let target = Target::Address { address, machine: None };
     let connect = Connect { target, keep: true, timeout: BOOTSTRAP_TIMEOUT };
     match node.request(connect).await {
         Ok(Ok(link)) => tracing::info!(%address, machine = %link.machine.short(), "connected"),
+        // The node that is restarted is asked again.
+        Err(CommandError::Restarting) => {}
         Ok(Err(error)) => tracing::warn!(%address, %error, "a bootstrap peer is not reached yet"),
         Err(error) => tracing::warn!(%address, %error, "a bootstrap peer cannot be dialled"),
     }

@@ -165,7 +165,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 /// Makes a directory, and those above it, that only its owner can enter.
-fn private_directory(path: &Path) -> Result<(), FileError> {
+pub(crate) fn private_directory(path: &Path) -> Result<(), FileError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

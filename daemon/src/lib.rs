@@ -7,6 +7,7 @@
 //! | [`files`] | keys and tokens on disk |
 //! | [`store`] | the records of the node, in redb |
 //! | [`hub`] | what the node tells, handed to everybody who listens |
+//! | [`recordings`] | recordings of the node |
 //! | [`topics`] | who wants which topics, and their messages |
 //! | [`queue`] | a bounded queue to one listener |
 //! | [`api`] | HTTP, server-sent events and WebSocket |
@@ -29,6 +30,7 @@ pub mod hub;
 pub mod instances;
 pub mod paths;
 pub mod queue;
+pub mod recordings;
 pub mod store;
 pub mod topics;
 

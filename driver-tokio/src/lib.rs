@@ -1,4 +1,4 @@
-//! Runs a [`Node`] on tokio: sockets, one timer and a store task. It knows no
+//! Runs a [`Node`](x0x_core::node::Node) on tokio: sockets, one timer and a store task. It knows no
 //! protocol.
 //!
 //! [`start`] binds the sockets, reads the store and spawns the loop. The application talks to the
@@ -15,26 +15,38 @@
 //! 3. Work between two polls of the outputs is bounded: [`RECEIVES_MAX`] batches of datagrams and
 //!    [`COMMANDS_MAX`] commands.
 //!
+//! # Recording
+//!
+//! [`start_recorded`] and [`Handle::record`] write everything that happens to the node to a [`Tape`],
+//! from which it can run again, see [`x0x_core::node::recording`]. A tape that cannot be written as
+//! fast as things happen ends; the node goes on.
+//!
 //! # Limits
 //!
 //! [`COMMANDS_MAX`] commands wait for the loop; whoever sends more waits. [`EVENTS_MAX`] events wait
 //! for the application; beyond it the oldest are lost and counted. A write that the store has not
-//! finished holds up what depends on it, not the loop.
+//! finished holds up what depends on it, not the loop. [`TAPE_BYTES_MAX`] bytes of a recording wait for
+//! its file.
 
 mod events;
 mod handle;
+mod recorded;
+mod restart;
 mod run;
 mod socket;
 mod store;
+mod tape;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use events::{EVENTS_MAX, Events};
 pub use handle::Handle;
+pub use restart::RecordError;
 pub use run::{COMMANDS_MAX, RECEIVES_MAX};
-use x0x_core::node::{self, Config, Node, Store, StoreError};
+pub use tape::{Ended, TAPE_BYTES_MAX, Tape, TapeState, TapeWatch};
+use x0x_core::node::recording::TooSmall;
+use x0x_core::node::{self, Config, Store, StoreError};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +68,9 @@ pub enum StartError {
     /// The system gave no randomness.
     #[error("the system gives no randomness: {0}")]
     Randomness(getrandom::Error),
+    /// The recording has no room for its header.
+    #[error(transparent)]
+    Recording(#[from] TooSmall),
 }
 
 /// Starts a node on the present runtime. Its sockets are bound to the addresses in `config`, of
@@ -68,14 +83,40 @@ pub enum StartError {
 /// # Panics
 ///
 /// Outside of a tokio runtime with its time and I/O drivers.
-pub fn start(mut config: Config, mut store: impl Store) -> Result<(Handle, Events), StartError> {
+pub fn start(config: Config, store: impl Store) -> Result<(Handle, Events), StartError> {
+    launch(config, store, None)
+}
+
+/// The same, and records the node from its start.
+///
+/// # Errors
+///
+/// See [`StartError`].
+///
+/// # Panics
+///
+/// As [`start`].
+pub fn start_recorded(
+    config: Config,
+    store: impl Store,
+    tape: Tape,
+) -> Result<(Handle, Events), StartError> {
+    launch(config, store, Some(tape))
+}
+
+fn launch(
+    mut config: Config,
+    mut store: impl Store,
+    tape: Option<Tape>,
+) -> Result<(Handle, Events), StartError> {
     let sockets = socket::bind(&config.sockets)?;
     config.sockets = sockets.iter().map(|socket| socket.local).collect();
-    let locals = config.sockets.clone();
     let restored = store.restore()?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(StartError::Randomness)?;
-    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let node = Node::new(config, seed, restored, Instant::now(), unix_time)?;
-    Ok(run::spawn(node, sockets, locals, store::spawn(store)))
+    let (node, too_small) = recorded::Recorded::start(&config, seed, restored, tape)?;
+    match too_small {
+        Some(too_small) => Err(too_small.into()),
+        None => Ok(run::spawn(config, node, sockets, store::spawn(store))),
+    }
 }

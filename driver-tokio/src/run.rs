@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::task::Poll;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::{task, time};
-use x0x_core::node::{Command, CommandId, Deadline, Event, Node, Output, Reply, Request, ShutDown};
+use x0x_core::node::recording::End;
+use x0x_core::node::{CommandId, Config, Deadline, Event, Input, Output, Reply, Request, ShutDown};
 use x0x_core::transport::Transmit;
 
 use crate::events::{EventSender, Events};
 use crate::handle::{Answer, Handle};
+use crate::recorded::Recorded;
+use crate::restart::{Control, Restart};
 use crate::socket::{ReceiveBuffers, Socket};
 use crate::store::{Done, StoreTask, Task};
 
@@ -26,15 +28,18 @@ pub const RECEIVES_MAX: usize = 4;
 /// How long the loop sleeps when nothing has a time.
 const LONG: time::Duration = time::Duration::from_secs(3600);
 
-struct Driver {
-    node: Node,
+pub(crate) struct Driver {
+    /// What a new node is made from.
+    pub(crate) config: Config,
+    pub(crate) node: Recorded,
     sockets: Vec<Socket>,
     requests: mpsc::Receiver<(Request, Answer)>,
-    store: StoreTask,
-    events: EventSender,
+    controls: mpsc::Receiver<Control>,
+    pub(crate) store: StoreTask,
+    pub(crate) events: EventSender,
     /// Who waits for which reply.
-    answers: HashMap<CommandId, Answer>,
-    last_command: u64,
+    pub(crate) answers: HashMap<CommandId, Answer>,
+    pub(crate) last_command: u64,
     receive_buffers: ReceiveBuffers,
     transmit_buffer: Vec<u8>,
     /// What a blocked socket has not taken, and how much of it it has.
@@ -43,7 +48,9 @@ struct Driver {
     writes: usize,
     /// Whether the application was told something since it last had a turn.
     has_told: bool,
-    is_stopping: bool,
+    pub(crate) is_stopping: bool,
+    /// Who takes the place of a node that stops.
+    pub(crate) restart: Option<Restart>,
 }
 
 /// Why the loop woke up.
@@ -51,23 +58,28 @@ enum Wake {
     Readable,
     Writable,
     Requests(usize),
+    Control(Control),
     Done(Option<Done>),
     Timer,
 }
 
 pub(crate) fn spawn(
-    node: Node,
+    config: Config,
+    node: Recorded,
     sockets: Vec<Socket>,
-    locals: Vec<SocketAddr>,
     store: StoreTask,
 ) -> (Handle, Events) {
     let (sender, requests) = mpsc::channel(COMMANDS_MAX);
+    let (control_sender, controls) = mpsc::channel(1);
     let events = EventSender::default();
     let received = events.subscribe();
+    let locals = config.sockets.as_slice().into();
     let driver = Driver {
+        config,
         node,
         sockets,
         requests,
+        controls,
         store,
         events,
         answers: HashMap::new(),
@@ -78,9 +90,10 @@ pub(crate) fn spawn(
         writes: 0,
         has_told: false,
         is_stopping: false,
+        restart: None,
     };
     tokio::spawn(driver.run());
-    (Handle { requests: sender, sockets: locals.into() }, received)
+    (Handle { requests: sender, controls: control_sender, sockets: locals }, received)
 }
 
 impl Driver {
@@ -96,13 +109,18 @@ impl Driver {
             }
             let deadline = self.drain();
             self.events.flush();
+            self.node.flush();
             if self.is_stopping && self.writes == 0 && self.blocked.is_none() {
-                break;
+                let Some(restart) = self.restart.take() else { break };
+                self.finish_restart(restart).await;
+                continue;
             }
             let until = deadline.map_or_else(|| Instant::now() + LONG, |deadline| deadline.at);
             timer.as_mut().reset(until.into());
             let wake = {
-                let Self { sockets, requests: queue, store, blocked, is_stopping, .. } = &mut self;
+                let Self {
+                    sockets, requests: queue, controls, store, blocked, is_stopping, ..
+                } = &mut self;
                 tokio::select! {
                     () = writable(sockets, blocked.as_ref()) => Wake::Writable,
                     () = readable(sockets) => Wake::Readable,
@@ -110,6 +128,7 @@ impl Driver {
                     count = queue.recv_many(&mut requests, COMMANDS_MAX), if !*is_stopping => {
                         Wake::Requests(count)
                     }
+                    Some(control) = controls.recv(), if !*is_stopping => Wake::Control(control),
                     () = &mut timer => Wake::Timer,
                 }
             };
@@ -119,19 +138,25 @@ impl Driver {
                 Wake::Done(done) => self.stored(done),
                 Wake::Requests(0) => self.shut_down(),
                 Wake::Requests(_) => requests.drain(..).for_each(|request| self.command(request)),
-                Wake::Timer => self.node.handle_timeout(Instant::now()),
+                Wake::Control(control) => self.control(control),
+                Wake::Timer => self.input(Instant::now(), Input::Timeout),
             }
         }
+        let tape = self.node.finish(End::NodeEnded);
         let StoreTask { tasks, done, thread } = self.store;
         drop((tasks, done));
         // The thread ends once its queue is empty; a panic there is reported by the runtime.
-        let _ = task::spawn_blocking(move || thread.join()).await;
+        let _ = task::spawn_blocking(move || {
+            let _ = tape.map(|tape| tape.join());
+            thread.join()
+        })
+        .await;
         // Whoever waits in `shut_down` waits for this.
         drop(self.requests);
     }
 
     /// Hands over what the node has to tell already. Returns whether that was anything.
-    fn tell(&mut self) -> bool {
+    pub(crate) fn tell(&mut self) -> bool {
         self.has_told = false;
         while let Some(output) = self.node.poll_ready() {
             self.act(output);
@@ -187,7 +212,9 @@ impl Driver {
         let Self { node, sockets, receive_buffers, .. } = self;
         for socket in sockets {
             for _ in 0..RECEIVES_MAX {
-                let take = |datagram| node.handle_datagram(now, datagram);
+                let take = |datagram| {
+                    let _ = node.handle(now, Input::Datagram(datagram));
+                };
                 match socket.receive(receive_buffers, take) {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -200,6 +227,10 @@ impl Driver {
 
     /// Takes the commands that came in the meantime, as many as can wait.
     fn take_commands(&mut self) {
+        if self.restart.is_some() {
+            // They wait for the node that takes the place of this one.
+            return;
+        }
         for _ in 0..COMMANDS_MAX {
             let Ok(request) = self.requests.try_recv() else { return };
             self.command(request);
@@ -207,10 +238,8 @@ impl Driver {
     }
 
     fn command(&mut self, (request, answer): (Request, Answer)) {
-        self.last_command += 1;
-        let id = CommandId(self.last_command);
-        match self.node.handle_command(Instant::now(), Command { id, request }) {
-            Ok(()) => {
+        match self.own_command(request) {
+            Ok(id) => {
                 self.answers.insert(id, answer);
             }
             Err(error) => {
@@ -222,10 +251,8 @@ impl Driver {
 
     /// Nobody is left who could ask for anything.
     fn shut_down(&mut self) {
-        self.last_command += 1;
-        let command = Command { id: CommandId(self.last_command), request: ShutDown.into() };
         // A node that refuses has stopped already.
-        self.is_stopping = self.node.handle_command(Instant::now(), command).is_err();
+        self.is_stopping = self.own_command(ShutDown.into()).is_err();
     }
 
     fn reply(&mut self, command: CommandId, reply: Reply) {
@@ -242,6 +269,7 @@ impl Driver {
             self.is_stopping = true;
             self.writes = 0;
             self.answers.clear();
+            self.restart = None;
         }
         self.has_told = true;
         self.events.push(event);
@@ -252,15 +280,23 @@ impl Driver {
         match done {
             Some(Done::Stored(id, result)) => {
                 self.writes = self.writes.saturating_sub(1);
-                self.node.handle_stored(now, id, result);
+                self.input(now, Input::Stored(id, result));
             }
-            Some(Done::Loaded(id, result)) => self.node.handle_loaded(now, id, result),
+            Some(Done::Loaded(id, result)) => self.input(now, Input::Loaded(id, result)),
+            // Nobody asks for that while a node runs.
+            Some(Done::Restored(_)) => {}
             None => {
                 tracing::error!("the store has stopped");
                 self.is_stopping = true;
                 self.writes = 0;
+                self.restart = None;
             }
         }
+    }
+
+    /// Hands over what cannot fail.
+    fn input(&mut self, now: Instant, input: Input) {
+        let _ = self.node.handle(now, input);
     }
 }
 

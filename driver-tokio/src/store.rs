@@ -5,18 +5,20 @@ use std::thread;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use x0x_core::node::{Batch, Load, LoadId, Store, StoreError, WriteId};
+use x0x_core::node::{Batch, Load, LoadId, Restored, Store, StoreError, WriteId};
 
 /// What the node wants of the store.
 pub(crate) enum Task {
     Write(Batch),
     Load(Load),
+    Restore,
 }
 
 /// What became of it.
 pub(crate) enum Done {
     Stored(WriteId, Result<(), StoreError>),
     Loaded(LoadId, Result<Bytes, StoreError>),
+    Restored(Result<Restored, StoreError>),
 }
 
 /// The node's end of the store. Its queue is bounded by the node, which has a bounded number of
@@ -44,11 +46,12 @@ fn serve(
     const TASKS_MAX: usize = 1024;
     let mut tasks = Vec::new();
     while queue.blocking_recv_many(&mut tasks, TASKS_MAX) > 0 {
-        let (mut batches, mut loads) = (Vec::new(), Vec::new());
+        let (mut batches, mut loads, mut restores) = (Vec::new(), Vec::new(), 0);
         for task in tasks.drain(..) {
             match task {
                 Task::Write(batch) => batches.push(batch),
                 Task::Load(load) => loads.push(load),
+                Task::Restore => restores += 1,
             }
         }
         if !batches.is_empty() {
@@ -61,6 +64,10 @@ fn serve(
         for load in loads {
             let result = store.load(&load);
             let _ = results.send(Done::Loaded(load.id, result));
+        }
+        // What was written before is in it.
+        for _ in 0..restores {
+            let _ = results.send(Done::Restored(store.restore()));
         }
     }
 }

@@ -12,6 +12,7 @@
 //! * [`trace`]: the running hash over everything that moved.
 //! * [`checks`]: what must hold in every world, whatever its faults.
 //! * [`recording`]: a world that ran, as a file that plays it again.
+//! * [`flight`]: what a recorded node of a daemon did, as a timeline and a page.
 //! * [`scenario`]: worlds with a topology, a workload and faults, from a few numbers.
 //! * [`swarm`]: worlds in which everything is drawn from one seed.
 //! * [`machine`]: what a world drives, so that its own tests need no whole node.
@@ -23,6 +24,7 @@
 
 pub mod checks;
 pub mod disk;
+pub mod flight;
 pub mod machine;
 pub mod model;
 pub mod nat;

@@ -111,6 +111,24 @@ pub trait TypedRequest: Into<Request> {
 
 macro_rules! typed_requests {
     ($($request:ident => $reply:ty,)+) => {
+        impl Request {
+            /// Names the request.
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$request(_) => stringify!($request),)+
+                }
+            }
+        }
+
+        impl Reply {
+            /// Names the request that is answered.
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$request(_) => stringify!($request),)+
+                }
+            }
+        }
+
         $(
             impl From<$request> for Request {
                 fn from(request: $request) -> Self {
@@ -402,4 +420,8 @@ pub enum CommandError {
         /// The target.
         address: SocketAddr,
     },
+    /// The driver restarted the node before it answered. Whether the command was done is not known.
+    /// No node says this itself.
+    #[error("the node was restarted before it answered: ask again")]
+    Restarting,
 }

@@ -32,6 +32,7 @@ mod config;
 mod event;
 mod input;
 mod record;
+pub mod recording;
 mod route_command;
 mod route_direct;
 mod route_gossip;

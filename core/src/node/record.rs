@@ -1,8 +1,9 @@
 //! The versioned forms of what goes into a node and comes out of it.
 //!
-//! A recording of a node is its [`Config`], its seed, what it [restored](Restored) and its
-//! [`Step`]s. With the same program they give the same outputs, byte for byte. All are written with
-//! [`wire::encode`](crate::wire::encode) and read with [`wire::decode`](crate::wire::decode).
+//! A node's [`Config`], its seed, what it [restored](Restored) and its [`Step`]s give the same outputs
+//! again, byte for byte; see [`recording`](super::recording) for a file with all of them. They are
+//! written with [`wire::encode`](crate::wire::encode) and read with
+//! [`wire::decode`](crate::wire::decode).
 
 use super::{Command, Config, Event, Restored, Step};
 use crate::direct::PAYLOAD_MAX;

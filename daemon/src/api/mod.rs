@@ -10,6 +10,7 @@ mod error;
 mod gossip;
 mod identity;
 mod network;
+mod record;
 mod sse;
 mod system;
 mod ws;
@@ -32,6 +33,7 @@ use x0x_core::identity::{AgentId, MachineId, UserId};
 use x0x_tokio::Handle;
 
 use crate::hub::Hub;
+use crate::recordings::Recorder;
 use crate::topics::Keeper;
 
 pub use error::ApiError;
@@ -76,6 +78,8 @@ pub struct App {
     pub(crate) sessions: ws::Sessions,
     /// Keeps the node subscribed to what is wanted.
     pub(crate) keeper: Arc<Keeper>,
+    /// Records the node.
+    pub(crate) recorder: Arc<Recorder>,
 }
 
 impl App {
@@ -86,12 +90,13 @@ impl App {
         identity: Identity,
         token: String,
         api_address: SocketAddr,
+        recorder: Arc<Recorder>,
     ) -> Self {
         let (stop, _) = watch::channel(false);
         let sessions = ws::Sessions::default();
         let started = Instant::now();
         let keeper = Arc::new(Keeper::new(node.clone(), hub.topics.clone()));
-        Self { node, hub, identity, token, api_address, started, stop, sessions, keeper }
+        Self { node, hub, identity, token, api_address, started, stop, sessions, keeper, recorder }
     }
 }
 
@@ -111,6 +116,7 @@ pub fn router(app: Arc<App>) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(system::shutdown))
         .routes(routes!(system::constitution))
         .routes(routes!(system::constitution_json))
+        .routes(routes!(record::begin, record::end, record::state))
         .routes(routes!(identity::agent))
         .routes(routes!(identity::user_id))
         .routes(routes!(network::peers))

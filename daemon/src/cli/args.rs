@@ -8,6 +8,7 @@ use super::bench::DirectBench;
 use super::bench::gossip::GossipBench;
 use crate::API_LEVEL;
 use crate::paths::InstanceName;
+use crate::recordings::{MIB_DEFAULT, MIB_MAX};
 
 /// Talks to agents on other machines, through the x0x daemon on this one.
 #[derive(Debug, Parser)]
@@ -220,6 +221,24 @@ pub(super) enum Diagnostics {
     Dm,
     /// Tell how messages of topics fared since the start.
     Gossip,
+    /// Record everything that happens to the node. It restarts for that: its links end for a moment.
+    /// The file holds secret keys and the content of messages; `x0x-sim replay-node` plays it again.
+    Record(Record),
+}
+
+/// What to do about recordings.
+#[derive(Debug, Args)]
+pub(super) struct Record {
+    /// How large the recording may become.
+    #[arg(long, value_name = "N", default_value_t = MIB_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(1..=MIB_MAX))]
+    pub(super) max_mib: u64,
+    /// End the recording that is under way.
+    #[arg(long, conflicts_with_all = ["max_mib", "status"])]
+    pub(super) stop: bool,
+    /// Tell whether the node is recorded.
+    #[arg(long, conflicts_with = "max_mib")]
+    pub(super) status: bool,
 }
 
 #[derive(Debug, Subcommand)]

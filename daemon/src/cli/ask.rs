@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use x0x_core::identity::{AgentId, UserId, Words};
 
-use super::args::{Agent, Bench, Command, Diagnostics, Direct, Machines, Network, Peer, WebSocket};
+use super::args::{
+    Agent, Bench, Command, Diagnostics, Direct, Machines, Network, Peer, Record, WebSocket,
+};
 use super::ids::{Kind, resolve};
 use super::{CliError, Context, bench, show, start, stream, text};
 use crate::client::{CONNECT_TIMEOUT, Client, REQUEST_TIMEOUT, Target};
@@ -54,6 +56,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), CliEr
         Command::Diagnostics(Diagnostics::Gossip) => {
             get(context, &["diagnostics", "gossip"], text::fields).await
         }
+        Command::Diagnostics(Diagnostics::Record(arguments)) => record(context, &arguments).await,
         Command::Ws(WebSocket::Sessions) => get(context, &["ws", "sessions"], show::sessions).await,
         Command::Ws(WebSocket::Direct) => ws_direct(context).await,
         Command::Bench(Bench::Direct(arguments)) => bench::run(context, &arguments).await,
@@ -143,6 +146,25 @@ async fn connect(context: &Context, kind: Kind, id: &str, target: &Target) -> Re
         context.hint(hint);
     }
     Ok(())
+}
+
+async fn record(context: &Context, arguments: &Record) -> Result<(), CliError> {
+    let mut client = context.connect().await?;
+    let target = Target::new(&["diagnostics", "record"]);
+    if arguments.status {
+        let answer = client.get(&target).await?;
+        return context.answer(&answer, || show::recording(&answer));
+    }
+    if arguments.stop {
+        let answer = client.delete(&target).await?;
+        return context.answer(&answer, || show::recorded(&answer));
+    }
+    let body = json!({ "max_mib": arguments.max_mib });
+    let answer = client.post(&target, Some(&body), REQUEST_TIMEOUT).await?;
+    if let Some(warning) = answer.get("warning").and_then(Value::as_str) {
+        context.hint(&text::safe(warning));
+    }
+    context.answer(&answer, || show::recording(&answer))
 }
 
 async fn ws_direct(context: &Context) -> Result<(), CliError> {

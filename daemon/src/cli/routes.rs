@@ -33,6 +33,9 @@ const ROUTES: &[Route] = routes! {
         GET "/health", "health", "Tell whether the daemon works";
         GET "/status", "status", "Tell how the node is";
         POST "/shutdown", "stop", "Stop the daemon";
+        POST "/diagnostics/record", "diagnostics record", "Record the node from here on";
+        DELETE "/diagnostics/record", "diagnostics record --stop", "End the recording";
+        GET "/diagnostics/record", "diagnostics record --status", "Tell whether the node is recorded";
         GET "/constitution", "constitution", "Show what this network stands for";
         GET "/constitution/json", "constitution --json", "The same for programs";
     }
@@ -99,6 +102,7 @@ fn row(route: &Route) -> Value {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::Path;
     use std::sync::Arc;
 
     use clap::CommandFactory as _;
@@ -110,6 +114,7 @@ mod tests {
     use super::*;
     use crate::api::{App, Identity, router};
     use crate::hub::Hub;
+    use crate::recordings::Recorder;
 
     fn app() -> App {
         let (machine_key, agent_key) =
@@ -129,7 +134,9 @@ mod tests {
             overlay: x0x_core::overlay::Config::default(),
         };
         let (node, _) = x0x_tokio::start(config, MemoryStore::default()).expect("it starts");
-        App::new(node, Arc::new(Hub::default()), identity, "t".into(), ([127, 0, 0, 1], 1).into())
+        let (hub, address) = (Arc::new(Hub::default()), ([127, 0, 0, 1], 1).into());
+        let recorder = Recorder::new(node.clone(), Path::new("/nowhere"), &[], None);
+        App::new(node, hub, identity, "t".into(), address, Arc::new(recorder))
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{duration, fields, objects, short};
+use super::text::{duration, fields, objects, safe, short};
 
 fn text<'a>(answer: &'a Value, key: &str) -> &'a str {
     answer.get(key).and_then(Value::as_str).unwrap_or("-")
@@ -127,6 +127,32 @@ pub(super) fn outcome_hint(answer: &Value) -> Option<&'static str> {
     }
 }
 
+/// Whether the node is recorded, and where.
+pub(super) fn recording(answer: &Value) -> String {
+    let path = safe(text(answer, "path"));
+    let most = mib(number(answer, "max_bytes"));
+    match answer.get("recording").and_then(Value::as_bool) {
+        None => format!("Recording to {path}, at most {most}"),
+        Some(true) => {
+            let size = mib(number(answer, "bytes"));
+            format!("Recording to {path}: {size} of at most {most}")
+        }
+        Some(false) if answer.get("path").is_some_and(Value::is_string) => recorded(answer),
+        Some(false) => "Not recorded".into(),
+    }
+}
+
+/// What a recording has come to.
+pub(super) fn recorded(answer: &Value) -> String {
+    let (path, size) = (safe(text(answer, "path")), mib(number(answer, "bytes")));
+    let reason = safe(text(answer, "ended_because"));
+    format!("Recorded {size} to {path}: {reason}\nPlay it again with: x0x-sim replay-node {path}")
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 pub(super) fn diagnostics(answer: &Value) -> String {
     // Ids as the rows of a table read better than as keys.
     let per_peer = answer.get("per_peer").and_then(Value::as_object);
@@ -169,6 +195,24 @@ mod tests {
         let answer = json!({ "outcome": "Direct", "addr": "127.0.0.1:1" });
         assert_eq!(outcome(&id, &answer), "12ab12ab: Direct at 127.0.0.1:1");
         assert_eq!(outcome_hint(&answer), None);
+    }
+
+    #[test]
+    fn a_recording_says_where_it_is_and_why_it_ended() {
+        let path = "/d/1.x0xrec";
+        let (bytes, max_bytes) = (3 << 20, 64 << 20);
+        let begun = json!({ "path": path, "max_bytes": max_bytes });
+        assert_eq!(recording(&begun), "Recording to /d/1.x0xrec, at most 64.0 MiB");
+        let running =
+            json!({ "recording": true, "path": path, "bytes": bytes, "max_bytes": max_bytes });
+        assert_eq!(recording(&running), "Recording to /d/1.x0xrec: 3.0 MiB of at most 64.0 MiB");
+        let ended = json!({
+            "recording": false, "path": path, "bytes": bytes, "ended_because": "it was stopped",
+        });
+        let text = "Recorded 3.0 MiB to /d/1.x0xrec: it was stopped\n\
+                    Play it again with: x0x-sim replay-node /d/1.x0xrec";
+        assert_eq!((recording(&ended), recorded(&ended)), (text.into(), text.into()));
+        assert_eq!(recording(&json!({ "recording": false, "path": null })), "Not recorded");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Runs simulated worlds: one with given numbers, many with random ones, one from a file, or a large
-//! one that is idle.
+//! one that is idle. Runs a recorded node again.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use x0x_sim::Recording;
 mod experiment;
 mod idle;
 mod replay;
+mod replay_node;
 mod run;
 mod shrink;
 mod swarm;
@@ -34,6 +35,8 @@ enum Action {
     Shrink(shrink::Shrink),
     /// Plays the steps of a world again, from a file.
     Replay(replay::Replay),
+    /// Runs a recorded node again and says whether it did the same.
+    ReplayNode(replay_node::ReplayNode),
     /// Measures how fast a large world is in which nothing happens.
     Idle(idle::Idle),
     /// Plays scenario files over modelled links and judges what comes out.
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Action::Swarm(swarm) => swarm.execute(),
         Action::Shrink(shrink) => shrink.execute(),
         Action::Replay(replay) => replay.execute(),
+        Action::ReplayNode(replay) => replay.execute(),
         Action::Idle(idle) => idle.execute(),
         Action::Experiment(experiment) => experiment.execute(),
     }

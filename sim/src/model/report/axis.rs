@@ -4,17 +4,17 @@ use super::table::number;
 
 /// A scale.
 #[derive(Clone, Debug)]
-pub(super) struct Axis {
-    pub(super) label: String,
-    pub(super) min: f64,
-    pub(super) max: f64,
-    pub(super) is_log: bool,
+pub(crate) struct Axis {
+    pub(crate) label: String,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) is_log: bool,
     step: f64,
 }
 
 impl Axis {
     /// Makes a scale that holds all values, from zero if they are not far from it.
-    pub(super) fn linear(label: &str, values: impl Iterator<Item = f64>, from_zero: bool) -> Self {
+    pub(crate) fn linear(label: &str, values: impl Iterator<Item = f64>, from_zero: bool) -> Self {
         let (low, high) = range(values);
         let low = if from_zero { low.min(0.0) } else { low };
         let high = if high > low { high } else { low + 1.0 };
@@ -24,14 +24,14 @@ impl Axis {
     }
 
     /// Makes a scale of whole numbers, with half of one to spare at both ends.
-    pub(super) fn whole(label: &str, values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn whole(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = range(values);
         let step = step(((high - low) / 8.0).max(1.0));
         Self { label: label.to_owned(), min: low - 0.5, max: high + 0.5, is_log: false, step }
     }
 
     /// Makes a scale of powers of ten.
-    pub(super) fn log(label: &str, values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn log(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = range(values.filter(|value| *value > 0.0));
         let min = 10_f64.powf(low.max(1e-6).log10().floor());
         let max = 10_f64.powf(high.max(min * 10.0).log10().ceil());
@@ -39,7 +39,7 @@ impl Axis {
     }
 
     /// Returns where a value lies, from zero to one.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let place = if self.is_log {
             (value.max(self.min) / self.min).log10() / (self.max / self.min).log10()
         } else {
@@ -49,7 +49,7 @@ impl Axis {
     }
 
     /// Returns the values that get a mark, each with its text.
-    pub(super) fn ticks(&self) -> Vec<(f64, String)> {
+    pub(crate) fn ticks(&self) -> Vec<(f64, String)> {
         if self.is_log {
             let decades = (self.max / self.min).log10().round();
             let powers = (0..=12).map(f64::from).take_while(|power| *power <= decades);

@@ -13,7 +13,7 @@ const BOTTOM: f64 = 48.0;
 
 /// How the values of a series are drawn.
 #[derive(Clone, Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A line through the points.
     Line(Vec<(f64, f64)>),
     /// A line that keeps a value until the next point.
@@ -27,7 +27,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) fn points(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn points(&self) -> Vec<(f64, f64)> {
         match self {
             Self::Line(points) | Self::Steps(points) | Self::Marks(points) | Self::Bars(points) => {
                 points.clone()
@@ -41,28 +41,28 @@ impl Shape {
 
 /// Values of one kind.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// What the legend says; nothing for a part of the series before.
-    pub(super) name: Option<String>,
-    pub(super) colour: usize,
-    pub(super) shape: Shape,
+    pub(crate) name: Option<String>,
+    pub(crate) colour: usize,
+    pub(crate) shape: Shape,
 }
 
 /// A picture.
 #[derive(Clone, Debug)]
-pub(super) struct Chart {
-    pub(super) title: String,
-    pub(super) note: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) series: Vec<Series>,
+pub(crate) struct Chart {
+    pub(crate) title: String,
+    pub(crate) note: String,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
+    pub(crate) series: Vec<Series>,
     /// A limit that is drawn across.
-    pub(super) limit: Option<f64>,
+    pub(crate) limit: Option<f64>,
 }
 
 impl Chart {
     /// Draws it.
-    pub(super) fn figure(&self) -> String {
+    pub(crate) fn figure(&self) -> String {
         let mut text = format!(
             "<figure><figcaption><b>{}</b> {}<div>{}</div></figcaption>\n\
              <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
@@ -197,6 +197,6 @@ impl Chart {
 }
 
 /// Makes a text safe within markup.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -3,11 +3,11 @@
 //! The page is one HTML file with SVG in it. It needs no script and no network, and it follows the
 //! reader's choice of light or dark.
 
-mod axis;
-mod chart;
-mod page;
+pub(crate) mod axis;
+pub(crate) mod chart;
+pub(crate) mod page;
 mod pictures;
-mod table;
+pub(crate) mod table;
 
 pub use page::page;
 pub use table::{rounds, table};

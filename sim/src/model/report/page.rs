@@ -7,7 +7,7 @@ use super::pictures::pictures;
 use super::table::number;
 use crate::model::experiment::{Run, Sample, Scenario, Verdict};
 
-const STYLE: &str = "
+pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2128; --soft: #5b6570; --grid: #e4e8ec;
   --c0: #2563c9; --c1: #c2570c; --c2: #15803d; --c3: #8b3fb5; --c4: #b4237a; --c5: #0e7490;
   --good: #15803d; --bad: #c81e1e; }

@@ -83,7 +83,7 @@ fn rare(runs: &[Run]) -> String {
 }
 
 /// Writes a number with as many digits as it deserves.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 && value.abs() < 1e9 => format!("{value:.0}"),
         size if size >= 1000.0 => format!("{value:.0}"),

@@ -1,0 +1,161 @@
+//! A recording on its way to its file, on a thread of its own: a slow disk never holds up the loop.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use x0x_core::node::recording::End;
+
+/// How many bytes of a recording wait for its file. When there are more the recording ends.
+pub const TAPE_BYTES_MAX: usize = 32 << 20;
+
+/// Why a recording ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As its last entry says.
+    With(End),
+    /// The file could not be written; the recording in it is cut.
+    Unwritable(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::With(end) => end.fmt(formatter),
+            Self::Unwritable(error) => write!(formatter, "the file could not be written: {error}"),
+        }
+    }
+}
+
+/// How a recording stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapeState {
+    /// How many bytes are in the file.
+    pub bytes: u64,
+    /// Why there will be no more, once there will not.
+    pub ended: Option<Ended>,
+}
+
+/// A new file for a recording, and how large it may become.
+#[derive(Debug)]
+pub struct Tape {
+    file: File,
+    pub(crate) bytes_max: u64,
+    shared: Arc<Shared>,
+}
+
+/// Tells how a recording stands.
+#[derive(Clone, Debug)]
+pub struct TapeWatch(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// Whether nothing follows.
+    is_closed: bool,
+    written: u64,
+    ended: Option<Ended>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tape {
+    /// Records to an empty file, at most so many bytes.
+    pub fn new(file: File, bytes_max: u64) -> Self {
+        Self { file, bytes_max, shared: Arc::default() }
+    }
+
+    /// Returns what tells how the recording stands, also after it.
+    pub fn watch(&self) -> TapeWatch {
+        TapeWatch(self.shared.clone())
+    }
+
+    /// Begins to write what is pushed.
+    pub(crate) fn roll(self) -> TapeWriter {
+        let Self { file, shared, .. } = self;
+        let writer = shared.clone();
+        let thread = thread::spawn(move || write(file, &writer));
+        TapeWriter { shared, thread }
+    }
+}
+
+impl TapeWatch {
+    /// Returns how the recording stands.
+    pub fn state(&self) -> TapeState {
+        let queue = self.0.lock();
+        TapeState { bytes: queue.written, ended: queue.ended.clone() }
+    }
+}
+
+/// The loop's end of a tape.
+pub(crate) struct TapeWriter {
+    shared: Arc<Shared>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl TapeWriter {
+    /// Queues bytes, all or none. Returns whether there was room.
+    pub(crate) fn push(&self, bytes: &[u8]) -> bool {
+        let mut queue = self.shared.lock();
+        let is_full = !queue.bytes.is_empty() && queue.bytes.len() + bytes.len() > TAPE_BYTES_MAX;
+        if !is_full {
+            queue.bytes.extend_from_slice(bytes);
+            drop(queue);
+            self.shared.changed.notify_one();
+        }
+        !is_full
+    }
+
+    /// Tells whether the file can still be written.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.shared.lock().ended.is_none()
+    }
+
+    /// Queues the last bytes. The thread that is returned ends when they are safe.
+    pub(crate) fn close(self, bytes: &[u8], end: End) -> thread::JoinHandle<()> {
+        let mut queue = self.shared.lock();
+        queue.bytes.extend_from_slice(bytes);
+        queue.is_closed = true;
+        queue.ended.get_or_insert(Ended::With(end));
+        drop(queue);
+        self.shared.changed.notify_one();
+        self.thread
+    }
+}
+
+fn write(mut file: File, shared: &Shared) {
+    let mut chunk = Vec::new();
+    let failed = loop {
+        let mut queue = shared.lock();
+        while queue.bytes.is_empty() && !queue.is_closed {
+            queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::swap(&mut queue.bytes, &mut chunk);
+        drop(queue);
+        if chunk.is_empty() {
+            break file.sync_all().err();
+        }
+        if let Err(error) = file.write_all(&chunk) {
+            break Some(error);
+        }
+        shared.lock().written += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        chunk.clear();
+    };
+    if let Some(error) = failed {
+        let mut queue = shared.lock();
+        queue.ended = Some(Ended::Unwritable(error.to_string()));
+        queue.bytes = Vec::new();
+    }
+}
