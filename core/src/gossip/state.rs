@@ -198,7 +198,7 @@ impl<P: Peer> State<P> {
                 }
                 overlay::Output::Lonely { topic: _ } => context.emit(Output::Lonely),
                 overlay::Output::Release { peer } => context.emit(Output::Release { peer }),
-                overlay::Output::Misbehaved { peer, rule } => self.condemn(context, peer, rule),
+                overlay::Output::Misbehaved { peer, rule } => self.dismiss(context, peer, rule),
             }
         }
     }
@@ -220,13 +220,17 @@ impl<P: Peer> State<P> {
         id
     }
 
-    /// Ends the session of a peer that broke a rule.
+    /// Ends the session of a peer that surely broke a rule, and shuns it.
     pub(super) fn condemn(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
+        self.drive(context, |overlay, context| overlay.shun(context, peer));
+        self.dismiss(context, peer, rule);
+    }
+
+    fn dismiss(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
         if let Some(session) = self.sessions.get_mut(&peer)
             && !std::mem::replace(&mut session.is_condemned, true)
         {
             context.count(Counter::GossipViolations);
-            self.drive(context, |overlay, context| overlay.shun(context, peer));
             context.emit(Output::Misbehaved { peer, rule });
         }
     }

@@ -450,15 +450,21 @@ fn kept_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
 }
 
 /// A peer did not send what it said that it has, and was asked for at some time. If it has said
-/// nothing since, or sends other items, it is slow.
+/// nothing since, or sends other items, it is slow. What it was asked for before it last broke a
+/// promise broke with that: a link that stands still for a moment is one fault, not a hundred.
 fn broke_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P, asked_at: Instant) {
+    let now = air.now();
     let Some(session) = air.sessions.get_mut(&peer) else { return };
-    if session.heard_at <= asked_at || session.gave_at.is_some_and(|at| at > asked_at) {
+    let is_before = |at: &Option<Instant>| at.is_none_or(|at| at <= asked_at);
+    if session.heard_at <= asked_at || !is_before(&session.gave_at) || !is_before(&session.broke_at)
+    {
         return;
     }
+    session.broke_at = Some(now);
     session.promises_broken = session.promises_broken.saturating_add(1);
     let (broken, kept) = (session.promises_broken, session.promises_kept);
     if broken >= PROMISES_BROKEN_MAX && broken > kept {
-        air.condemn(peer, "announced items and did not send them");
+        // It may be honest, and a bad link to blame: it is welcome to come back.
+        air.dismiss(peer, "announced items and did not send them");
     }
 }

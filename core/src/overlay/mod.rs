@@ -526,9 +526,11 @@ pub(crate) mod testing {
     use super::frames::{self, Frame, Message, Priority};
     use super::{Bytes, TopicId};
 
-    /// The frames by which a peer says that it is in a topic, and becomes a neighbour.
-    pub(crate) fn neighbour_frames(topic: TopicId) -> [Bytes; 2] {
-        [Message::Joined, Message::Neighbour(Priority::High)]
+    /// The frames by which a peer says that it is in a topic, and becomes a neighbour to which
+    /// items are pushed.
+    pub(crate) fn neighbour_frames(topic: TopicId) -> [Bytes; 3] {
+        let graft = Message::Graft { is_child: true, item: None };
+        [Message::Joined, Message::Neighbour(Priority::High), graft]
             .map(|message| frames::encode::<u64>(&Frame::Topic(topic, message)))
     }
 }

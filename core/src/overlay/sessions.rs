@@ -37,9 +37,10 @@ const ASKS_BURST: u32 = 48;
 const ASK_INTERVAL: Duration = Duration::from_millis(110);
 
 /// How much a peer may send that is of no use: a request beyond what is answered, or an item once
-/// more. So much at once, and so often after that.
-const WASTE_BURST: u32 = 64;
-const WASTE_INTERVAL: Duration = Duration::from_secs(1);
+/// more. So much at once, and so often after that. It is more than what an honest peer asks, and
+/// what it sends because it was asked, when a link stands still until it is given up.
+const WASTE_BURST: u32 = 1024;
+const WASTE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many of the known items that a peer sent are remembered, to tell when it sends one again.
 const AGAIN_MAX: usize = 256;
@@ -77,6 +78,8 @@ pub(super) struct Session {
     pub(super) heard_at: Instant,
     /// When it last sent an item.
     pub(super) gave_at: Option<Instant>,
+    /// When it was last found to have broken a promise.
+    pub(super) broke_at: Option<Instant>,
     /// Items that it announced and did not send when it was asked.
     pub(super) promises_broken: u32,
     /// Items that it announced and sent.
@@ -106,6 +109,7 @@ impl Session {
             again: BoundedMap::new(AGAIN_MAX),
             heard_at: now,
             gave_at: None,
+            broke_at: None,
             promises_broken: 0,
             promises_kept: 0,
             is_condemned: false,

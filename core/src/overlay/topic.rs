@@ -33,12 +33,18 @@ impl<P: Peer> Air<'_, '_, P> {
         self.sessions.tell(self.context, peer, topic, message);
     }
 
-    /// A peer broke a rule: its session ends, nothing that it sends is looked at again, and it is
-    /// shunned for a while.
+    /// A peer surely broke a rule: its session ends, and it is shunned for a while.
     pub(super) fn condemn(&mut self, peer: P, rule: &'static str) {
+        if self.has_session(&peer) {
+            self.sessions.shun(self.context.now, peer);
+            self.dismiss(peer, rule);
+        }
+    }
+
+    /// A peer is of no use: its session ends, and nothing that it sends is looked at again.
+    pub(super) fn dismiss(&mut self, peer: P, rule: &'static str) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         if !std::mem::replace(&mut session.is_condemned, true) {
-            self.sessions.shun(self.context.now, peer);
             self.context.count(Counter::OverlayViolations);
             self.context.emit(super::Output::Misbehaved { peer, rule });
         }
