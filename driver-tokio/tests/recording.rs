@@ -125,6 +125,8 @@ async fn two_nodes_under_load_run_again_from_their_recordings() {
         timeout: PATIENCE,
     };
     let waiting = bob.send(connecting.into()).await.unwrap();
+    // What the node has taken ends; what it has not taken waits for the next one.
+    bob.request(ListTopics).await.unwrap();
     bob.record(files[1].tape(LIMIT)).await.unwrap();
     assert!(sent.await.unwrap().is_ok(), "who has no link is not probed");
     assert_eq!(waiting.await.unwrap(), Err(CommandError::Restarting));

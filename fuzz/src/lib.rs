@@ -25,6 +25,7 @@ pub mod node;
 pub mod peer;
 mod quic;
 pub mod reconcile;
+pub mod recording;
 pub mod seeds;
 pub mod transport;
 pub mod wire;
@@ -57,6 +58,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("node_datagrams", node::node_datagrams),
     ("node_initials", node::node_initials),
     ("node_inputs", node::node_inputs),
+    ("node_recording", recording::node_recording),
     ("node_restored", node::node_restored),
     ("path_probe", link::path_probe),
     ("peer_streams", peer::peer_streams),

@@ -45,6 +45,7 @@ pub fn seeds(target: &str) -> Seeds {
         "node_datagrams" => node_datagrams(),
         "node_initials" => node_initials(),
         "node_inputs" => node_inputs(),
+        "node_recording" => crate::recording::seeds(),
         "node_restored" => node_restored(),
         "path_probe" => path_probes(),
         "peer_streams" => peer_streams(),
