@@ -10,7 +10,7 @@
 //! * The deadline of a node that was drained lies in the future.
 //! * A link that a node reports up was down before, and the other way round.
 //! * A direct message comes over a link that is up.
-//! * Subscribers hear what the rules of [`gossip`] say.
+//! * Subscribers hear what the rules of `checks/gossip.rs` say.
 //! * No node halts while its disk works.
 //! * No datagram shows the [`MARKER`], which scenarios put into payloads and names of topics.
 //!
