@@ -155,15 +155,18 @@ fn topics_that_nobody_knows_cost_little() {
 }
 
 #[test]
-fn what_is_said_again_is_not_delivered_again() {
-    let arena = Arena::twisted(7, &Twist::Repeat(10)).talk();
+fn who_says_again_what_was_said_is_cut_off() {
+    let arena = Arena::twisted(7, &Twist::Repeat(100)).talk();
     arena.assert_unharmed(12_000.0);
     assert_eq!(arena.world.tally().delivered_twice, 0);
-    let arena = Arena::new(8, 10, |_, _, targets| Box::new(Recorder::new(targets, S / 5))).talk();
+    arena.assert_accused(1);
+}
+
+#[test]
+fn talk_that_is_repeated_costs_little() {
+    let arena = Arena::new(8, 10, |_, _, targets| Box::new(Recorder::new(targets, S / 25))).talk();
     arena.assert_unharmed(12_000.0);
     assert_eq!(arena.world.tally().delivered_twice, 0);
-    // Whom nobody takes for a neighbour has heard nothing that costs.
-    arena.assert_accused(4);
 }
 
 #[test]

@@ -130,15 +130,7 @@ fn late(world: &mut World, count: usize, time: Duration) -> Vec<usize> {
 #[test]
 fn in_a_topic_that_begins_no_item_waits_for_the_tree() {
     for (count, time) in [(3, ms(125)), (20, ms(300))] {
-        let mut world = World::new();
-        for id in 0..count {
-            world.add(id);
-            if id > 0 {
-                world.connect(id, (id * 7919) % id);
-            }
-            world.handle(id, Input::Join { topic: TOPIC });
-            world.run(ms(50));
-        }
+        let mut world = World::joining(count);
         // Until the last is somebody's neighbour.
         world.run(ms(600));
         let count = usize::try_from(count).unwrap();

@@ -96,9 +96,8 @@ impl World {
         }
     }
 
-    /// Nodes that join one after another, each with a session with an earlier one, until the
-    /// overlay is calm.
-    pub(super) fn joined(count: u64) -> Self {
+    /// Nodes that join one after another, each with a session with an earlier one.
+    pub(super) fn joining(count: u64) -> Self {
         let mut world = Self::new();
         for id in 0..count {
             world.add(id);
@@ -108,6 +107,12 @@ impl World {
             world.handle(id, Input::Join { topic: TOPIC });
             world.run(ms(50));
         }
+        world
+    }
+
+    /// The same, until the overlay is calm.
+    pub(super) fn joined(count: u64) -> Self {
+        let mut world = Self::joining(count);
         world.run(secs(120));
         world
     }
