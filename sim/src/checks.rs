@@ -253,7 +253,7 @@ impl Checks {
         self.gossip.clock_went_back(node);
     }
 
-    /// Tells whether a direct message was delivered.
+    /// Tells whether a direct message was delivered, and its sender knows.
     pub(crate) fn was_delivered(&self, from: NodeId, to: NodeId, payload: &[u8]) -> bool {
         let talk = self.conversations.get(&(from, to));
         talk.is_some_and(|talk| talk.was_delivered(message_key(payload)))
@@ -431,10 +431,13 @@ impl Checks {
         // What a hostile node acknowledges is between it and its sender.
         let is_hostile = ends.is_some_and(|(_, recipient)| self.hostile.contains(&recipient));
         let talk = ends.and_then(|ends| self.conversations.get_mut(&ends));
-        let message = talk.and_then(|talk| talk.message(index));
+        let mut message = talk.and_then(|talk| talk.message(index));
         let delivered = message.as_ref().is_some_and(|message| message.delivered);
         match error {
             None => {
+                if let Some(message) = &mut message {
+                    message.acknowledged = true;
+                }
                 self.tally.sends_acknowledged += 1;
                 self.tally.acknowledged_after.push(elapsed);
                 let lied = !delivered && !is_hostile;

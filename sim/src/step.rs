@@ -38,7 +38,7 @@ pub enum Expectation {
         /// The other end.
         b: NodeId,
     },
-    /// A direct message was delivered.
+    /// A direct message was delivered and acknowledged.
     Delivered {
         /// The sender.
         from: NodeId,

@@ -14,6 +14,8 @@ pub(super) struct Message {
     pub(super) sent_at: Duration,
     /// Whether the recipient has it.
     pub(super) delivered: bool,
+    /// Whether its sender was told so.
+    pub(super) acknowledged: bool,
     /// Whether its end said that the recipient has not got it.
     pub(super) refused: bool,
 }
@@ -32,7 +34,13 @@ impl Conversation {
     pub(super) fn sent(&mut self, key: u64, run: u32, now: Duration) -> usize {
         let index = self.messages.len();
         self.by_key.entry(key).or_default().push(index);
-        self.messages.push(Message { run, sent_at: now, delivered: false, refused: false });
+        self.messages.push(Message {
+            run,
+            sent_at: now,
+            delivered: false,
+            acknowledged: false,
+            refused: false,
+        });
         index
     }
 
@@ -41,10 +49,13 @@ impl Conversation {
         self.messages.get_mut(index)
     }
 
-    /// Tells whether a message with this key was delivered.
+    /// Tells whether a message with this key was delivered, and its sender knows.
     pub(super) fn was_delivered(&self, key: u64) -> bool {
         let indices = self.by_key.get(&key);
-        indices.is_some_and(|indices| indices.iter().any(|&i| self.messages[i].delivered))
+        indices.is_some_and(|indices| {
+            let is_done = |message: &Message| message.delivered && message.acknowledged;
+            indices.iter().any(|&index| is_done(&self.messages[index]))
+        })
     }
 
     /// Finds the message with this key that is due next and marks it.

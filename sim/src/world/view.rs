@@ -74,7 +74,7 @@ impl<M> World<M> {
             &Expectation::Delivered { from, to, ref payload }
                 if !self.checks.was_delivered(from, to, payload) =>
             {
-                Err((Some(to), format!("a message of {from} is not delivered")))
+                Err((Some(to), format!("a message of {from} is not delivered and acknowledged")))
             }
             Expectation::Heard { topic, author, payload, by } => {
                 let has_heard =
