@@ -1,8 +1,8 @@
 //! Who is neighbour of whom in a topic: HyParView (Leitão, Pereira, Rodrigues, DSN 2007).
 //!
 //! The *active view* holds the few neighbours that a node has sessions with; neighbourhood is mutual.
-//! The *passive view* holds more peers of the topic, to take their place. Random walks exchange
-//! passive views, so that they stay a random sample of the topic.
+//! The *passive view* holds more peers of the topic, to take their place. Random [walks](super::walks)
+//! exchange passive views, so that they stay a random sample of the topic.
 //!
 //! What differs from the paper, and why:
 //!
@@ -20,13 +20,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::frames::{Entries, Entry, Message, Priority};
+use super::frames::{Entry, Message, Priority};
 use super::topic::{Air, Neighbour, Timer, Topic};
+use super::walks::SHUFFLE_PAUSE_FIRST;
 use super::{Contact, Output, Peer};
 use crate::support::{Counter, TokenBucket};
-
-/// How many walks a node remembers the way back of.
-pub(super) const WALKS_MAX: usize = 64;
 
 /// How many of the neighbours nobody who asks can push out: those that have been here longest.
 pub const PROTECTED: usize = 4;
@@ -43,18 +41,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(30);
 /// The pauses between attempts to fill the active view.
 pub(super) const FILL_PAUSE_MIN: Duration = Duration::from_millis(500);
 const FILL_PAUSE_MAX: Duration = Duration::from_secs(60);
-
-/// The pauses between shuffles: short at first, so that a newcomer soon knows many.
-const SHUFFLE_PAUSE_FIRST: Duration = Duration::from_secs(10);
-const SHUFFLE_PAUSE: Duration = Duration::from_secs(60);
-const SHUFFLES_FIRST: u32 = 10;
-
-/// How many peers of the active and of the passive view a shuffle names.
-const SHUFFLE_ACTIVE: usize = 3;
-const SHUFFLE_PASSIVE: usize = 6;
-
-/// How many steps a shuffle takes.
-const SHUFFLE_STEPS: u8 = 3;
 
 /// How often a closer neighbour is looked for.
 const CLOSER_PAUSE: Duration = Duration::from_secs(600);
@@ -83,7 +69,7 @@ pub(super) fn evictions(now: Instant) -> TokenBucket {
 #[derive(Clone, Debug)]
 pub(super) struct Acquaintance {
     pub(super) contact: Contact,
-    failures: u32,
+    pub(super) failures: u32,
     /// Not before this is it tried again.
     retry_at: Option<Instant>,
 }
@@ -211,7 +197,7 @@ impl<P: Peer> Topic<P> {
         self.fill_pause = (self.fill_pause * 2).min(FILL_PAUSE_MAX);
     }
 
-    fn ask(&mut self, air: &mut Air<'_, '_, P>, peer: P, why: Why) {
+    pub(super) fn ask(&mut self, air: &mut Air<'_, '_, P>, peer: P, why: Why) {
         if peer == self.me || self.active.contains_key(&peer) || self.asked.contains_key(&peer) {
             return;
         }
@@ -486,148 +472,4 @@ impl<P: Peer> Topic<P> {
             self.timers.set(Timer::Retry, now + pause);
         }
     }
-
-    /// A newcomer looks for neighbours.
-    pub(super) fn newcomer(
-        &mut self,
-        air: &mut Air<'_, '_, P>,
-        from: P,
-        entry: Entry<P>,
-        steps: u8,
-    ) {
-        if !self.may_walk(air, &from) || entry.peer == self.me {
-            return;
-        }
-        let entry = air.resolve(&from, entry);
-        let steps = steps.min(self.config.walk_steps);
-        let peer = entry.peer;
-        if steps == self.config.passive_walk_steps {
-            self.learn(air, peer, entry.contact.clone());
-        }
-        let others: Vec<P> =
-            self.active.keys().copied().filter(|other| *other != from && *other != peer).collect();
-        match air.pick(&others) {
-            Some(next) if steps > 0 => {
-                let message = Message::Newcomer { entry, steps: steps - 1 };
-                air.tell(next, self.id, message);
-            }
-            _ => {
-                self.learn(air, peer, entry.contact);
-                self.ask(air, peer, Why::Walk);
-            }
-        }
-    }
-
-    fn may_walk(&mut self, air: &mut Air<'_, '_, P>, from: &P) -> bool {
-        let now = air.now();
-        let may = self.active.get_mut(from).is_some_and(|neighbour| neighbour.walks.take(now));
-        if !may {
-            air.context.count(Counter::OverlayRequestsOverLimit);
-        }
-        may
-    }
-
-    /// Starts an exchange of acquaintances.
-    pub(super) fn shuffle(&mut self, air: &mut Air<'_, '_, P>) {
-        self.shuffles = self.shuffles.saturating_add(1);
-        let is_new = self.shuffles < SHUFFLES_FIRST;
-        let pause = if is_new { SHUFFLE_PAUSE_FIRST } else { SHUFFLE_PAUSE };
-        let pause = air.between(pause - pause / 4, pause + pause / 4);
-        self.timers.set(Timer::Shuffle, air.now() + pause);
-        let neighbours: Vec<P> = self.active.keys().copied().collect();
-        let Some(first) = air.pick(&neighbours) else { return };
-        let mut entries = vec![Entry { peer: self.me, contact: Contact::default() }];
-        entries.extend(self.some_entries(air, SHUFFLE_ACTIVE, SHUFFLE_PASSIVE, first));
-        let walk = air.context.rng.next_u32();
-        self.walks.insert(walk, self.me);
-        let entries = bounded(entries);
-        air.tell(first, self.id, Message::Shuffle { walk, steps: SHUFFLE_STEPS, entries });
-    }
-
-    fn some_entries(
-        &self,
-        air: &mut Air<'_, '_, P>,
-        active: usize,
-        passive: usize,
-        except: P,
-    ) -> Vec<Entry<P>> {
-        let near: Vec<P> = self.active.keys().copied().filter(|peer| *peer != except).collect();
-        let mut entries: Vec<Entry<P>> = Vec::new();
-        for peer in air.sample(near, active) {
-            entries.push(Entry { peer, contact: air.contact(&peer) });
-        }
-        let far: Vec<P> = self
-            .passive
-            .iter()
-            .filter(|(peer, known)| **peer != except && known.failures == 0)
-            .map(|(&peer, _)| peer)
-            .collect();
-        for peer in air.sample(far, passive) {
-            if let Some(known) = self.passive.get(&peer) {
-                entries.push(Entry { peer, contact: known.contact.clone() });
-            }
-        }
-        entries
-    }
-
-    /// A shuffle came by.
-    pub(super) fn walk_came(
-        &mut self,
-        air: &mut Air<'_, '_, P>,
-        from: P,
-        (walk, steps): (u32, u8),
-        entries: Vec<Entry<P>>,
-    ) {
-        if !self.may_walk(air, &from) {
-            return;
-        }
-        let entries: Vec<Entry<P>> =
-            entries.into_iter().map(|entry| air.resolve(&from, entry)).collect();
-        let steps = steps.min(SHUFFLE_STEPS);
-        let others: Vec<P> = self.active.keys().copied().filter(|peer| *peer != from).collect();
-        match air.pick(&others) {
-            Some(next) if steps > 1 && self.walks.peek(&walk).is_none() => {
-                self.walks.insert(walk, from);
-                let entries = bounded(entries);
-                air.tell(next, self.id, Message::Shuffle { walk, steps: steps - 1, entries });
-            }
-            _ => {
-                let count = entries.len();
-                let mut answer = self.some_entries(air, 0, count, from);
-                answer.push(Entry { peer: self.me, contact: Contact::default() });
-                for entry in entries {
-                    self.learn(air, entry.peer, entry.contact);
-                }
-                let entries = bounded(answer);
-                air.tell(from, self.id, Message::Shuffled { walk, entries });
-            }
-        }
-    }
-
-    /// The answer to a shuffle comes back.
-    pub(super) fn walk_returned(
-        &mut self,
-        air: &mut Air<'_, '_, P>,
-        from: P,
-        walk: u32,
-        entries: Vec<Entry<P>>,
-    ) {
-        let Some(back) = self.walks.remove(&walk) else { return };
-        let entries: Vec<Entry<P>> =
-            entries.into_iter().map(|entry| air.resolve(&from, entry)).collect();
-        if back == self.me {
-            for entry in entries {
-                self.learn(air, entry.peer, entry.contact);
-            }
-            self.refill(air);
-        } else {
-            air.tell(back, self.id, Message::Shuffled { walk, entries: bounded(entries) });
-        }
-    }
-}
-
-/// As many entries as a frame takes.
-fn bounded<P>(mut entries: Vec<Entry<P>>) -> Entries<P> {
-    entries.truncate(super::frames::ENTRIES_MAX);
-    Entries::new(entries).expect("they were cut to what fits")
 }

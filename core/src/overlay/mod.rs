@@ -41,6 +41,7 @@ pub mod reconcile;
 mod sessions;
 mod topic;
 mod tree;
+mod walks;
 
 #[cfg(test)]
 mod tests;

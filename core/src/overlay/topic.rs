@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::broadcast::Missing;
 use super::frames::{Entry, Message};
 use super::history::History;
-use super::membership::{Acquaintance, Asked, WALKS_MAX};
+use super::membership::{Acquaintance, Asked};
 use super::sessions::Sessions;
 use super::tree::Root;
+use super::walks::WALKS_MAX;
 use super::{Config, Contact, Context, ItemId, Peer, TopicId};
 use crate::support::{BoundedMap, Counter, TokenBucket};
 
