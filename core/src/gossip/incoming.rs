@@ -418,8 +418,11 @@ impl<P: Peer> State<P> {
         let name = room.topic.clone();
         context.emit(Output::Equivocated { topic: name, author, evidence: evidence.clone() });
         for (&peer, session) in &self.sessions {
-            if Some(peer) != from && !session.is_condemned && session.topics.contains(&topic) {
-                let (header, payload) = (frames::evidence(), evidence.clone());
+            let concerns = Some(peer) != from && session.topics.contains(&topic);
+            let (header, payload) = (frames::evidence(), evidence.clone());
+            let size = header.len() + payload.len();
+            // Who reads nothing hears of it from others.
+            if concerns && !session.is_condemned && self.overlay.state.take_room(&peer, size) {
                 context.emit(Output::Frame { peer, header, payload });
             }
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::{
     EVIDENCE_BURST, Evidence, EvidenceError, Input, batch::VerifiedBatch, evidence::accuse, frames,
 };
-use super::harness::{BEGIN, Heard, Node, Sent, Writer, key, messages, topic};
+use super::harness::{BEGIN, Heard, Node, Sent, Writer, key, messages, millis, topic};
 use crate::support::Counter;
 
 const AUTHOR: u8 = 9;
@@ -52,6 +52,25 @@ fn an_author_that_contradicts_itself_is_told_once_and_not_heard_again() {
     let proven = Evidence::verify(&node.evidence[0]).unwrap();
     assert_eq!((proven.author, proven.topic), (agent, topic().id()));
     assert_eq!((proven.stream, proven.sequence), (BEGIN, 0));
+}
+
+#[test]
+fn whoever_reads_nothing_is_told_of_no_more_authors() {
+    let mut node = Node::subscribed(0, &[1, 2]);
+    node.learn(2, AUTHOR);
+    node.receive(2, &Writer::new(AUTHOR, BEGIN).write(&["a"]));
+    node.frame(2, frame(&evidence(19)));
+    assert_eq!(told(&node.take_sent()), [1], "it is in the topic");
+    node.handle(Input::Writable { peer: 1, room: 0 });
+    for number in 20..30 {
+        node.frame(2, frame(&evidence(number)));
+        node.advance(millis(60_000));
+    }
+    assert_eq!(node.count(Counter::GossipEquivocations), 11);
+    assert_eq!(told(&node.take_sent()), []);
+    node.handle(Input::Writable { peer: 1, room: 100_000 });
+    node.frame(2, frame(&evidence(30)));
+    assert_eq!(told(&node.take_sent()), [1]);
 }
 
 #[test]
