@@ -4,9 +4,9 @@ use super::{Burst, Event, Input, Parcel, PeerId, Protocol, Slot, World};
 use crate::model::peer::mix;
 use crate::model::session::Carried;
 
-/// How much more than its room a lane takes: the last frame may need more than what is left, and keys
-/// of authors go before the frames that need them. A real link takes whatever it is given.
-const ROOM_SLACK: usize = 32 * 1024;
+/// How much more than its room a lane takes before a frame: the key of an author goes before the last
+/// frame that found room.
+const ROOM_SLACK: usize = 2048;
 
 impl<P: Protocol> World<P> {
     /// Sends the frames of one flush to one peer.
