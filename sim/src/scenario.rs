@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod plan;
+pub(crate) use plan::neighbours;
 mod report;
 
 pub use report::Report;

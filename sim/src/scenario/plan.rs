@@ -76,7 +76,7 @@ impl Plan {
         let size_max = scenario.payload_max.clamp(16, PAYLOAD_MAX);
         let mut number = 0_u64;
         for node in world.nodes() {
-            let peers = self.peers(node);
+            let peers = neighbours(&self.edges, node);
             if peers.is_empty() {
                 continue;
             }
@@ -132,16 +132,6 @@ impl Plan {
             self.add(end, Step::Heal { name });
         }
     }
-
-    fn peers(&self, node: NodeId) -> Vec<NodeId> {
-        let ends = self.edges.iter();
-        ends.filter_map(|&(a, b)| match (a == node, b == node) {
-            (true, _) => Some(b),
-            (_, true) => Some(a),
-            (false, false) => None,
-        })
-        .collect()
-    }
 }
 
 fn connect<M>(world: &World<M>, from: NodeId, to: NodeId) -> Step {
@@ -154,6 +144,17 @@ fn connect<M>(world: &World<M>, from: NodeId, to: NodeId) -> Step {
 fn fault_time(scenario: &Scenario, rng: &mut Rng) -> Duration {
     let first = WARM_UP.min(scenario.duration);
     random::between(rng, first, first.max(scenario.duration * 9 / 10))
+}
+
+/// Returns the other ends of a node's edges.
+pub(crate) fn neighbours(edges: &[(NodeId, NodeId)], node: NodeId) -> Vec<NodeId> {
+    let ends = edges.iter();
+    ends.filter_map(|&(a, b)| match (a == node, b == node) {
+        (true, _) => Some(b),
+        (_, true) => Some(a),
+        (false, false) => None,
+    })
+    .collect()
 }
 
 fn edges(scenario: &Scenario, rng: &mut Rng) -> Vec<(NodeId, NodeId)> {

@@ -9,6 +9,7 @@ use super::draw::pick;
 use super::{LINKS_EACH_MAX, Options};
 use crate::nat::{Dependence, PORTS_MAX, Ports};
 use crate::random::{self, chance};
+use crate::scenario::neighbours;
 use crate::{
     ClockProfile, FirewallProfile, NatConfig, NatId, NatProfile, NodeId, Place, WorldConfig,
 };
@@ -72,13 +73,7 @@ impl Ground {
 
     /// Returns the nodes with a link to this one.
     pub fn neighbours(&self, node: NodeId) -> Vec<NodeId> {
-        let ends = self.edges.iter();
-        ends.filter_map(|&(a, b)| match (a == node, b == node) {
-            (true, _) => Some(b),
-            (_, true) => Some(a),
-            (false, false) => None,
-        })
-        .collect()
+        neighbours(&self.edges, node)
     }
 
     /// Returns the members that a chain of links through members joins to a node, itself included.

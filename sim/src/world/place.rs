@@ -81,24 +81,17 @@ impl<M: Machine> World<M> {
         address: SocketAddr,
         announce: bool,
     ) -> Result<Option<CommandId>, CommandError> {
-        let host = &mut self.hosts[node.index()];
-        let mut sockets = host.sockets.iter_mut();
-        let moved = sockets.find(|socket| socket.public.is_ipv4() == address.is_ipv4());
-        let is_free = |socket: &&mut Socket| {
-            let owner = self.network.owner(socket.nat, address);
-            owner.is_none_or(|owner| owner == node)
+        let mut sockets = self.hosts[node.index()].sockets.iter();
+        let moved = sockets.position(|socket| socket.public.is_ipv4() == address.is_ipv4());
+        let is_free = |&socket: &usize| {
+            let nat = self.hosts[node.index()].sockets[socket].nat;
+            self.network.owner(nat, address).is_none_or(|owner| owner == node)
         };
         let Some(socket) = moved.filter(is_free) else {
             return Err(CommandError::InvalidAddress { address });
         };
-        self.network.unbind(socket.nat, socket.public);
-        self.network.bind(socket.nat, address, node);
-        socket.public = address;
-        if !announce {
-            return Ok(None);
-        }
-        socket.local = address;
-        self.announce(node)
+        let nat = self.hosts[node.index()].sockets[socket].nat;
+        self.put_socket((node, socket), nat, address, announce)
     }
 
     /// Moves a socket to another network, where it gets a fresh address.
@@ -109,14 +102,24 @@ impl<M: Machine> World<M> {
         nat: Option<NatId>,
         announce: bool,
     ) -> Result<Option<CommandId>, CommandError> {
-        let sockets = &self.hosts[node.index()].sockets;
-        let Some(&old) = sockets.get(socket as usize).filter(|old| old.public.is_ipv4()) else {
-            return Ok(None);
-        };
-        let address = self.fresh_address(nat, old.public.port());
-        self.network.unbind(old.nat, old.public);
+        let socket = socket as usize;
+        let old = self.hosts[node.index()].sockets.get(socket).map(|socket| socket.public);
+        let Some(old) = old.filter(SocketAddr::is_ipv4) else { return Ok(None) };
+        let address = self.fresh_address(nat, old.port());
+        self.put_socket((node, socket), nat, address, announce)
+    }
+
+    /// Puts a socket where it has a certain address, and tells its node if that is wanted.
+    fn put_socket(
+        &mut self,
+        (node, socket): (NodeId, usize),
+        nat: Option<NatId>,
+        address: SocketAddr,
+        announce: bool,
+    ) -> Result<Option<CommandId>, CommandError> {
+        let socket = &mut self.hosts[node.index()].sockets[socket];
+        self.network.unbind(socket.nat, socket.public);
         self.network.bind(nat, address, node);
-        let socket = &mut self.hosts[node.index()].sockets[socket as usize];
         (socket.nat, socket.public) = (nat, address);
         if !announce {
             return Ok(None);
