@@ -21,6 +21,9 @@ const KEY_REQUEST: u8 = 2;
 /// Followed by evidence.
 const EVIDENCE: u8 = 3;
 
+/// What a frame of the overlay grows by.
+pub(super) const OVERLAY_PREFIX: usize = 1;
+
 /// A rule that a frame breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Violation(pub(super) &'static str);

@@ -187,6 +187,7 @@ impl<P: Peer> State<P> {
             Ok(true) => {
                 context.count(Counter::GossipKeysAsked);
                 let (header, payload) = (frames::key_request(&author), Bytes::new());
+                self.overlay.state.take_room(&peer, header.len());
                 context.emit(Output::Frame { peer, header, payload });
             }
             Ok(false) => {}

@@ -271,6 +271,7 @@ impl<P: Peer> State<P> {
                 context.emit(Output::Frame { peer, header, payload });
             }
         }
+        self.overlay.state.take_room(&peer, frames::OVERLAY_PREFIX);
         context.emit(Output::Frame { peer, header: frames::overlay(header), payload: item });
     }
 

@@ -112,6 +112,15 @@ impl Protocol for GossipNode {
         is_overlay_repair(kind)
     }
 
+    /// The byte before a frame of the overlay, the key that goes before a batch, the question for one.
+    fn uncounted(header: &[u8]) -> usize {
+        match header {
+            [0, ..] => 1,
+            [1 | 2, ..] => header.len(),
+            _ => 0,
+        }
+    }
+
     fn counted_bytes(&self) -> Option<usize> {
         Some(self.part.state.topics().map(|topic| topic.history_bytes).sum())
     }

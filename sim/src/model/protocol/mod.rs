@@ -180,6 +180,11 @@ pub trait Protocol: Debug + Sized {
         false
     }
 
+    /// Returns how many bytes of a frame, header first, its session learns of only once it is sent.
+    fn uncounted(_header: &[u8]) -> usize {
+        0
+    }
+
     /// Returns how many bytes of state the node knows itself to have, if it tells.
     fn counted_bytes(&self) -> Option<usize> {
         None

@@ -4,10 +4,6 @@ use super::{Burst, Event, Input, Parcel, PeerId, Protocol, Slot, World};
 use crate::model::peer::mix;
 use crate::model::session::Carried;
 
-/// How much more than its room a lane takes before a frame: the key of an author goes before the last
-/// frame that found room.
-const ROOM_SLACK: usize = 2048;
-
 impl<P: Protocol> World<P> {
     /// Sends the frames of one flush to one peer.
     pub(super) fn send(&mut self, node: u32, peer: PeerId, mut parcels: Vec<Parcel>) {
@@ -23,9 +19,10 @@ impl<P: Protocol> World<P> {
         };
         let can_wait = session.is_cut || bandwidth.is_some();
         let lane = &mut session.lanes[from.index()];
-        let (mut bytes, mut dropped) = (0, 0);
+        let (mut bytes, mut dropped, mut uncounted) = (0, 0, 0);
         parcels.retain(|parcel| {
-            let fits = lane.queued < room + ROOM_SLACK;
+            uncounted += P::uncounted(&parcel.frame);
+            let fits = lane.queued < room + uncounted;
             if fits {
                 lane.spent += parcel.frame.len();
                 lane.queued += if can_wait { parcel.frame.len() } else { 0 };
