@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use x0x_core::support::{Counter, Rng};
-use x0x_sim::model::attack::{Attacker, Junk, Puppet, Recorder, Twist, Twisted, TwoFaced};
+use x0x_sim::model::attack::{Attacker, Herald, Junk, Puppet, Recorder, Twist, Twisted, TwoFaced};
 use x0x_sim::model::{GossipNode, ModelConfig, PeerId, World};
 
 const S: Duration = Duration::from_secs(1);
@@ -155,6 +155,13 @@ fn who_announces_and_does_not_give_delays_nobody_for_long() {
 }
 
 #[test]
+fn who_announces_what_does_not_exist_is_cut_off() {
+    let arena = Arena::twisted(12, &Twist::Invent).talk();
+    arena.assert_unharmed(12_000.0, 12_000.0);
+    arena.talk().assert_all_accused();
+}
+
+#[test]
 fn who_takes_and_never_gives_loses_nothing_for_others() {
     Arena::twisted(5, &Twist::Swallow).talk().assert_unharmed(12_000.0, 12_000.0);
 }
@@ -162,6 +169,14 @@ fn who_takes_and_never_gives_loses_nothing_for_others() {
 #[test]
 fn topics_that_nobody_knows_cost_little() {
     Arena::twisted(6, &Twist::Topics(1000)).talk().assert_unharmed(20_000.0, 12_000.0);
+}
+
+#[test]
+fn who_says_that_it_is_in_ever_more_topics_is_cut_off() {
+    let arena = Arena::new(11, 10, |_, _, targets| Box::new(Herald::new(targets, S / 2)));
+    let arena = arena.talk();
+    arena.assert_unharmed(20_000.0, 12_000.0);
+    arena.assert_all_accused();
 }
 
 #[test]
@@ -180,6 +195,14 @@ fn who_says_everything_a_hundred_times_is_cut_off() {
     arena.assert_unharmed(75_000.0, 12_000.0);
     assert_eq!(arena.world.tally().delivered_twice, 0);
     arena.assert_accused(1);
+}
+
+#[test]
+fn who_replays_what_it_heard_without_end_is_cut_off() {
+    let arena = Arena::new(13, 10, |_, _, targets| Box::new(Recorder::new(targets, S / 50))).talk();
+    arena.assert_unharmed(500_000.0, 12_000.0);
+    assert_eq!(arena.world.tally().delivered_twice, 0);
+    arena.assert_all_accused();
 }
 
 #[test]

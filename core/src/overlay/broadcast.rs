@@ -64,7 +64,7 @@ pub(super) struct Missing<P> {
     next: usize,
     tries: u32,
     announced_at: Instant,
-    /// Who was asked last, and when.
+    /// Who was asked last, and since when it owes an answer.
     asked: Option<(P, Instant)>,
     is_repair: bool,
 }
@@ -288,7 +288,8 @@ impl<P: Peer> Topic<P> {
             return;
         }
         let Some(missing) = self.missing.get_mut(&id) else { return };
-        if let Some((asked, at)) = missing.asked.take() {
+        let asked = missing.asked.take();
+        if let Some((asked, at)) = asked {
             broke_promise(air, asked, at);
         }
         missing.holders.retain(|holder| air.sessions.get(holder).is_some());
@@ -304,7 +305,10 @@ impl<P: Peer> Topic<P> {
         }
         missing.next += 1;
         missing.tries += 1;
-        missing.asked = Some((holder, now));
+        // Whoever is silent is judged when it speaks, by when it was asked first.
+        let is_silent =
+            |&(asked, at): &(P, Instant)| asked == holder && !air.heard_since(&asked, at);
+        missing.asked = asked.filter(is_silent).or(Some((holder, now)));
         let is_repair = missing.is_repair;
         self.timers.set(Timer::Missing(id), now + fetch_time(air.round_trip(&holder)));
         if is_repair {
@@ -454,10 +458,12 @@ fn kept_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
 /// promise broke with that: a link that stands still for a moment is one fault, not a hundred.
 fn broke_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P, asked_at: Instant) {
     let now = air.now();
+    if !air.heard_since(&peer, asked_at) {
+        return;
+    }
     let Some(session) = air.sessions.get_mut(&peer) else { return };
     let is_before = |at: &Option<Instant>| at.is_none_or(|at| at <= asked_at);
-    if session.heard_at <= asked_at || !is_before(&session.gave_at) || !is_before(&session.broke_at)
-    {
+    if !is_before(&session.gave_at) || !is_before(&session.broke_at) {
         return;
     }
     session.broke_at = Some(now);

@@ -498,10 +498,11 @@ impl<P: Peer> State<P> {
         self.with_topic(context, id, |topic, air| topic.handle_message(air, peer, message));
     }
 
-    /// A peer is in a topic: it is told who else is, and the topic here may want it.
+    /// A peer is in a topic: it is told who else is, and the topic here may want it. It says so
+    /// once, and not of more topics than there may be.
     fn member(&mut self, context: &mut Context<'_, P>, peer: P, id: TopicId) {
         if !self.sessions.note_member(id, peer) {
-            return;
+            return self.air(context).wasted(peer);
         }
         self.with_topic(context, id, |topic, air| topic.member_found(air, peer));
         if !Topic::may_ask(&mut self.air(context), &peer) {

@@ -70,6 +70,11 @@ impl<P: Peer> Air<'_, '_, P> {
         self.sessions.is_shunned(self.now(), peer)
     }
 
+    /// Whether a peer has said anything since.
+    pub(super) fn heard_since(&self, peer: &P, since: Instant) -> bool {
+        self.sessions.get(peer).is_some_and(|session| session.heard_at > since)
+    }
+
     pub(super) fn has_session(&self, peer: &P) -> bool {
         self.sessions.get(peer).is_some()
     }

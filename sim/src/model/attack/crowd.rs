@@ -119,3 +119,59 @@ impl Attacker for Recorder {
         self.next
     }
 }
+
+/// Says to every peer that it is in ever more topics.
+#[derive(Debug)]
+pub struct Herald {
+    targets: Vec<PeerId>,
+    peers: BTreeSet<PeerId>,
+    every: Duration,
+    next: Option<Instant>,
+}
+
+/// How many topics a herald names to each peer at a time.
+const TOPICS_AT_ONCE: usize = 16;
+
+/// What comes before the topic in a frame that says who is in it, and after: the overlay's frame,
+/// its version, a message about a topic, `Joined`.
+const JOINED: ([u8; 3], u8) = ([0, 1, 1], 0);
+
+impl Herald {
+    /// Makes one that dials the targets and names topics this often.
+    pub fn new(targets: Vec<PeerId>, every: Duration) -> Self {
+        Self { targets, peers: BTreeSet::new(), every, next: None }
+    }
+}
+
+impl Attacker for Herald {
+    fn on_start(&mut self, hand: &mut Hand<'_, '_>) {
+        for &peer in &self.targets {
+            hand.dial(peer);
+        }
+        self.next = Some(hand.env.clock.now + self.every);
+    }
+
+    fn on_peer_up(&mut self, _hand: &mut Hand<'_, '_>, peer: PeerId, _contact: &Contact) {
+        self.peers.insert(peer);
+    }
+
+    fn on_peer_down(&mut self, hand: &mut Hand<'_, '_>, peer: PeerId) {
+        self.peers.remove(&peer);
+        hand.dial(peer);
+    }
+
+    fn tick(&mut self, hand: &mut Hand<'_, '_>) {
+        for &peer in &self.peers {
+            for _ in 0..TOPICS_AT_ONCE {
+                let mut topic = [0; 32];
+                hand.rng.fill(&mut topic);
+                hand.send(peer, [&JOINED.0[..], &topic, &[JOINED.1]].concat().into());
+            }
+        }
+        self.next = Some(hand.env.clock.now + self.every);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+}

@@ -19,10 +19,28 @@ pub enum Twist {
     Mute,
     /// It never asks, answers or passes on anything: whatever is sent to it is lost.
     Swallow,
+    /// It announces items that do not exist, and gives none away.
+    Invent,
     /// It takes part in this many topics that nobody else knows.
     Topics(u32),
     /// It sends every item this many times.
     Repeat(u32),
+}
+
+/// Where a frame of gossip about a topic has the kind of its message, and the kind that announces
+/// items: their count and their ids follow.
+const HAVE_AT: usize = 35;
+const HAVE: u8 = 10;
+const ID_LEN: usize = 16;
+
+/// Changes every id of an announcement.
+fn invent(header: &[u8]) -> Bytes {
+    let mut invented = header.to_vec();
+    // A count of up to 127 is one byte; of a longer list the ids are changed elsewhere.
+    for id in invented[HAVE_AT + 2..].chunks_exact_mut(ID_LEN) {
+        id.iter_mut().for_each(|byte| *byte ^= 0x55);
+    }
+    invented.into()
 }
 
 /// What a puppet does on top of its twist.
@@ -82,12 +100,18 @@ impl<P: Protocol> Puppet<P> {
                 forged[last] ^= 1;
                 send(forged.into());
             }
-            Twist::Mute if !body.is_empty() => {}
+            Twist::Mute | Twist::Invent if !body.is_empty() => {}
             Twist::Swallow => {}
             Twist::Repeat(times) if !body.is_empty() => {
                 (0..times).for_each(|_| send(body.clone()));
             }
-            Twist::Forge | Twist::Mute | Twist::Repeat(_) | Twist::Topics(_) => send(body),
+            Twist::Invent if header.get(HAVE_AT) == Some(&HAVE) => {
+                let header = invent(&header);
+                hand.act(Effect::Frame { peer, header, body, number: None });
+            }
+            Twist::Forge | Twist::Invent | Twist::Mute | Twist::Repeat(_) | Twist::Topics(_) => {
+                send(body)
+            }
         }
     }
 }
