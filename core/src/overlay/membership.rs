@@ -65,21 +65,6 @@ pub(super) fn evictions(now: Instant) -> TokenBucket {
     TokenBucket::new(16, Duration::from_secs(2), now)
 }
 
-/// A peer in the passive view.
-#[derive(Clone, Debug)]
-pub(super) struct Acquaintance {
-    pub(super) contact: Contact,
-    pub(super) failures: u32,
-    /// Not before this is it tried again.
-    retry_at: Option<Instant>,
-}
-
-impl Acquaintance {
-    fn new(contact: Contact) -> Self {
-        Self { contact, failures: 0, retry_at: None }
-    }
-}
-
 /// Why a peer was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -147,17 +132,17 @@ impl<P: Peer> Topic<P> {
         if peer == self.me || self.active.contains_key(&peer) || air.is_shunned(&peer) {
             return;
         }
-        if let Some(known) = self.passive.get_mut(&peer) {
-            known.contact = contact;
-            return;
+        if self.passive.get(&peer).is_none()
+            && self.passive.len() >= self.config.passive_max
+            && let Some(gone) = self.some_acquaintance(air)
+        {
+            self.passive.remove(&gone);
         }
-        if self.passive.len() >= self.config.passive_max {
-            let all: Vec<P> = self.passive.keys().copied().collect();
-            if let Some(gone) = air.pick(&all) {
-                self.passive.remove(&gone);
-            }
-        }
-        self.passive.insert(peer, Acquaintance::new(contact));
+        self.passive.insert(peer, contact);
+    }
+
+    fn some_acquaintance(&self, air: &mut Air<'_, '_, P>) -> Option<P> {
+        self.passive.at(air.index(self.passive.len())?)
     }
 
     fn fill_soon(&mut self, air: &Air<'_, '_, P>) {
@@ -179,7 +164,7 @@ impl<P: Peer> Topic<P> {
             .passive
             .iter()
             .filter(|(peer, known)| is_free(peer) && known.retry_at.is_none_or(|at| at <= now))
-            .map(|(&peer, _)| peer)
+            .map(|(peer, _)| peer)
             .collect();
         // Peers with a session first: they cost nothing.
         let (near, far): (Vec<P>, Vec<P>) =
@@ -442,11 +427,10 @@ impl<P: Peer> Topic<P> {
     pub(super) fn seek_closer(&mut self, air: &mut Air<'_, '_, P>) {
         let pause = air.between(CLOSER_PAUSE / 2, CLOSER_PAUSE);
         self.timers.set(Timer::Closer, air.now() + pause);
-        if self.active.len() >= self.active_max() {
-            let all: Vec<P> = self.passive.keys().copied().collect();
-            if let Some(peer) = air.pick(&all) {
-                self.ask(air, peer, Why::Closer);
-            }
+        if self.active.len() >= self.active_max()
+            && let Some(peer) = self.some_acquaintance(air)
+        {
+            self.ask(air, peer, Why::Closer);
         }
     }
 
@@ -458,7 +442,7 @@ impl<P: Peer> Topic<P> {
             }
             self.lost.push_back((peer, until));
             if !self.asked.contains_key(&peer) {
-                if !self.passive.contains_key(&peer) {
+                if self.passive.get(&peer).is_none() {
                     // Forgotten meanwhile, and with it where it is reached.
                     self.lost.pop_back();
                     continue;

@@ -37,6 +37,7 @@ mod frames;
 pub mod history;
 mod item;
 mod membership;
+mod passive;
 pub mod reconcile;
 mod sessions;
 mod topic;
@@ -253,7 +254,8 @@ pub struct State<P> {
     me: P,
     config: Config,
     sessions: Sessions<P>,
-    topics: BTreeMap<TopicId, Topic<P>>,
+    /// Boxed, like the sessions: a node of the tree has room for eleven.
+    topics: BTreeMap<TopicId, Box<Topic<P>>>,
     /// When each topic has something to do.
     due: Timers<TopicId>,
 }
@@ -442,7 +444,7 @@ impl<P: Peer> State<P> {
         }
         let mut air = Air { context, sessions: &mut self.sessions };
         let topic = Topic::new(&mut air, id, self.me, self.config);
-        self.topics.insert(id, topic);
+        self.topics.insert(id, Box::new(topic));
         self.with_topic(context, id, Topic::handle_timeout);
     }
 

@@ -64,8 +64,8 @@ struct Waiting {
 pub(super) struct Session {
     pub(super) contact: Contact,
     pub(super) round_trip: Duration,
-    /// The topics that the peer is in.
-    pub(super) topics: BTreeSet<TopicId>,
+    /// The topics that the peer is in, in order.
+    pub(super) topics: Vec<TopicId>,
     /// What it may ask for that costs much.
     pub(super) requests: TokenBucket,
     /// What this node may ask of it.
@@ -102,7 +102,7 @@ impl Session {
         Self {
             contact,
             round_trip,
-            topics: BTreeSet::new(),
+            topics: Vec::new(),
             requests: TokenBucket::new(REQUESTS_BURST, REQUEST_INTERVAL, now),
             asks: TokenBucket::new(ASKS_BURST, ASK_INTERVAL, now),
             waste: TokenBucket::new(WASTE_BURST, WASTE_INTERVAL, now),
@@ -187,7 +187,7 @@ impl Session {
 /// All sessions.
 #[derive(Debug)]
 pub(super) struct Sessions<P> {
-    all: BTreeMap<P, Session>,
+    all: BTreeMap<P, Box<Session>>,
     /// Who is in which topic.
     by_topic: BTreeMap<TopicId, BTreeSet<P>>,
     /// Who broke a rule, and until when that counts.
@@ -206,7 +206,7 @@ impl<P: Peer> Sessions<P> {
     /// Begins a session.
     pub(super) fn begin(&mut self, now: Instant, peer: P, way: (Contact, Duration), room: usize) {
         let (contact, round_trip) = way;
-        self.all.insert(peer, Session::new(contact, round_trip, room, now));
+        self.all.insert(peer, Box::new(Session::new(contact, round_trip, room, now)));
     }
 
     /// Shuns a peer for a while.
@@ -229,11 +229,11 @@ impl<P: Peer> Sessions<P> {
     }
 
     pub(super) fn get(&self, peer: &P) -> Option<&Session> {
-        self.all.get(peer)
+        self.all.get(peer).map(|session| &**session)
     }
 
     pub(super) fn get_mut(&mut self, peer: &P) -> Option<&mut Session> {
-        self.all.get_mut(peer)
+        self.all.get_mut(peer).map(|session| &mut **session)
     }
 
     pub(super) fn peers(&self) -> impl Iterator<Item = P> {
@@ -248,16 +248,20 @@ impl<P: Peer> Sessions<P> {
     /// Notes that a peer is in a topic. Returns whether that is new.
     pub(super) fn note_member(&mut self, topic: TopicId, peer: P) -> bool {
         let Some(session) = self.all.get_mut(&peer) else { return false };
-        if session.topics.len() >= frames::TOPICS_MAX || !session.topics.insert(topic) {
+        let Err(place) = session.topics.binary_search(&topic) else { return false };
+        if session.topics.len() >= frames::TOPICS_MAX {
             return false;
         }
+        session.topics.insert(place, topic);
         self.by_topic.entry(topic).or_default().insert(peer);
         true
     }
 
     /// Notes that a peer is not in a topic.
     pub(super) fn note_left(&mut self, topic: TopicId, peer: P) {
-        if self.all.get_mut(&peer).is_some_and(|session| session.topics.remove(&topic)) {
+        let Some(session) = self.all.get_mut(&peer) else { return };
+        if let Ok(place) = session.topics.binary_search(&topic) {
+            session.topics.remove(place);
             self.forget_member(&topic, &peer);
         }
     }

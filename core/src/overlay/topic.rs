@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::broadcast::Missing;
 use super::frames::{Entry, Message};
 use super::history::History;
-use super::membership::{Acquaintance, Asked};
+use super::membership::Asked;
+use super::passive::Passive;
 use super::sessions::Sessions;
 use super::tree::Root;
 use super::walks::WALKS_MAX;
@@ -104,22 +105,24 @@ impl<P: Peer> Air<'_, '_, P> {
         least + Duration::from_micros(self.context.rng.below(span.max(1)))
     }
 
+    /// A place among so many at random.
+    pub(super) fn index(&mut self, length: usize) -> Option<usize> {
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        (length > 0).then(|| usize::try_from(self.context.rng.below(length)).unwrap_or(0))
+    }
+
     /// One of several at random.
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        let length = u64::try_from(from.len()).unwrap_or(u64::MAX);
-        if length == 0 {
-            return None;
-        }
-        let index = self.context.rng.below(length);
-        from.get(usize::try_from(index).unwrap_or(0)).copied()
+        let index = self.index(from.len())?;
+        from.get(index).copied()
     }
 
     /// Some of many at random, in random order.
     pub(super) fn sample<T>(&mut self, mut from: Vec<T>, count: usize) -> Vec<T> {
         let mut taken = Vec::new();
-        while taken.len() < count && !from.is_empty() {
-            let length = u64::try_from(from.len()).unwrap_or(u64::MAX);
-            let index = usize::try_from(self.context.rng.below(length)).unwrap_or(0);
+        while taken.len() < count
+            && let Some(index) = self.index(from.len())
+        {
             taken.push(from.swap_remove(index));
         }
         taken
@@ -183,7 +186,7 @@ pub(super) struct Topic<P> {
     /// The active view.
     pub(super) active: BTreeMap<P, Neighbour<P>>,
     /// The passive view.
-    pub(super) passive: BTreeMap<P, Acquaintance>,
+    pub(super) passive: Passive<P>,
     /// Peers that were asked to be neighbours, or that a session is wanted with.
     pub(super) asked: BTreeMap<P, Asked>,
     /// Neighbours whose session was lost, and until when they are tried again.
@@ -223,7 +226,7 @@ impl<P: Peer> Topic<P> {
             me,
             config,
             active: BTreeMap::new(),
-            passive: BTreeMap::new(),
+            passive: Passive::new(),
             asked: BTreeMap::new(),
             lost: VecDeque::new(),
             fill_pause: super::membership::FILL_PAUSE_MIN,

@@ -101,8 +101,8 @@ impl<P: Peer> Topic<P> {
         let far: Vec<P> = self
             .passive
             .iter()
-            .filter(|(peer, known)| **peer != except && known.failures == 0)
-            .map(|(&peer, _)| peer)
+            .filter(|(peer, known)| *peer != except && known.failures == 0)
+            .map(|(peer, _)| peer)
             .collect();
         for peer in air.sample(far, passive) {
             if let Some(known) = self.passive.get(&peer) {

@@ -201,11 +201,15 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
     }
 }
 
-/// Returns the memory of the process in bytes; zero where the system does not say.
+/// Returns the memory that the process has made its own, without its program, in bytes; zero where
+/// the system does not say.
 pub(super) fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok();
-    let pages = statm.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4096
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = statm.split(' ').skip(1).map_while(|count| count.parse::<u64>().ok());
+    match (pages.next(), pages.next()) {
+        (Some(resident), Some(shared)) => resident.saturating_sub(shared) * 4096,
+        _ => 0,
+    }
 }
 
 fn seconds(seconds: f64) -> Duration {
