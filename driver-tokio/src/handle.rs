@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use x0x_core::node::{CommandError, Reply, Request, ShutDown, TypedRequest};
 
-use crate::restart::{Control, RecordError};
-use crate::tape::Tape;
+use crate::restart::Control;
 
 /// Where the answer to a request goes.
 pub(crate) type Answer = oneshot::Sender<Result<Reply, CommandError>>;
@@ -56,28 +55,6 @@ impl Handle {
         // A node that runs no more is shut down already.
         let _ = self.request(ShutDown).await;
         self.requests.closed().await;
-    }
-
-    /// Records the node from here on, which restarts it: its links end for a moment, whoever waits for
-    /// an answer gets [`CommandError::Restarting`], and links that were to be kept have to be asked
-    /// for again. Topics stay subscribed. The recording holds secrets.
-    ///
-    /// # Errors
-    ///
-    /// See [`RecordError`].
-    pub async fn record(&self, tape: Tape) -> Result<(), RecordError> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.controls.send(Control::Record(tape, answer)).await;
-        sent.map_err(|_| RecordError::Halted)?;
-        answered.await.unwrap_or(Err(RecordError::Halted))
-    }
-
-    /// Ends a recording; the node goes on. Returns once the file is whole, whether there was one.
-    pub async fn stop_recording(&self) -> bool {
-        let (answer, answered) = oneshot::channel();
-        // A node that does not run has ended its recording.
-        let _ = self.controls.send(Control::StopRecording(answer)).await;
-        answered.await.unwrap_or(false)
     }
 
     /// Returns the local addresses of the node's sockets.

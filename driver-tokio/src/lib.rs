@@ -42,6 +42,7 @@ use std::net::SocketAddr;
 
 pub use events::{EVENTS_MAX, Events};
 pub use handle::Handle;
+pub use recorded::start_recorded;
 pub use restart::RecordError;
 pub use run::{COMMANDS_MAX, RECEIVES_MAX};
 pub use tape::{Ended, TAPE_BYTES_MAX, Tape, TapeState, TapeWatch};
@@ -85,23 +86,6 @@ pub enum StartError {
 /// Outside of a tokio runtime with its time and I/O drivers.
 pub fn start(config: Config, store: impl Store) -> Result<(Handle, Events), StartError> {
     launch(config, store, None)
-}
-
-/// The same, and records the node from its start.
-///
-/// # Errors
-///
-/// See [`StartError`].
-///
-/// # Panics
-///
-/// As [`start`].
-pub fn start_recorded(
-    config: Config,
-    store: impl Store,
-    tape: Tape,
-) -> Result<(Handle, Events), StartError> {
-    launch(config, store, Some(tape))
 }
 
 fn launch(

@@ -4,10 +4,27 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use x0x_core::node::recording::{End, Header, Recorder, TooSmall};
-use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored};
+use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, Store};
 
-use crate::StartError;
 use crate::tape::{Tape, TapeWriter};
+use crate::{Events, Handle, StartError};
+
+/// Starts a node as [`start`](crate::start), and records it.
+///
+/// # Errors
+///
+/// See [`StartError`].
+///
+/// # Panics
+///
+/// As [`start`](crate::start).
+pub fn start_recorded(
+    config: Config,
+    store: impl Store,
+    tape: Tape,
+) -> Result<(Handle, Events), StartError> {
+    crate::launch(config, store, Some(tape))
+}
 
 /// A node that may be recorded.
 pub(crate) struct Recorded {

@@ -16,6 +16,7 @@ use x0x_core::node::{
     ShutDown, StoreError, Subscribe,
 };
 
+use crate::handle::Handle;
 use crate::recorded::Recorded;
 use crate::run::Driver;
 use crate::store::{Done, Task};
@@ -51,6 +52,30 @@ pub(crate) struct Restart {
     seed: [u8; 32],
     topics: Vec<Topic>,
     answer: oneshot::Sender<Result<(), RecordError>>,
+}
+
+impl Handle {
+    /// Records the node from here on, which restarts it: its links end for a moment, whoever waits for
+    /// an answer gets [`CommandError::Restarting`], and links that were to be kept have to be asked
+    /// for again. Topics stay subscribed. The recording holds secrets.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecordError`].
+    pub async fn record(&self, tape: Tape) -> Result<(), RecordError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.controls.send(Control::Record(tape, answer)).await;
+        sent.map_err(|_| RecordError::Halted)?;
+        answered.await.unwrap_or(Err(RecordError::Halted))
+    }
+
+    /// Ends a recording; the node goes on. Returns once the file is whole, whether there was one.
+    pub async fn stop_recording(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        // A node that does not run has ended its recording.
+        let _ = self.controls.send(Control::StopRecording(answer)).await;
+        answered.await.unwrap_or(false)
+    }
 }
 
 impl Driver {

@@ -190,9 +190,7 @@ impl Driver {
                 // The thread lives as long as the loop.
                 let _ = self.store.tasks.send(Task::Write(batch));
             }
-            Output::Load(load) => {
-                let _ = self.store.tasks.send(Task::Load(load));
-            }
+            Output::Load(load) => drop(self.store.tasks.send(Task::Load(load))),
             Output::Event(Event::Reply { command, reply }) => self.reply(command, reply),
             Output::Event(event) => self.event(event),
             Output::Idle { .. } => {}
@@ -212,9 +210,7 @@ impl Driver {
         let Self { node, sockets, receive_buffers, .. } = self;
         for socket in sockets {
             for _ in 0..RECEIVES_MAX {
-                let take = |datagram| {
-                    let _ = node.handle(now, Input::Datagram(datagram));
-                };
+                let take = |datagram| drop(node.handle(now, Input::Datagram(datagram)));
                 match socket.receive(receive_buffers, take) {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -239,13 +235,9 @@ impl Driver {
 
     fn command(&mut self, (request, answer): (Request, Answer)) {
         match self.own_command(request) {
-            Ok(id) => {
-                self.answers.insert(id, answer);
-            }
-            Err(error) => {
-                // Whoever asked may have given up.
-                let _ = answer.send(Err(error));
-            }
+            Ok(id) => drop(self.answers.insert(id, answer)),
+            // Whoever asked may have given up.
+            Err(error) => drop(answer.send(Err(error))),
         }
     }
 
@@ -264,12 +256,8 @@ impl Driver {
     }
 
     fn event(&mut self, event: Event) {
-        // A node that has halted answers nobody; those who wait see their channels close.
         if matches!(event, Event::Halted(_)) {
-            self.is_stopping = true;
-            self.writes = 0;
-            self.answers.clear();
-            self.restart = None;
+            self.halt();
         }
         self.has_told = true;
         self.events.push(event);
@@ -287,11 +275,17 @@ impl Driver {
             Some(Done::Restored(_)) => {}
             None => {
                 tracing::error!("the store has stopped");
-                self.is_stopping = true;
-                self.writes = 0;
-                self.restart = None;
+                self.halt();
             }
         }
+    }
+
+    /// The node goes on no more: it answers nobody, and those who wait see their channels close.
+    fn halt(&mut self) {
+        self.is_stopping = true;
+        self.writes = 0;
+        self.answers.clear();
+        self.restart = None;
     }
 
     /// Hands over what cannot fail.

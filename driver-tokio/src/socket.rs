@@ -68,7 +68,7 @@ impl Socket {
             let contents = &buf[*sent..transmit.size.min(*sent + at_once)];
             let datagrams = quinn_udp::Transmit {
                 destination: self.reachable(transmit.target),
-                ecn: transmit.ecn.map(to_quinn),
+                ecn: transmit.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn.bits())),
                 contents,
                 segment_size: (contents.len() > segment).then_some(segment),
                 src_ip: None,
@@ -102,7 +102,7 @@ impl Socket {
             let mut batch = BytesMut::from(&bytes[..meta.len]);
             while !batch.is_empty() {
                 let payload = batch.split_to(meta.stride.clamp(1, batch.len()));
-                let ecn = meta.ecn.map(from_quinn);
+                let ecn = meta.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8));
                 take(Datagram { source: meta.addr, local: self.local, ecn, payload });
             }
         }
@@ -139,21 +139,5 @@ impl ReceiveBuffers {
     pub(crate) fn new() -> Self {
         let bytes = vec![0; RECEIVE_BYTES * BATCH_SIZE].into_boxed_slice();
         Self { bytes, metas: [RecvMeta::default(); BATCH_SIZE] }
-    }
-}
-
-fn to_quinn(ecn: Ecn) -> EcnCodepoint {
-    match ecn {
-        Ecn::Ect0 => EcnCodepoint::Ect0,
-        Ecn::Ect1 => EcnCodepoint::Ect1,
-        Ecn::Ce => EcnCodepoint::Ce,
-    }
-}
-
-fn from_quinn(ecn: EcnCodepoint) -> Ecn {
-    match ecn {
-        EcnCodepoint::Ect0 => Ecn::Ect0,
-        EcnCodepoint::Ect1 => Ecn::Ect1,
-        EcnCodepoint::Ce => Ecn::Ce,
     }
 }

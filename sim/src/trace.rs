@@ -40,12 +40,7 @@ impl Trace {
             Move::Sent => 1,
             Move::Arrived => 2,
         };
-        header[1] = match packet.ecn {
-            None => 0,
-            Some(Ecn::Ect1) => 1,
-            Some(Ecn::Ect0) => 2,
-            Some(Ecn::Ce) => 3,
-        };
+        header[1] = packet.ecn.map_or(0, Ecn::bits);
         header[2..10].copy_from_slice(&nanos(at).to_le_bytes());
         write_address(&mut header[10..10 + ADDRESS_LEN], packet.source);
         write_address(&mut header[10 + ADDRESS_LEN..10 + 2 * ADDRESS_LEN], packet.target);

@@ -9,11 +9,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ecn {
     /// Capable of congestion notification, first codepoint.
-    Ect0,
+    Ect0 = 2,
     /// Capable of congestion notification, second codepoint.
-    Ect1,
+    Ect1 = 1,
     /// A router met congestion.
-    Ce,
+    Ce = 3,
+}
+
+impl Ecn {
+    /// Returns the two bits of the IP header.
+    pub fn bits(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns what the two lowest bits say; `None` if nothing.
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        [Self::Ect0, Self::Ect1, Self::Ce].into_iter().find(|ecn| ecn.bits() == bits & 3)
+    }
 }
 
 /// One UDP datagram that arrived.

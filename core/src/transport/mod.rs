@@ -259,7 +259,7 @@ impl State {
         buf: &mut Vec<u8>,
     ) -> Received {
         self.ids.select(0);
-        match self.endpoint.handle(now, label, None, ecn.map(to_quinn), payload, buf) {
+        match self.endpoint.handle(now, label, None, ecn.and_then(to_quinn), payload, buf) {
             None => Received::Unknown,
             Some(DatagramEvent::Response(_)) => Received::Response,
             Some(DatagramEvent::NewConnection(incoming)) => Received::Stranger(Stranger(incoming)),
@@ -390,7 +390,7 @@ impl State {
                         connection: key,
                         size: transmit.size,
                         segment_size: transmit.segment_size,
-                        ecn: transmit.ecn.map(from_quinn),
+                        ecn: transmit.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8)),
                     });
                 }
                 entry.is_dirty = false;
@@ -569,18 +569,6 @@ fn lost_reason(error: &ConnectionError) -> LostReason {
     }
 }
 
-fn to_quinn(ecn: Ecn) -> quinn_proto::EcnCodepoint {
-    match ecn {
-        Ecn::Ect0 => quinn_proto::EcnCodepoint::Ect0,
-        Ecn::Ect1 => quinn_proto::EcnCodepoint::Ect1,
-        Ecn::Ce => quinn_proto::EcnCodepoint::Ce,
-    }
-}
-
-fn from_quinn(ecn: quinn_proto::EcnCodepoint) -> Ecn {
-    match ecn {
-        quinn_proto::EcnCodepoint::Ect0 => Ecn::Ect0,
-        quinn_proto::EcnCodepoint::Ect1 => Ecn::Ect1,
-        quinn_proto::EcnCodepoint::Ce => Ecn::Ce,
-    }
+fn to_quinn(ecn: Ecn) -> Option<quinn_proto::EcnCodepoint> {
+    quinn_proto::EcnCodepoint::from_bits(ecn.bits())
 }
