@@ -28,7 +28,13 @@ impl Case {
     fn restored(restored: Restored) -> Result<Self, StartError> {
         let now = Instant::now();
         let node = Node::new(config(), [1; 32], restored, now, Duration::from_secs(1_750_000_000))?;
-        Ok(Self { node, now, commands: 0, writes: Vec::new() })
+        let mut case = Self { node, now, commands: 0, writes: Vec::new() };
+        // What it stores about itself at its start is done.
+        case.drain();
+        for write in std::mem::take(&mut case.writes) {
+            case.node.handle_stored(now, write, Ok(()));
+        }
+        Ok(case)
     }
 
     fn command(&mut self, request: impl Into<Request>) -> Result<CommandId, CommandError> {

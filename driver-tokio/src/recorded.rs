@@ -46,9 +46,8 @@ impl Recorded {
         restored: Restored,
         tape: Option<Tape>,
     ) -> Result<(Self, Option<TooSmall>), StartError> {
-        let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let (program, config) = (Header::PROGRAM.to_owned(), config.clone());
-        let header = Header { program, config, seed, restored, unix_time };
+        let header = Header { program, config, seed, restored, unix_time: unix_time() };
         let now = Instant::now();
         let node = header.node(now)?;
         let flight = tape.map(|tape| {
@@ -61,8 +60,18 @@ impl Recorded {
         })
     }
 
-    /// Hands over an input. Only a command can fail.
+    /// Hands over an input, and before it the wall time if the node counts another. Only a command can
+    /// fail.
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
+        let unix_time = unix_time();
+        if self.node.wall_time_is_off(now, unix_time) {
+            tracing::info!("the wall clock was set, or the host slept");
+            self.hand_over(now, Input::WallTime(unix_time))?;
+        }
+        self.hand_over(now, input)
+    }
+
+    fn hand_over(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
         let Some(flight) = &mut self.flight else { return self.node.handle(now, input) };
         flight.recorder.input(now, &input);
         let answer = self.node.handle(now, input);
@@ -111,4 +120,9 @@ impl Recorded {
     pub(crate) fn is_recorded(&self) -> bool {
         self.flight.is_some()
     }
+}
+
+/// What the wall clock shows.
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }

@@ -67,7 +67,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let commands = requests.into_iter().zip(1..);
     let commands =
         commands.map(|(request, id)| Input::Command(Command { id: CommandId(id), request }));
-    let inputs = commands.chain((0..3).map(|_| Input::Timeout));
+    let clock = [Input::WallTime(Duration::from_secs(1_750_000_600))];
+    let inputs = commands.chain(clock).chain((0..3).map(|_| Input::Timeout));
     let mut buf = Vec::new();
     for (input, at) in inputs.zip(0..) {
         let now = start() + Duration::from_millis(at * 400);

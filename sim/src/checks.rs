@@ -253,6 +253,11 @@ impl Checks {
         self.gossip.clock_went_back(node);
     }
 
+    /// The wall clock of a node is set from or to a time that others do not take.
+    pub(crate) fn clock_is_wrong(&mut self, node: NodeId) {
+        self.gossip.clock_is_wrong(node);
+    }
+
     /// Tells whether a direct message was delivered, and its sender knows.
     pub(crate) fn was_delivered(&self, from: NodeId, to: NodeId, payload: &[u8]) -> bool {
         let talk = self.conversations.get(&(from, to));

@@ -83,7 +83,7 @@ impl Machine for Courier {
             Input::Datagram(datagram) => self.datagram(now, datagram.source, datagram.payload),
             Input::Timeout => self.timeout(now),
             Input::Command(command) => self.command(now, command.id, command.request),
-            Input::Stored(..) | Input::Loaded(..) => {}
+            Input::Stored(..) | Input::Loaded(..) | Input::WallTime(_) => {}
         }
         Ok(())
     }

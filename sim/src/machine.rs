@@ -39,6 +39,11 @@ pub trait Machine: fmt::Debug + Sized {
     /// Takes the next output; see [`Node::poll_output`].
     fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Output;
 
+    /// Tells whether it is to be told the wall time; see [`Node::wall_time_is_off`].
+    fn wall_time_is_off(&self, _now: Instant, _unix_time: Duration) -> bool {
+        false
+    }
+
     /// Tells what the node holds more of than it may, if it tells.
     fn over_limit(&self) -> Option<String> {
         None
@@ -62,6 +67,10 @@ impl Machine for Node {
 
     fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Output {
         Self::poll_output(self, buffer)
+    }
+
+    fn wall_time_is_off(&self, now: Instant, unix_time: Duration) -> bool {
+        Self::wall_time_is_off(self, now, unix_time)
     }
 
     fn over_limit(&self) -> Option<String> {

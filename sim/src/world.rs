@@ -415,12 +415,11 @@ impl<M: Machine> World<M> {
         self.commands += 1;
         let id = CommandId(self.commands);
         let noted = self.checks.note(&request);
-        let now = self.instant(node);
-        let host = &mut self.hosts[node.index()];
-        let awake = host.machine.as_mut().filter(|_| host.sleep.is_none());
-        let result = awake.map_or(Err(CommandError::Halted), |machine| {
-            machine.handle(now, Input::Command(Command { id, request }))
-        });
+        let result = if self.is_awake(node) {
+            self.hand_over(node, Input::Command(Command { id, request }))
+        } else {
+            Err(CommandError::Halted)
+        };
         if let Err(error) = result {
             self.checks.tally.refused += 1;
             if !self.is_asleep(node) {
@@ -428,7 +427,7 @@ impl<M: Machine> World<M> {
             }
             return Err(error);
         }
-        let run = host.run;
+        let run = self.hosts[node.index()].run;
         self.checks.accepted(self.now, node, run, id, noted);
         self.drain(node);
         Ok(id)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Draft, Root, VerifiedBatch};
 use super::incoming::deliver;
-use super::state::{State, Timer, millis};
+use super::state::{State, Timer, millis, newest};
 use super::{CheckError, Context, Output, PAYLOAD_MAX, PublishId, Topic};
 use crate::crypto::hash::HASH_LEN;
 use crate::identity::AgentId;
@@ -81,6 +81,10 @@ struct Stream {
 pub(super) struct Publisher {
     /// Begins with the first message.
     stream: Option<Stream>,
+    /// The number of the stream that began last, whether or not it goes on.
+    latest: Option<u64>,
+    /// The greatest number of all; zero before the first.
+    highest: u64,
     /// What waits, in order.
     pending: VecDeque<Bytes>,
     /// How many bytes of payload wait.
@@ -99,6 +103,8 @@ impl Publisher {
     pub(super) fn new() -> Self {
         Self {
             stream: None,
+            latest: None,
+            highest: 0,
             pending: VecDeque::new(),
             pending_bytes: 0,
             window: WINDOW,
@@ -108,14 +114,26 @@ impl Publisher {
         }
     }
 
-    /// Tells whether a stream of the author is this run's own.
+    /// Tells whether a stream of the author is this run's latest.
     pub(super) fn is_own(&self, stream: u64) -> bool {
-        self.stream.is_some_and(|own| own.number == stream)
+        self.latest == Some(stream)
     }
 
-    /// Tells whether a stream is of an earlier run of this node: this one's ended it.
+    /// Tells whether a stream is no newer than one of this run, which ended it.
     pub(super) fn is_past(&self, stream: u64) -> bool {
-        self.stream.is_some_and(|own| stream < own.number)
+        stream <= self.highest
+    }
+
+    /// Ends the stream if others do not take it: it began later than the newest that they take, or
+    /// they may have taken a higher number. If only its last batches are too new, it goes on from
+    /// now, and whoever missed them is told.
+    pub(super) fn end_unheard(&mut self, now: u64, newest: u64) {
+        let highest = if self.highest <= newest { self.highest } else { 0 };
+        let is_heard = |stream: &Stream| (highest..=newest).contains(&stream.number);
+        self.stream = self.stream.filter(is_heard);
+        if let Some(stream) = &mut self.stream {
+            stream.previous_time = stream.previous_time.min(now.max(stream.number));
+        }
     }
 
     /// When the next batch may leave, if not at once.
@@ -225,6 +243,7 @@ impl<P: Peer> State<P> {
 
     fn seal(&mut self, context: &mut Context<'_, P>, topic: TopicId) {
         let own = self.key.id();
+        let newest = newest(context.unix_time);
         let Some(room) = self.topics.get_mut(&topic) else { return };
         if room.publisher.stream.is_none()
             && let Some(earlier) = room.authors.remove(&own)
@@ -236,7 +255,10 @@ impl<P: Peer> State<P> {
         let publisher = &mut room.publisher;
         let now = millis(context.unix_time);
         let stream = publisher.stream.get_or_insert_with(|| {
-            self.last_stream = now.max(self.last_stream + 1);
+            // A number in a time that is not yet was heard by nobody.
+            let used = [self.last_stream, publisher.highest];
+            let taken = used.into_iter().filter(|&number| number <= newest);
+            self.last_stream = now.max(taken.max().unwrap_or(0).saturating_add(1));
             Stream {
                 number: self.last_stream,
                 sequence: 0,
@@ -245,6 +267,8 @@ impl<P: Peer> State<P> {
                 previous: [0; HASH_LEN],
             }
         });
+        publisher.latest = Some(stream.number);
+        publisher.highest = publisher.highest.max(stream.number);
         let root = Root {
             author: AgentId([0; 32]),
             topic,

@@ -15,7 +15,7 @@ use super::{
     AUTHORS_MAX, BLOCKED_MAX, CheckError, Context, EQUIVOCATORS_MAX, Input, Output, TOPICS_MAX,
     Topic, TopicInfo,
 };
-use crate::identity::{AgentId, AgentKey};
+use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
 use crate::overlay::{self, Item, Peer, TopicId};
 use crate::support::part::Part;
 use crate::support::{BoundedMap, Counter, Rng, Timers};
@@ -133,6 +133,17 @@ impl<P: Peer> State<P> {
     pub fn settle(&mut self, context: &mut Context<'_, P>) {
         self.seal_due(context, false);
         self.drain(context);
+    }
+
+    /// The wall clock was set. If it went back, what this node published in a time that is not yet
+    /// was taken by nobody.
+    pub fn handle_wall_time(&mut self, context: &mut Context<'_, P>) {
+        let now = millis(context.unix_time);
+        let newest = newest(context.unix_time);
+        for room in self.topics.values_mut() {
+            room.since = room.since.map(|since| since.min(now));
+            room.publisher.end_unheard(now, newest);
+        }
     }
 
     /// Tells whether a topic can be subscribed to.
@@ -385,4 +396,9 @@ impl<P: Peer> State<P> {
 /// A time in milliseconds.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The latest time of a batch that a node takes, in milliseconds.
+pub(super) fn newest(unix_time: Duration) -> u64 {
+    millis(unix_time.saturating_add(CLOCK_SKEW_MAX))
 }

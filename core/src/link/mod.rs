@@ -252,6 +252,10 @@ pub struct State {
     config: LinkConfig,
     identity: LinkIdentity,
     binding: AgentBinding,
+    /// When it was issued, since the Unix epoch.
+    bound_at: Duration,
+    /// Its sequence.
+    sequence: u64,
     /// Tells the runs of this node apart.
     incarnation: u64,
     sockets: Vec<SocketAddr>,
@@ -304,13 +308,16 @@ impl State {
             key_exchange: config.key_exchange,
         };
         let transport = Transport::new(&settings, &tls, rng.fork("transport"));
-        let binding = own_binding(&identity, unix_time, &mut rng);
+        let sequence = millis(unix_time);
+        let binding = own_binding(&identity, unix_time, sequence, &mut rng);
         let mut timers = Timers::default();
         timers.set(Timer::Renew, now + BINDING_VALIDITY / 2);
         Self {
             config,
             identity,
             binding,
+            bound_at: unix_time,
+            sequence,
             incarnation: rng.next_u64(),
             sockets,
             transport,
@@ -489,8 +496,33 @@ impl State {
         }
     }
 
+    /// The wall clock was set, or the node slept: its binding may not be valid yet, or no more.
+    pub fn handle_wall_time(&mut self, context: &mut Context<'_>) {
+        let (from, until) = (self.bound_at, self.bound_at.saturating_add(BINDING_VALIDITY / 2));
+        if (from..until).contains(&context.unix_time) {
+            self.timers.set(Timer::Renew, context.now + (until - context.unix_time));
+        } else {
+            self.renew_binding(context);
+        }
+    }
+
+    /// The sequence of the node's own binding.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Gives the own binding a sequence above one that an earlier run used.
+    pub fn number_after(&mut self, context: &mut Context<'_>, sequence: u64) {
+        if self.sequence <= sequence {
+            self.sequence = sequence;
+            self.renew_binding(context);
+        }
+    }
+
     fn renew_binding(&mut self, context: &mut Context<'_>) {
-        self.binding = own_binding(&self.identity, context.unix_time, context.rng);
+        self.bound_at = context.unix_time;
+        self.sequence = millis(context.unix_time).max(self.sequence.saturating_add(1));
+        self.binding = own_binding(&self.identity, context.unix_time, self.sequence, context.rng);
         self.timers.set(Timer::Renew, context.now + BINDING_VALIDITY / 2);
         let rebind = frames::Control::Rebind(frames::bindings([self.binding.bytes().clone()]));
         let record = crate::wire::encode(&rebind);
@@ -517,9 +549,17 @@ impl Timer {
     }
 }
 
-fn own_binding(identity: &LinkIdentity, unix_time: Duration, rng: &mut Rng) -> AgentBinding {
-    // Milliseconds order the bindings of one key without a store.
-    let sequence = u64::try_from(unix_time.as_millis()).unwrap_or(u64::MAX);
+/// Milliseconds order the bindings of one key.
+fn millis(unix_time: Duration) -> u64 {
+    u64::try_from(unix_time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn own_binding(
+    identity: &LinkIdentity,
+    unix_time: Duration,
+    sequence: u64,
+    rng: &mut Rng,
+) -> AgentBinding {
     AgentBinding::issue(
         &identity.agent_key,
         identity.machine_key.id(),

@@ -174,7 +174,7 @@ fn a_resumed_session_does_not_carry_a_binding_past_its_end() {
         pair.disconnect();
         let End { state, rng, .. } = &mut pair.ends[bad];
         let long_ago = UNIX_TIME - 2 * BINDING_VALIDITY;
-        state.binding = own_binding(&state.identity, long_ago, rng);
+        state.binding = own_binding(&state.identity, long_ago, millis(long_ago), rng);
         pair.connect();
         assert_eq!(pair.count(checker, Counter::HandshakesResumed), 1);
         assert_eq!(pair.count(checker, Counter::BindingsProven), 1, "the one before");

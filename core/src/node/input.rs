@@ -29,6 +29,8 @@ pub enum Input {
     Stored(WriteId, Result<(), StoreError>),
     /// A read ended.
     Loaded(LoadId, Result<bytes::Bytes, StoreError>),
+    /// The wall clock shows this time since the Unix epoch, and not what the node counts.
+    WallTime(Duration),
 }
 
 /// One effect, in the order in which the node wants them.
@@ -72,6 +74,7 @@ impl Node {
             Input::Command(command) => return self.handle_command(now, command),
             Input::Stored(id, result) => self.handle_stored(now, id, result),
             Input::Loaded(id, result) => self.handle_loaded(now, id, result),
+            Input::WallTime(unix_time) => self.handle_wall_time(now, unix_time),
         }
         Ok(())
     }

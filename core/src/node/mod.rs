@@ -15,7 +15,9 @@
 //!    most one [`Event::PeerDown`].
 //! 3. What depends on a write leaves only after [`Node::handle_stored`] with success.
 //! 4. A write that fails halts the node: [`Event::Halted`], then nothing any more.
-//! 5. Time never runs backwards: an earlier time counts as the latest one seen.
+//! 5. Time never runs backwards: an earlier time counts as the latest one seen. Wall time is what
+//!    the node was told last and counted on from: a driver asks [`Node::wall_time_is_off`] before
+//!    each input, since hosts sleep and clocks are set.
 //! 6. The deadline of [`Output::Idle`] is later than every time that the node has seen. What is due
 //!    already is done before; QUIC needs that, because one of its timers can uncover another that
 //!    was due earlier.
@@ -31,6 +33,7 @@ mod command;
 mod config;
 mod event;
 mod input;
+mod own;
 mod record;
 pub mod recording;
 mod route_command;
@@ -67,11 +70,14 @@ use store::BLOCKED;
 /// may fire at the same time.
 const TIMEOUTS_MAX: u32 = 9 + 16;
 
+/// How far the wall clock may be from what a node counts.
+pub const WALL_TIME_OFF_MAX: Duration = Duration::from_secs(1);
+
 /// A node, see the [module](self).
 #[derive(Debug)]
 pub struct Node {
-    started_at: Instant,
-    started_unix: Duration,
+    /// One moment on both clocks: the wall time is counted from there.
+    anchor: (Instant, Duration),
     now: Instant,
     machine: MachineId,
     /// The wall time as TLS sees it.
@@ -84,6 +90,8 @@ pub struct Node {
     /// What leaves when a write is safe.
     after: BTreeMap<WriteId, Vec<Output>>,
     last_write: u64,
+    /// The sequence that is stored, see [`own`].
+    own_sequence: u64,
     /// Whether inputs came since acknowledgements and frames were last gathered.
     is_unsettled: bool,
     is_shut_down: bool,
@@ -130,8 +138,7 @@ impl Node {
             root.fork("link state"),
         );
         let mut node = Self {
-            started_at: now,
-            started_unix: unix_time,
+            anchor: (now, unix_time),
             now,
             machine,
             wall_clock,
@@ -142,6 +149,7 @@ impl Node {
             outputs: VecDeque::new(),
             after: BTreeMap::new(),
             last_write: 0,
+            own_sequence: 0,
             is_unsettled: false,
             is_shut_down: false,
             timeouts: 0,
@@ -150,6 +158,7 @@ impl Node {
         for record in restored.records {
             node.restore(&record)?;
         }
+        node.store_own();
         Ok(node)
     }
 
@@ -202,6 +211,22 @@ impl Node {
     /// A read ended. No module reads from the store while the node runs.
     pub fn handle_loaded(&mut self, now: Instant, _: LoadId, _: Result<Bytes, StoreError>) {
         self.wake(now);
+    }
+
+    /// Tells whether the wall clock shows something else than the node counts. Then it is to be told:
+    /// somebody set the clock, or the host slept, and its monotonic clock with it.
+    pub fn wall_time_is_off(&self, now: Instant, unix_time: Duration) -> bool {
+        self.unix_time(now).abs_diff(unix_time) > WALL_TIME_OFF_MAX
+    }
+
+    /// The wall clock shows this. A driver asks [`Node::wall_time_is_off`] before every other input.
+    pub fn handle_wall_time(&mut self, now: Instant, unix_time: Duration) {
+        self.now = self.now.max(now);
+        self.anchor = (self.now, unix_time);
+        let Some(clock) = self.wake(now) else { return };
+        self.link.act(clock, &mut self.counters, link::State::handle_wall_time);
+        self.gossip.act(clock, &mut self.counters, gossip::State::handle_wall_time);
+        self.route();
     }
 
     /// Takes the next output. `buf` is cleared, and holds the datagrams of a
@@ -273,8 +298,12 @@ impl Node {
     }
 
     fn clock(&self) -> Clock {
-        let unix_time = self.started_unix + self.now.saturating_duration_since(self.started_at);
-        Clock { now: self.now, unix_time }
+        Clock { now: self.now, unix_time: self.unix_time(self.now) }
+    }
+
+    fn unix_time(&self, now: Instant) -> Duration {
+        let (at, unix_time) = self.anchor;
+        unix_time.saturating_add(now.saturating_duration_since(at))
     }
 
     /// Gathers acknowledgements and frames of all inputs since the last time.
@@ -288,6 +317,7 @@ impl Node {
         self.route();
         self.link.act(clock, &mut self.counters, link::State::flush);
         self.is_unsettled = false;
+        self.store_own();
         self.route();
     }
 
@@ -347,6 +377,11 @@ impl Node {
                 self.set_blocked(self.clock(), AgentId(id), true);
                 Ok(())
             }
+            // What another machine kept about itself means nothing here.
+            Table::Own if MachineId(id) != self.machine => Ok(()),
+            Table::Own => self
+                .restore_own(self.clock(), &record.value)
+                .map_err(|error| corrupt(error.to_string())),
         }
     }
 

@@ -24,17 +24,20 @@ pub enum Table {
     Peers,
     /// Agents, by agent id, from whom this node takes nothing.
     Blocked,
+    /// What the node keeps about itself, by its machine id.
+    Own,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: &[Self] = &[Self::Peers, Self::Blocked];
+    pub const ALL: &[Self] = &[Self::Peers, Self::Blocked, Self::Own];
 
     /// The name of the table in a store.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Peers => "peers",
             Self::Blocked => "blocked",
+            Self::Own => "own",
         }
     }
 }

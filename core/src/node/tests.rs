@@ -9,16 +9,20 @@ use crate::identity::{AgentId, AgentKey, MachineId, MachineKey};
 use crate::link::{Class, DownReason, LinkConfig, Output as Link};
 use crate::support::testing::start;
 
-#[test]
-fn a_message_is_told_before_the_end_of_its_session() {
-    let config = Config {
+pub(super) fn config() -> Config {
+    Config {
         machine_key: MachineKey::from_seed(&[1; 32]),
         agent_key: AgentKey::from_seed(&[2; 32]),
         certificate: None,
         sockets: vec![([192, 0, 2, 1], 5483).into()],
         link: LinkConfig::default(),
         overlay: crate::overlay::Config::default(),
-    };
+    }
+}
+
+#[test]
+fn a_message_is_told_before_the_end_of_its_session() {
+    let config = config();
     let recipient = config.agent_key.id();
     let unix_time = Duration::from_secs(1_750_000_000);
     let mut node = Node::new(config, [3; 32], Restored::default(), start(), unix_time).unwrap();
@@ -37,6 +41,7 @@ fn a_message_is_told_before_the_end_of_its_session() {
     node.route();
 
     let mut told = Vec::new();
+    assert!(matches!(node.poll_output(&mut Vec::new()), Output::Store(_)), "its sequence");
     while let Output::Event(event) = node.poll_output(&mut Vec::new()) {
         told.push(event);
     }

@@ -8,7 +8,8 @@
 //!
 //! The owner checks an item, then calls [`History::insert`], or [`History::refuse`] if it wants
 //! none of it. It calls [`History::expire`] now and then; nothing happens between calls. Times are
-//! milliseconds since the Unix epoch. A clock that jumps back costs nothing but a few differences.
+//! milliseconds since the Unix epoch. After a clock jumped back, what lies
+//! in the future is forgotten.
 //!
 //! # Invariants
 //!
@@ -43,6 +44,9 @@ pub use fingerprint::Fingerprint;
 
 use super::{Item, ItemId, Stamp};
 use crate::wire::varint;
+
+/// How far in the future an item may lie.
+const AHEAD_MILLIS_MAX: u64 = 2 * 60 * 1000;
 
 /// How long an item is kept.
 pub const HISTORY_MILLIS: u64 = 15 * 60 * 1000;
@@ -163,6 +167,12 @@ impl History {
         let oldest = oldest(now);
         while let Some((&stamp, _)) = self.items.first_key_value()
             && stamp.time < oldest
+        {
+            self.release(&stamp);
+        }
+        // The clock went back: nobody else took these.
+        while let Some((&stamp, _)) = self.items.last_key_value()
+            && stamp.time > now.saturating_add(AHEAD_MILLIS_MAX)
         {
             self.release(&stamp);
         }

@@ -5,7 +5,7 @@
 //!   subscription: who comes back to a topic tells by the time of a message whether it is new.
 //! * What one author published to a topic in one *stream* is told in that order. What is missing in
 //!   between was told as missed, with its number. A stream is what an author publishes to a topic in
-//!   one run, without leaving the topic in between.
+//!   one run, without leaving the topic in between, and while its clock is not far off.
 //! * A newer stream of an author ends the older ones, as long as the author's clock did not go back.
 //! * No honest author is said to contradict itself.
 //!
@@ -131,6 +131,13 @@ impl Gossip {
     /// what it published before.
     pub(super) fn clock_went_back(&mut self, node: NodeId) {
         self.unsteady.insert(node);
+    }
+
+    /// The wall clock of a node was, or is now, so far off that nobody takes what the node publishes:
+    /// it may have to begin its streams anew.
+    pub(super) fn clock_is_wrong(&mut self, node: NodeId) {
+        let own = self.authors.iter_mut().filter(|((_, author), _)| *author == node);
+        own.for_each(|(_, author)| author.has_left = true);
     }
 
     /// Wall clocks may show different times from here on.

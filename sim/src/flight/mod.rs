@@ -28,6 +28,8 @@ pub enum Kind {
     DatagramOut,
     /// A deadline came.
     Timeout,
+    /// The wall clock was set.
+    WallTime,
     /// The application asked for something.
     Command,
     /// The node refused the command before.
@@ -55,6 +57,7 @@ impl fmt::Display for Kind {
             Self::DatagramIn => "datagram in",
             Self::DatagramOut => "datagram out",
             Self::Timeout => "timeout",
+            Self::WallTime => "wall time",
             Self::Command => "command",
             Self::Refused => "refused",
             Self::Reply => "reply",
@@ -129,6 +132,10 @@ impl Timeline {
                 self.push(at, Kind::DatagramIn, Some(peer), size, String::new());
             }
             Input::Timeout => self.push(at, Kind::Timeout, None, 0, self.timer.to_owned()),
+            Input::WallTime(unix_time) => {
+                let detail = format!("{} s since the epoch", unix_time.as_secs());
+                self.push(at, Kind::WallTime, None, 0, detail);
+            }
             Input::Command(command) => self.command(at, command),
             Input::Stored(id, result) => {
                 let detail = format!("write {}{}", id.0, failed(result));

@@ -25,10 +25,6 @@ const FIRST: Duration = Duration::from_secs(2);
 /// How long a fault lasts at most.
 const LAST_MAX: Duration = Duration::from_secs(25);
 
-/// How long a host sleeps at most if its clock stands still: gossip takes what is up to two minutes
-/// off.
-const STOPPED_MAX: Duration = Duration::from_secs(20);
-
 /// Draws all faults.
 pub(super) fn plan<M: Machine>(swarm: &Swarm, world: &World<M>, plan: &mut Plan) {
     let rng = random::from_number(swarm.options.seed).fork("swarm faults");
@@ -181,7 +177,7 @@ impl<M: Machine> Planner<'_, M> {
     }
 
     /// Clocks jump ahead, each once, and change their speed. None goes back: who starts again after
-    /// that is refused by those who knew it, see the book.
+    /// that is not heard by those who knew it, see the book.
     fn clocks(&mut self, count: u32) {
         let mut jumped = BTreeSet::new();
         for _ in 0..count {
@@ -213,13 +209,11 @@ impl<M: Machine> Planner<'_, M> {
         self.start(end, node);
     }
 
-    /// Hosts sleep; the clock of each stands still at most once.
+    /// Hosts sleep; the clock of some stands still.
     fn sleeps(&mut self, count: u32) {
-        let mut stopped = BTreeSet::new();
         for _ in 0..count {
             let (node, (begin, end)) = (self.node(), self.span());
-            let stops_clock = chance(&mut self.rng, 0.5) && stopped.insert(node);
-            let end = if stops_clock { end.min(begin + STOPPED_MAX) } else { end };
+            let stops_clock = chance(&mut self.rng, 0.5);
             self.plan.add(begin, Step::Sleep { node, stops_clock });
             self.plan.add(end, Step::Wake { node });
         }

@@ -2,12 +2,13 @@
 //!
 //! A node sees two times. The *monotonic* one may run too fast or too slow, and may stand still while
 //! the host sleeps, as it does on many systems; it never jumps back. The *wall* time is right but for
-//! an offset, which may jump. A node is told the wall time when it starts, and counts on from there
-//! by its monotonic clock: a jump, a drift or a sleep shows in its wall time until the next start.
+//! an offset, which may jump. A node is told the wall time when it starts, counts on from there by
+//! its monotonic clock, and is told again before an input if that is off by more than a second.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use x0x_core::identity::CLOCK_SKEW_MAX;
 
 use crate::random::nanos;
 
@@ -57,6 +58,11 @@ impl HostClock {
     pub(super) fn world(&self, local: Duration) -> Duration {
         let passed = scale(local.saturating_sub(self.local), MILLION, self.rate(), true);
         self.world.saturating_add(passed)
+    }
+
+    /// Tells whether its wall time is so far off that others do not take what it says.
+    pub(super) fn is_wrong(&self) -> bool {
+        Duration::from_millis(self.profile.ahead_ms.unsigned_abs()) > CLOCK_SKEW_MAX
     }
 
     /// Returns the wall time that this host shows when it is really `unix_time`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use x0x_core::node::{Batch, Deadline, Event, Input, Load, Output};
+use x0x_core::node::{Batch, CommandError, Deadline, Event, Input, Load, Output};
 use x0x_core::transport::{Datagram, Transmit};
 
 use super::{ClockProfile, Flight, Logged, Read, UNIX_BASE, World};
@@ -82,7 +82,11 @@ impl<M: Machine> World<M> {
         self.checks.clocks_differ();
         let host = &mut self.hosts[node.index()];
         let before = host.clock.wall(UNIX_BASE);
+        let was_wrong = host.clock.is_wrong();
         host.clock.set(self.now, profile);
+        if was_wrong || host.clock.is_wrong() {
+            self.checks.clock_is_wrong(node);
+        }
         if host.clock.wall(UNIX_BASE) < before {
             self.checks.clock_went_back(node);
         }
@@ -138,12 +142,22 @@ impl<M: Machine> World<M> {
     }
 
     fn input(&mut self, node: NodeId, input: Input) {
-        let now = self.instant(node);
-        let Some(machine) = self.hosts[node.index()].machine.as_mut() else { return };
-        if let Err(error) = machine.handle(now, input) {
+        if let Err(error) = self.hand_over(node, input) {
             self.checks.fail(self.now, Some(node), format!("an input failed: {error}"));
         }
         self.drain(node);
+    }
+
+    /// Hands an input to a node that runs, and before it the wall time if the node counts another.
+    pub(super) fn hand_over(&mut self, node: NodeId, input: Input) -> Result<(), CommandError> {
+        let now = self.instant(node);
+        let host = &mut self.hosts[node.index()];
+        let unix_time = host.clock.wall(UNIX_BASE + self.now);
+        let Some(machine) = host.machine.as_mut() else { return Ok(()) };
+        if machine.wall_time_is_off(now, unix_time) {
+            machine.handle(now, Input::WallTime(unix_time))?;
+        }
+        machine.handle(now, input)
     }
 
     fn arrive(&mut self, flight: Flight) {
@@ -168,7 +182,7 @@ impl<M: Machine> World<M> {
     }
 
     fn timer(&mut self, node: NodeId, generation: u32) {
-        let (now, instant) = (self.now, self.instant(node));
+        let now = self.now;
         let host = &mut self.hosts[node.index()];
         if host.timer.generation != generation {
             return;
@@ -179,11 +193,9 @@ impl<M: Machine> World<M> {
             self.push_timer(node, due);
             return;
         }
-        let Some(machine) = host.machine.as_mut() else { return };
-        if let Err(error) = machine.handle(instant, Input::Timeout) {
-            self.checks.fail(now, Some(node), format!("an input failed: {error}"));
+        if host.machine.is_some() {
+            self.input(node, Input::Timeout);
         }
-        self.drain(node);
     }
 
     fn stored(&mut self, node: NodeId, run: u32) {

@@ -235,6 +235,7 @@ impl Replay {
     fn is_possible(&self, step: &Step) -> bool {
         let is_new = match &step.input {
             Input::Command(command) => !self.waiting.contains(&command.id),
+            Input::WallTime(unix_time) => *unix_time <= TIME_MAX,
             Input::Datagram(_) | Input::Timeout | Input::Stored(..) | Input::Loaded(..) => true,
         };
         is_new && step.at <= TIME_MAX && self.start.checked_add(TIME_MAX).is_some()
@@ -321,5 +322,6 @@ fn words(input: &Input) -> String {
         Input::Command(Command { request, .. }) => format!("the command {}", request.name()),
         Input::Stored(id, _) => format!("the end of write {}", id.0),
         Input::Loaded(id, _) => format!("the end of read {}", id.0),
+        Input::WallTime(_) => "the wall time".to_owned(),
     }
 }
