@@ -32,6 +32,12 @@ pub const AUTHORS_MAX: usize = 4096;
 /// The most bytes of batches of all authors of a topic that wait for those before them.
 pub const TOPIC_WAITING_BYTES_MAX: usize = 16 << 20;
 
+/// The most bytes that wait for what is missing in all topics, beside a small share for each.
+pub const WAITING_BYTES_ALL_MAX: usize = 64 << 20;
+
+/// How many bytes may wait in a topic whatever waits in others.
+pub const WAITING_BYTES_SHARE: usize = 128 << 10;
+
 /// The most authors that are remembered as no longer heard in a topic.
 pub const EQUIVOCATORS_MAX: usize = 4096;
 
@@ -331,6 +337,7 @@ impl<P: Peer> State<P> {
     /// Delivers what is next of an author, and waits for what is missing.
     fn proceed(&mut self, context: &mut Context<'_, P>, topic: TopicId, author: AgentId, peer: P) {
         let is_blocked = self.blocked.contains(&author);
+        let waiting_max = self.waiting_bytes_max(&topic);
         let Some(room) = self.topics.get_mut(&topic) else { return };
         let Some(known) = room.authors.get_mut(&author) else { return };
         let Some(order) = &mut known.order else { return };
@@ -339,7 +346,7 @@ impl<P: Peer> State<P> {
                 room.waiting_bytes -= batch.size();
                 deliver(context, &room.topic, is_blocked, &batch);
             }
-            if !order.is_full() && room.waiting_bytes <= TOPIC_WAITING_BYTES_MAX {
+            if !order.is_full() && room.waiting_bytes <= waiting_max {
                 break;
             }
             let Some(missed) = order.skip() else { break };
@@ -360,6 +367,17 @@ impl<P: Peer> State<P> {
         }
         self.timers.set(Timer::Gap(topic, author), context.now + PULL_AGAIN);
         self.drive(context, |overlay, context| overlay.pull(context, topic, peer));
+    }
+
+    /// How many bytes may wait in a topic.
+    fn waiting_bytes_max(&self, topic: &TopicId) -> usize {
+        let waiting = self.topics.get(topic).map_or(0, |room| room.waiting_bytes);
+        if waiting <= WAITING_BYTES_SHARE {
+            return WAITING_BYTES_SHARE;
+        }
+        let all: usize = self.topics.values().map(|room| room.waiting_bytes).sum();
+        let left = WAITING_BYTES_ALL_MAX.saturating_sub(all - waiting);
+        left.clamp(WAITING_BYTES_SHARE, TOPIC_WAITING_BYTES_MAX)
     }
 
     /// Proves that an author contradicts itself, if the other batch is still there.

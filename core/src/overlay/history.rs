@@ -57,6 +57,9 @@ pub const HISTORY_ITEMS_MAX: usize = 4096;
 /// The most bytes that are kept: those of the items, and [`ITEM_COST`] for each.
 pub const HISTORY_BYTES_MAX: usize = 16 << 20;
 
+/// The most bytes that are kept of all topics, counted in the same way.
+pub const HISTORY_BYTES_ALL_MAX: usize = 64 << 20;
+
 /// What an item counts beside its bytes.
 pub const ITEM_COST: usize = 128;
 
@@ -160,6 +163,12 @@ impl History {
             self.raise_floor(now);
         }
         insertion
+    }
+
+    /// Gives up an item, as if there were no room.
+    pub fn shrink(&mut self, now: u64) {
+        self.evict();
+        self.raise_floor(now);
     }
 
     /// Forgets what is too old.

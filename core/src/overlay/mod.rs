@@ -57,6 +57,7 @@ use serde::de::DeserializeOwned;
 
 pub use broadcast::MISSING_MAX;
 pub use frames::{ENTRIES_MAX, IDS_MAX, RECONCILE_BYTES_MAX, TOPICS_MAX};
+use history::HISTORY_BYTES_ALL_MAX;
 pub use item::{CONTACT_SIZE_MAX, Contact, Item, ItemId, Stamp, TopicId};
 pub use membership::PROTECTED;
 pub use sessions::{CONTROL_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, SHUN_TIME, SHUNNED_MAX};
@@ -256,6 +257,8 @@ pub struct State<P> {
     sessions: Sessions<P>,
     /// Boxed, like the sessions: a node of the tree has room for eleven.
     topics: BTreeMap<TopicId, Box<Topic<P>>>,
+    /// The bytes of all histories.
+    history_bytes: usize,
     /// When each topic has something to do.
     due: Timers<TopicId>,
 }
@@ -268,6 +271,7 @@ impl<P: Peer> State<P> {
             config,
             sessions: Sessions::new(),
             topics: BTreeMap::new(),
+            history_bytes: 0,
             due: Timers::default(),
         }
     }
@@ -387,14 +391,29 @@ impl<P: Peer> State<P> {
         act: impl FnOnce(&mut Topic<P>, &mut Air<'_, '_, P>),
     ) {
         let Some(topic) = self.topics.get_mut(&id) else { return };
+        let before = topic.history.bytes();
         let mut air = Air { context, sessions: &mut self.sessions };
         act(topic, &mut air);
+        let now = air.unix_millis();
+        self.history_bytes = self.history_bytes - before + topic.history.bytes();
         match topic.timers.first() {
             Some((at, _)) => self.due.set(id, at),
             None => self.due.cancel(&id),
         }
         for peer in std::mem::take(&mut topic.freed) {
             self.release(context, peer);
+        }
+        self.shrink_histories(now);
+    }
+
+    /// Takes room from the topics with the longest histories until there is enough.
+    fn shrink_histories(&mut self, now: u64) {
+        while self.history_bytes > HISTORY_BYTES_ALL_MAX {
+            let longest = self.topics.values_mut().max_by_key(|topic| topic.history.bytes());
+            let Some(topic) = longest else { return };
+            let before = topic.history.bytes();
+            topic.history.shrink(now);
+            self.history_bytes = self.history_bytes - before + topic.history.bytes();
         }
     }
 
@@ -450,6 +469,7 @@ impl<P: Peer> State<P> {
 
     fn leave(&mut self, context: &mut Context<'_, P>, id: TopicId) {
         let Some(topic) = self.topics.remove(&id) else { return };
+        self.history_bytes -= topic.history.bytes();
         self.due.cancel(&id);
         for peer in self.sessions.peers().collect::<Vec<_>>() {
             self.sessions.tell(context, peer, id, Message::Left);

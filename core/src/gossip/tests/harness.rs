@@ -12,7 +12,7 @@ use super::super::{Input, Output, PublishId, State, Topic};
 use crate::gossip::batch::Batch;
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::testing::neighbour_frames;
-use crate::overlay::{self, Contact, ItemId, Receipt, Stamp};
+use crate::overlay::{self, Contact, ItemId, Receipt, Stamp, TopicId};
 use crate::support::testing::start;
 use crate::support::{Context, Counter, Counters, Outbox, Rng};
 
@@ -216,12 +216,23 @@ impl Node {
 
     /// A batch of the topic arrives from a peer, whether or not the overlay would carry it.
     pub(super) fn receive_as(&mut self, peer: u64, batch: impl Into<Bytes>, is_repair: bool) {
+        self.receive_in(topic().id(), peer, batch, is_repair);
+    }
+
+    /// The same in any topic.
+    pub(super) fn receive_in(
+        &mut self,
+        topic: TopicId,
+        peer: u64,
+        batch: impl Into<Bytes>,
+        is_repair: bool,
+    ) {
         let bytes = batch.into();
         let stamp = Batch::parse(bytes.clone()).map_or_else(
             |_| Stamp { time: 0, id: ItemId([0; 16]) },
             |batch| Stamp { time: batch.root().time, id: batch.id() },
         );
-        let receipt = Receipt { topic: topic().id(), stamp, peer, hops: 0, is_repair };
+        let receipt = Receipt { topic, stamp, peer, hops: 0, is_repair };
         self.act(|state, context| {
             state.receive(context, receipt, bytes);
             state.drain(context);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::batch::VerifiedBatch;
 use super::super::{
-    AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAYLOAD_MAX, PULL_AGAIN, WAITING_BATCHES_MAX,
+    AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAYLOAD_MAX, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX, Topic,
+    WAITING_BATCHES_MAX, WAITING_BYTES_ALL_MAX,
 };
 use super::harness::{BEGIN, Heard, Node, Writer, messages, millis};
 use crate::identity::{AgentKey, CLOCK_SKEW_MAX};
@@ -175,6 +176,35 @@ fn a_stream_of_ones_own_replaces_that_of_an_earlier_run() {
         assert_eq!(node.heard, expected, "the earlier run is over");
         assert_eq!(node.count(Counter::GossipBatchesPast), 1);
         assert_eq!(node.broken, []);
+    }
+}
+
+#[test]
+fn topics_let_no_more_wait_than_their_limit_alone_and_together() {
+    let mut node = Node::subscribed(0, &[1]);
+    node.learn(1, AUTHOR);
+    let large = "x".repeat(PAYLOAD_MAX);
+    for number in 0..6 {
+        let topic = Topic::new(&format!("topic {number}")).unwrap();
+        node.handle(Input::Subscribe { topic: topic.clone() });
+        // What one author may let wait is less, so there are several.
+        for author in 0..6 {
+            node.learn(1, AUTHOR + author);
+            let mut author = Writer::new(AUTHOR + author, BEGIN);
+            author.next.topic = topic.id();
+            let [first, _lost] = write(&mut author, ["first", "lost"]);
+            node.receive_in(topic.id(), 1, first.item().bytes, false);
+            for _ in 0..3 {
+                let batch = author.write(&[&large]);
+                node.receive_in(topic.id(), 1, batch.item().bytes, false);
+            }
+        }
+        let waiting = node.state.topics.values().map(|room| room.waiting_bytes);
+        assert!(waiting.clone().all(|bytes| bytes <= TOPIC_WAITING_BYTES_MAX));
+        let all: usize = waiting.sum();
+        assert!(all <= WAITING_BYTES_ALL_MAX, "{all}");
+        assert!(number < 4 || all > WAITING_BYTES_ALL_MAX / 2, "{all} in {number}");
+        assert!(node.heard.contains(&Heard::Lagged(1)), "a topic has less room than that");
     }
 }
 

@@ -1,5 +1,8 @@
 //! What was missed comes back.
 
+use super::super::Input;
+use super::super::history::HISTORY_BYTES_ALL_MAX;
+use super::super::item::TopicId;
 use super::world::{TOPIC, World, ms, secs};
 use crate::support::Counter;
 
@@ -15,6 +18,27 @@ fn an_item_that_the_tree_loses_is_fetched_from_another_neighbour() {
         world.run(secs(3));
         assert_eq!(world.reached(item), world.alive(), "of node {id}");
     }
+}
+
+#[test]
+fn all_histories_together_keep_no_more_than_their_limit() {
+    let mut world = World::joined(2);
+    let topics: Vec<TopicId> = (10..16).map(|number| TopicId([number; 32])).collect();
+    for (number, &topic) in topics.iter().enumerate() {
+        world.handle(0, Input::Join { topic });
+        for _ in 0..14 {
+            world.publish_to(topic, 0, 1 << 20);
+        }
+        let usage = |topic| world.node(0).state.usage(topic).map_or(0, |usage| usage.history_bytes);
+        let all: usize = topics.iter().map(usage).sum();
+        assert!(all <= HISTORY_BYTES_ALL_MAX, "{all}");
+        assert!(number < 4 || all > HISTORY_BYTES_ALL_MAX - (2 << 20), "{all}");
+    }
+    for topic in &topics {
+        assert!(world.node(0).state.usage(topic).unwrap().history_items > 8, "each has a share");
+    }
+    world.handle(0, Input::Leave { topic: topics[0] });
+    world.run(secs(1));
 }
 
 #[test]

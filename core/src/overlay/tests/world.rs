@@ -279,6 +279,11 @@ impl World {
 
     /// Publishes an item of a size; returns its id.
     pub(super) fn publish(&mut self, id: u64, size: usize) -> ItemId {
+        self.publish_to(TOPIC, id, size)
+    }
+
+    /// The same to any topic.
+    pub(super) fn publish_to(&mut self, topic: TopicId, id: u64, size: usize) -> ItemId {
         self.items += 1;
         let time = UNIX + u64::try_from(self.now.as_millis()).unwrap();
         let mut bytes = vec![0; size.max(24)];
@@ -288,7 +293,7 @@ impl World {
         let item = item_of(bytes.into());
         let name = item.stamp.id;
         self.node(id).taken.push((name, 0));
-        self.act(id, |state, context| state.publish(context, TOPIC, item));
+        self.act(id, |state, context| state.publish(context, topic, item));
         name
     }
 
