@@ -114,6 +114,13 @@ pub enum Input<P> {
         /// The bytes that may be sent.
         room: usize,
     },
+    /// A peer with a session is reached elsewhere.
+    PeerMoved {
+        /// The peer.
+        peer: P,
+        /// Where it is reached, for others who ask.
+        contact: Contact,
+    },
     /// A session ended.
     PeerDown {
         /// The peer.

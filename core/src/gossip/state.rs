@@ -106,6 +106,9 @@ impl<P: Peer> State<P> {
                 self.sessions.insert(peer, Session::new(context.now));
                 self.tell(context, overlay::Input::PeerUp { peer, contact, round_trip, room });
             }
+            Input::PeerMoved { peer, contact } => {
+                self.tell(context, overlay::Input::PeerMoved { peer, contact });
+            }
             Input::PeerDown { peer } => {
                 self.end_session(context, peer);
                 self.tell(context, overlay::Input::PeerDown { peer });

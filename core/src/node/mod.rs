@@ -33,6 +33,7 @@ mod command;
 mod config;
 mod event;
 mod input;
+mod named;
 mod own;
 mod record;
 pub mod recording;

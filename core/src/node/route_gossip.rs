@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::named::may_dial;
 use super::{CommandError, CommandId, Event, Node, Output, Publish, Published, Reply, Subscribe};
 use crate::identity::MachineId;
 use crate::overlay::Contact;
@@ -21,7 +22,8 @@ impl Node {
                 self.link.state.send(&peer, link::Class::Gossip, &header, &payload);
             }
             gossip::Output::Connect { peer, contact } => {
-                let address = address_of(&contact);
+                let peers = self.link.state.peers().map(|peer| peer.address);
+                let address = address_of(&contact).filter(|&named| may_dial(named, peers));
                 self.link.act(clock, &mut self.counters, |link, context| {
                     link.reach(context, peer, address);
                 });
@@ -82,6 +84,12 @@ impl Node {
                 room,
             },
         );
+    }
+
+    /// A session goes over another path: others are told where it leads.
+    pub(super) fn gossip_peer_moved(&mut self, clock: Clock, peer: MachineId, address: SocketAddr) {
+        let contact = contact_of(address);
+        self.tell_gossip(clock, gossip::Input::PeerMoved { peer, contact });
     }
 
     pub(super) fn publish(

@@ -23,6 +23,7 @@ impl Node {
                 self.outputs.push_back(Output::Event(Event::PeerDown { machine, reason }));
             }
             link::Output::PathChanged { machine, address } => {
+                self.gossip_peer_moved(clock, machine, address);
                 self.outputs.push_back(Output::Event(Event::PathChanged { machine, address }));
             }
             link::Output::Frame { machine, class: link::Class::Direct, frame } => {

@@ -90,6 +90,13 @@ pub enum Input<P> {
         /// The bytes that may be sent.
         room: usize,
     },
+    /// A peer with a session is reached elsewhere.
+    PeerMoved {
+        /// The peer.
+        peer: P,
+        /// Where it is reached, for others who ask.
+        contact: Contact,
+    },
     /// A session ended.
     PeerDown {
         /// The peer.
@@ -281,6 +288,11 @@ impl<P: Peer> State<P> {
         match input {
             Input::PeerUp { peer, contact, round_trip, room } => {
                 self.peer_up(context, peer, (contact, round_trip), room);
+            }
+            Input::PeerMoved { peer, contact } => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.contact = contact;
+                }
             }
             Input::PeerDown { peer } => self.peer_down(context, peer),
             Input::Writable { peer, room } => self.sessions.writable(context, peer, room),

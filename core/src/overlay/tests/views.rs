@@ -1,7 +1,7 @@
 //! The views.
 
 use super::super::frames::{Message, Priority};
-use super::super::{Input, PROTECTED, TopicId};
+use super::super::{Contact, Input, PROTECTED, TopicId};
 use super::world::{TOPIC, World, ms, secs};
 
 #[test]
@@ -90,4 +90,22 @@ fn a_peer_that_refused_in_two_topics_is_not_dialled_in_turns() {
         }
     }
     assert!((1..10).contains(&dials), "{dials} in a minute");
+}
+
+#[test]
+fn a_peer_that_moved_is_named_where_it_is_now() {
+    let mut world = World::joined(1);
+    world.add(1);
+    let before = Contact::copy_from(b"elsewhere").unwrap();
+    let up = Input::PeerUp { peer: 1, contact: before, round_trip: ms(20), room: 1 << 18 };
+    world.handle(0, up);
+    world.inject_message(1, 0, Message::Joined);
+    let contact = Contact::copy_from(&1_u64.to_be_bytes()).unwrap();
+    world.handle(0, Input::PeerMoved { peer: 1, contact });
+    world.add(2);
+    world.connect(2, 0);
+    world.handle(2, Input::Join { topic: TOPIC });
+    // Whoever dials a peer by another contact than its own fails the test.
+    world.run(secs(5));
+    assert!(world.node(2).sessions.contains_key(&1));
 }
