@@ -45,9 +45,9 @@ impl<P: Protocol> World<P> {
     }
 
     /// Tells whether a node should have an item: it is in the topic without a break since before the
-    /// item was published.
+    /// item was published, by its own clock, too.
     pub fn is_expected(&self, node: u32, record: &Record) -> bool {
-        let joined_at = self.nodes[node as usize].joined_at;
+        let joined_at = self.nodes[node as usize].joined_at + 2 * self.config.clock_offset_max;
         record.audience.contains(node) && self.present.contains(node) && joined_at <= record.at
     }
 
