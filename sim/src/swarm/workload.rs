@@ -180,17 +180,33 @@ impl Talk<'_> {
             let machine = world.node_config(other).machine_key.id();
             let timeout = up_to(&mut self.rng, SEND_TIME);
             let message = MessageId { batch: ItemId(self.rng.bytes()), index: 0 };
+            let at = self.time();
             let request: Request = match self.rng.below(7) {
                 0 => ListPeers.into(),
                 1 => ListTopics.into(),
                 2 => GetCounters.into(),
                 3 => ProbePeer { machine, timeout }.into(),
-                4 => Disconnect { machine }.into(),
+                4 => {
+                    self.interrupt(world, other, at);
+                    continue;
+                }
                 5 => ProveMessage { topic: topic(0), message }.into(),
                 _ => Connect { target: Target::Machine(machine), keep: false, timeout }.into(),
             };
-            let at = self.time();
             self.plan.add(at, command(self.node, request));
         }
+    }
+
+    /// Ends a link while messages are on their way in both directions.
+    fn interrupt<M: Machine>(&mut self, world: &World<M>, other: NodeId, at: Duration) {
+        for _ in 0..self.rng.below(6) {
+            let (from, to) =
+                if chance(&mut self.rng, 0.5) { (self.node, other) } else { (other, self.node) };
+            let payload = payload(&mut self.rng, 0);
+            let before = up_to(&mut self.rng, 2 * self.swarm.options.latency_max);
+            self.plan.add(at.saturating_sub(before), message(world, from, to, payload));
+        }
+        let machine = world.node_config(other).machine_key.id();
+        self.plan.add(at, command(self.node, Disconnect { machine }));
     }
 }
