@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use x0x_core::support::{Counter, Rng};
-use x0x_sim::model::attack::{Attacker, Herald, Junk, Puppet, Recorder, Twist, Twisted, TwoFaced};
+use x0x_sim::model::attack::{Attacker, Filler, Flood, Puppet, Recorder, Twist, Twisted, TwoFaced};
 use x0x_sim::model::{GossipNode, ModelConfig, PeerId, World};
 
 const S: Duration = Duration::from_secs(1);
@@ -140,7 +140,9 @@ fn who_forges_batches_is_cut_off() {
 
 #[test]
 fn who_sends_junk_is_cut_off() {
-    let arena = Arena::new(3, 10, |_, _, targets| Box::new(Junk::new(targets, S / 10, 2000)));
+    let arena = Arena::new(3, 10, |_, _, targets| {
+        Box::new(Flood::new(Filler::Junk(2000), targets, S / 10))
+    });
     let arena = arena.talk();
     arena.assert_unharmed(20_000.0, 12_000.0);
     arena.assert_all_accused();
@@ -173,7 +175,8 @@ fn topics_that_nobody_knows_cost_little() {
 
 #[test]
 fn who_says_that_it_is_in_ever_more_topics_is_cut_off() {
-    let arena = Arena::new(11, 10, |_, _, targets| Box::new(Herald::new(targets, S / 2)));
+    let arena =
+        Arena::new(11, 10, |_, _, targets| Box::new(Flood::new(Filler::Topics, targets, S / 2)));
     let arena = arena.talk();
     arena.assert_unharmed(20_000.0, 12_000.0);
     arena.assert_all_accused();

@@ -19,7 +19,7 @@ mod crowd;
 mod double;
 mod puppet;
 
-pub use crowd::{Herald, Junk, Recorder};
+pub use crowd::{Filler, Flood, Recorder};
 pub use double::TwoFaced;
 pub use puppet::{Puppet, Twist, Twisted};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use x0x_core::support::Rng;
 
 use super::file::Attack;
-use crate::model::attack::{Attacker, Junk, Puppet, Recorder, Twist, Twisted};
+use crate::model::attack::{Attacker, Filler, Flood, Puppet, Recorder, Twist, Twisted};
 use crate::model::peer::PeerId;
 use crate::model::protocol::Protocol;
 
@@ -18,7 +18,7 @@ pub(crate) fn attacker<P: Protocol + 'static>(
 ) -> Box<dyn Attacker> {
     let twist = match attack {
         Attack::Junk => {
-            return Box::new(Junk::new(targets, Duration::from_millis(100), 2000));
+            return Box::new(Flood::new(Filler::Junk(2000), targets, Duration::from_millis(100)));
         }
         Attack::Replay => return Box::new(Recorder::new(targets, Duration::from_millis(200))),
         Attack::Forge => Twist::Forge,
