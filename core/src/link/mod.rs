@@ -506,6 +506,11 @@ impl State {
         }
     }
 
+    /// Whether there is a session with anybody.
+    pub fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
     /// The sequence of the node's own binding.
     pub fn sequence(&self) -> u64 {
         self.sequence

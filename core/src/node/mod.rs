@@ -159,7 +159,6 @@ impl Node {
         for record in restored.records {
             node.restore(&record)?;
         }
-        node.store_own();
         Ok(node)
     }
 
@@ -318,7 +317,9 @@ impl Node {
         self.route();
         self.link.act(clock, &mut self.counters, link::State::flush);
         self.is_unsettled = false;
-        self.store_own();
+        if self.link.state.has_sessions() {
+            self.store_own();
+        }
         self.route();
     }
 

@@ -31,7 +31,7 @@ impl Node {
         Ok(())
     }
 
-    /// Stores the sequence if it has grown.
+    /// Stores the sequence if it has grown. Before anybody saw the binding there is no need to.
     pub(super) fn store_own(&mut self) {
         let sequence = self.link.state.sequence();
         if sequence > self.own_sequence {
@@ -52,9 +52,10 @@ mod tests {
     use crate::node::{Output, Restored};
     use crate::support::testing::start;
 
-    /// The records that a node stores at its start.
-    fn stored_at_start(unix_time: Duration, restored: Restored) -> Vec<Record> {
+    /// The records that a node stores that starts with these.
+    fn stored(unix_time: Duration, restored: Restored) -> Vec<Record> {
         let mut node = Node::new(config(), [3; 32], restored, start(), unix_time).unwrap();
+        node.store_own();
         let mut stored = Vec::new();
         while let Output::Store(batch) = node.poll_output(&mut Vec::new()) {
             stored.extend(batch.puts);
@@ -70,14 +71,14 @@ mod tests {
             assert_eq!(record.table, Table::Own);
             wire::decode::<Own>(&record.value).unwrap().sequence
         };
-        let mut records = stored_at_start(noon, Restored::default());
+        let mut records = stored(noon, Restored::default());
         assert_eq!(sequence(&records), 1_750_000_000_000);
         for (unix_time, expected) in [
             (noon + Duration::from_millis(5), 1_750_000_000_005),
             (noon - Duration::from_secs(3600), 1_750_000_000_006),
             (noon, 1_750_000_000_007),
         ] {
-            records = stored_at_start(unix_time, Restored { records });
+            records = stored(unix_time, Restored { records });
             assert_eq!(sequence(&records), expected);
         }
     }

@@ -366,7 +366,7 @@ fn many_outputs_have_several_entries() {
         Entry::Input(_) | Entry::Ready { .. } | Entry::End(_) => panic!("nothing else was done"),
     });
     assert_eq!(counts.collect::<Vec<_>>(), [DRAINED_MAX, 1]);
-    assert_eq!(replay(&file).unwrap().outputs, 1, "its sequence is stored");
+    assert_eq!(replay(&file).unwrap().outputs, 0);
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn what_no_driver_writes_is_refused() {
     let mut file = BytesMut::from(&head[..]);
     wire::write_frame(&mut file, &[&[1, 9]]);
     assert_eq!(replay(&file), Err(ReplayError::Entry { entry: 1 }));
-    let ready: Entry = Entry::Ready { count: 2, digest: [0; 16] };
+    let ready: Entry = Entry::Ready { count: 1, digest: [0; 16] };
     file.truncate(head.len());
     wire::write_frame(&mut file, &[&wire::encode(&ready)]);
     let Err(ReplayError::Diverged(divergence)) = replay(&file) else { panic!("it diverges") };
