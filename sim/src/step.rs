@@ -180,7 +180,7 @@ pub enum Step {
         /// The node.
         node: NodeId,
     },
-    /// The clocks of a host change. The wall clock shows when the node starts again.
+    /// The clocks of a host change.
     SetClock {
         /// The node.
         node: NodeId,

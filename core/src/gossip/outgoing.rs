@@ -81,9 +81,7 @@ struct Stream {
 pub(super) struct Publisher {
     /// Begins with the first message.
     stream: Option<Stream>,
-    /// The number of the stream that began last, whether or not it goes on.
-    latest: Option<u64>,
-    /// The greatest number of all; zero before the first.
+    /// The greatest number of this run's streams; zero before the first.
     highest: u64,
     /// What waits, in order.
     pending: VecDeque<Bytes>,
@@ -103,7 +101,6 @@ impl Publisher {
     pub(super) fn new() -> Self {
         Self {
             stream: None,
-            latest: None,
             highest: 0,
             pending: VecDeque::new(),
             pending_bytes: 0,
@@ -114,9 +111,9 @@ impl Publisher {
         }
     }
 
-    /// Tells whether a stream of the author is this run's latest.
+    /// Tells whether a stream of the author is the one that goes on.
     pub(super) fn is_own(&self, stream: u64) -> bool {
-        self.latest == Some(stream)
+        self.stream.is_some_and(|own| own.number == stream)
     }
 
     /// Tells whether a stream is no newer than one of this run, which ended it.
@@ -267,7 +264,6 @@ impl<P: Peer> State<P> {
                 previous: [0; HASH_LEN],
             }
         });
-        publisher.latest = Some(stream.number);
         publisher.highest = publisher.highest.max(stream.number);
         let root = Root {
             author: AgentId([0; 32]),

@@ -43,10 +43,8 @@ use std::ops::Range;
 pub use fingerprint::Fingerprint;
 
 use super::{Item, ItemId, Stamp};
+use crate::identity::CLOCK_SKEW_MAX;
 use crate::wire::varint;
-
-/// How far in the future an item may lie.
-const AHEAD_MILLIS_MAX: u64 = 2 * 60 * 1000;
 
 /// How long an item is kept.
 pub const HISTORY_MILLIS: u64 = 15 * 60 * 1000;
@@ -171,7 +169,7 @@ impl History {
         self.raise_floor(now);
     }
 
-    /// Forgets what is too old.
+    /// Forgets what is too old, or of a time that is not yet.
     pub fn expire(&mut self, now: u64) {
         let oldest = oldest(now);
         while let Some((&stamp, _)) = self.items.first_key_value()
@@ -180,8 +178,9 @@ impl History {
             self.release(&stamp);
         }
         // The clock went back: nobody else took these.
+        let skew = u64::try_from(CLOCK_SKEW_MAX.as_millis()).unwrap_or(u64::MAX);
         while let Some((&stamp, _)) = self.items.last_key_value()
-            && stamp.time > now.saturating_add(AHEAD_MILLIS_MAX)
+            && stamp.time > now.saturating_add(skew)
         {
             self.release(&stamp);
         }

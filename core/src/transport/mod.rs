@@ -259,7 +259,8 @@ impl State {
         buf: &mut Vec<u8>,
     ) -> Received {
         self.ids.select(0);
-        match self.endpoint.handle(now, label, None, ecn.and_then(to_quinn), payload, buf) {
+        let ecn = ecn.and_then(|ecn| quinn_proto::EcnCodepoint::from_bits(ecn.bits()));
+        match self.endpoint.handle(now, label, None, ecn, payload, buf) {
             None => Received::Unknown,
             Some(DatagramEvent::Response(_)) => Received::Response,
             Some(DatagramEvent::NewConnection(incoming)) => Received::Stranger(Stranger(incoming)),
@@ -567,8 +568,4 @@ fn lost_reason(error: &ConnectionError) -> LostReason {
         | ConnectionError::ConnectionClosed(_)
         | ConnectionError::CidsExhausted => LostReason::Failed,
     }
-}
-
-fn to_quinn(ecn: Ecn) -> Option<quinn_proto::EcnCodepoint> {
-    quinn_proto::EcnCodepoint::from_bits(ecn.bits())
 }

@@ -91,6 +91,18 @@ fn what_becomes_too_old_is_forgotten_with_its_id() {
 }
 
 #[test]
+fn what_lies_in_the_future_is_given_up_when_the_clock_goes_back() {
+    let mut history = history();
+    let skew = u64::try_from(CLOCK_SKEW_MAX.as_millis()).unwrap();
+    for number in [0, skew, skew + 1, 4 * skew] {
+        let _ = history.insert(item(number, NOW + number, 7, 5), NOW + number);
+    }
+    history.expire(NOW);
+    let kept = [0, skew, skew + 1, 4 * skew].map(|number| history.contains(&id(number)));
+    assert_eq!(kept, [true, true, false, false]);
+}
+
+#[test]
 fn a_full_history_gives_up_the_oldest_item_of_the_author_that_holds_the_most() {
     let mut history = history();
     let quiet = 100;

@@ -36,7 +36,7 @@ const ID_LEN: usize = 16;
 /// Changes every id of an announcement.
 fn invent(header: &[u8]) -> Bytes {
     let mut invented = header.to_vec();
-    // A count of up to 127 is one byte; of a longer list the ids are changed elsewhere.
+    // A count above 127 takes two bytes: then the ids are changed in other places.
     for id in invented[HAVE_AT + 2..].chunks_exact_mut(ID_LEN) {
         id.iter_mut().for_each(|byte| *byte ^= 0x55);
     }
