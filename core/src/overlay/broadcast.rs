@@ -7,6 +7,9 @@
 //! that in a working tree nothing is fetched twice. Items that come by repair, after a gap or a
 //! split, are announced to all neighbours and fetched at once: each node gets them from one.
 //!
+//! One announcement is enough for both sides of a link: the item's name says who is to make it, and
+//! the other only does if it heard none after a while.
+//!
 //! A neighbour that announces what it does not have is found out by what it does not send.
 
 use std::time::{Duration, Instant};
@@ -22,6 +25,12 @@ use crate::wire::BoundedBytes;
 
 /// How long announcements are gathered.
 const ANNOUNCE_TIME: Duration = Duration::from_millis(20);
+
+/// How long the other side of a link is given to announce an item that it is to announce.
+const LEFT_TIME: Duration = Duration::from_millis(300);
+
+/// How many items that the other side is to announce are waited for. More are announced at once.
+pub(super) const LEFT_MAX: usize = 1024;
 
 /// The most items that are missing in a topic, and of those announced by one peer.
 pub const MISSING_MAX: usize = 8192;
@@ -108,11 +117,9 @@ impl<P: Peer> Topic<P> {
             None => return,
         }
         let is_parent = self.parent == Some(peer);
-        if let Some(neighbour) = self.active.get_mut(&peer)
-            && !neighbour.is_child
-            && !is_parent
-            && !is_repair
-        {
+        let Some(neighbour) = self.active.get_mut(&peer) else { return };
+        neighbour.has(&receipt.stamp.id);
+        if !neighbour.is_child && !is_parent && !is_repair {
             neighbour.is_eager = false;
             air.tell(peer, self.id, Message::Prune);
         }
@@ -177,13 +184,18 @@ impl<P: Peer> Topic<P> {
         let hops = hops.saturating_add(1);
         let push = Frame::Topic(self.id, Message::Push { stamp, hops, is_repair: false });
         let header = frames::encode::<P>(&push);
-        let mut news = false;
+        let (mut news, mut leaves) = (false, false);
         for (&peer, neighbour) in &mut self.active {
             if holders.contains(&peer) {
                 continue;
             }
             if neighbour.is_eager && !is_repair {
                 air.sessions.push(air.context, peer, self.id, (header.clone(), item.clone()));
+            } else if !is_repair
+                && !announces(&self.me, &peer, &stamp.id)
+                && neighbour.leave(stamp.id, air.now() + LEFT_TIME)
+            {
+                leaves = true;
             } else {
                 neighbour.news.push(stamp.id);
                 news = true;
@@ -192,6 +204,9 @@ impl<P: Peer> Topic<P> {
         self.has_repair_news |= news && is_repair;
         if news && !self.timers.contains(&Timer::Announce) {
             self.timers.set(Timer::Announce, air.now() + ANNOUNCE_TIME);
+        }
+        if leaves && !self.timers.contains(&Timer::Left) {
+            self.timers.set(Timer::Left, air.now() + LEFT_TIME);
         }
         let is_full = |neighbour: &super::topic::Neighbour<P>| neighbour.news.len() >= IDS_MAX;
         if self.active.values().any(is_full) {
@@ -211,6 +226,26 @@ impl<P: Peer> Topic<P> {
         }
     }
 
+    /// Tells neighbours of what they should have announced and have not.
+    pub(super) fn announce_left(&mut self, air: &mut Air<'_, '_, P>) {
+        let now = air.now();
+        let mut next = None;
+        for neighbour in self.active.values_mut() {
+            neighbour.left.retain(|&(id, until)| {
+                if until <= now {
+                    neighbour.news.push(id);
+                } else {
+                    next = Some(next.map_or(until, |next: Instant| next.min(until)));
+                }
+                until > now
+            });
+        }
+        if let Some(next) = next {
+            self.timers.set(Timer::Left, next);
+        }
+        self.announce(air);
+    }
+
     /// A peer tells what it has.
     pub(super) fn announced(
         &mut self,
@@ -222,6 +257,9 @@ impl<P: Peer> Topic<P> {
         let mut wanted = Vec::new();
         for &id in ids {
             if self.history.has_seen(&id) {
+                if let Some(neighbour) = self.active.get_mut(&peer) {
+                    neighbour.has(&id);
+                }
                 continue;
             }
             let is_new = !self.missing.contains_key(&id);
@@ -439,6 +477,11 @@ impl<P: Peer> Topic<P> {
             self.send_reconciliation(air, peer, &reply);
         }
     }
+}
+
+/// Whether it is this node that announces an item on the link to a peer, and not the peer.
+fn announces<P: Peer>(me: &P, peer: &P, id: &ItemId) -> bool {
+    (me < peer) == (id.0[0] & 1 == 0)
 }
 
 /// How long an item may take that a peer with such a round trip was asked for.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::broadcast::Missing;
+use super::broadcast::{LEFT_MAX, Missing};
 use super::frames::{Entry, Message};
 use super::history::History;
 use super::membership::Asked;
@@ -150,6 +150,8 @@ pub(super) enum Timer<P> {
     Prune,
     /// Tell neighbours what there is.
     Announce,
+    /// Tell neighbours what they should have announced and have not.
+    Left,
     /// Compare histories with some neighbour.
     Compare,
     /// A peer has not answered.
@@ -173,8 +175,33 @@ pub(super) struct Neighbour<P> {
     pub(super) root: Option<Root<P>>,
     /// Items to announce to it.
     pub(super) news: Vec<ItemId>,
+    /// Items that it is to announce, by name, and until when it is given the time.
+    pub(super) left: Vec<(ItemId, Instant)>,
     /// Random walks that it may start or pass on.
     pub(super) walks: TokenBucket,
+}
+
+impl<P> Neighbour<P> {
+    /// Leaves an item to it to announce, for a while. Returns whether there is room for that.
+    pub(super) fn leave(&mut self, id: ItemId, until: Instant) -> bool {
+        let Err(place) = self.place(&id) else { return true };
+        let has_room = self.left.len() < LEFT_MAX;
+        if has_room {
+            self.left.insert(place, (id, until));
+        }
+        has_room
+    }
+
+    /// It showed that it has an item.
+    pub(super) fn has(&mut self, id: &ItemId) {
+        if let Ok(place) = self.place(id) {
+            self.left.remove(place);
+        }
+    }
+
+    fn place(&self, id: &ItemId) -> Result<usize, usize> {
+        self.left.binary_search_by_key(id, |&(other, _)| other)
+    }
 }
 
 /// The state of one topic.
@@ -266,6 +293,7 @@ impl<P: Peer> Topic<P> {
                 Timer::Settle => self.settle_tree(air),
                 Timer::Prune => self.prune(air),
                 Timer::Announce => self.announce(air),
+                Timer::Left => self.announce_left(air),
                 Timer::Compare => self.compare(air),
                 Timer::Asked(peer) => self.unanswered(air, peer),
                 Timer::Missing(id) => self.still_missing(air, id),

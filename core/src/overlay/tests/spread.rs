@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::Input;
+use super::super::broadcast::LEFT_MAX;
 use super::world::{TOPIC, World, ms, secs};
 use crate::support::Counter;
 
@@ -38,6 +39,52 @@ fn in_a_settled_tree_each_node_is_pushed_each_item_once() {
     }
     assert_eq!(world.pushes() - before, 60 * 59);
     assert_eq!(world.count(Counter::OverlayItemsMissed), 0);
+}
+
+#[test]
+fn a_link_outside_the_tree_carries_one_announcement_of_each_item() {
+    let mut world = World::joined(60);
+    let links: usize = world.nodes.values().map(|node| node.state.neighbours(&TOPIC).count()).sum();
+    let before = world.haves();
+    for id in 0..60 {
+        world.publish(id, 100);
+        world.run(secs(1));
+    }
+    // Both sides know each other as neighbours; 59 links are the tree.
+    let announcements = (links / 2 - 59) * 60;
+    let sent = world.haves() - before;
+    let is_about = |range: std::ops::RangeInclusive<usize>| range.contains(&(sent * 100));
+    assert!(is_about(announcements * 98..=announcements * 105), "{sent}, not {announcements}");
+}
+
+#[test]
+fn an_item_that_the_other_side_of_a_link_does_not_announce_is_announced_to_it() {
+    let mut world = World::joined(3);
+    let depth = |world: &World, id: u64| world.nodes[&id].state.usage(&TOPIC).unwrap().depth;
+    let root = (0..3).find(|&id| depth(&world, id) == Some(0)).expect("there is a root");
+    // All are neighbours; one child of the root hears of its items from the other only.
+    world.lossy.insert((root, (root + 1) % 3));
+    let items: Vec<_> = (0..20).map(|_| world.publish(root, 100)).collect();
+    world.run(secs(2));
+    for item in items {
+        assert_eq!(world.reached(item), 3);
+    }
+}
+
+#[test]
+fn no_more_items_are_left_to_the_other_side_of_a_link_than_the_limit() {
+    let mut world = World::joined(3);
+    let count = 4 * LEFT_MAX;
+    for _ in 0..count {
+        world.publish(0, 100);
+    }
+    let topic = &world.nodes[&0].state.topics[&TOPIC];
+    let left: Vec<usize> = topic.active.values().map(|neighbour| neighbour.left.len()).collect();
+    assert!(left.iter().all(|&left| left <= LEFT_MAX), "{left:?}");
+    world.run(secs(30));
+    let topic = &world.nodes[&0].state.topics[&TOPIC];
+    assert!(topic.active.values().all(|neighbour| neighbour.left.is_empty()), "all was announced");
+    assert!(world.nodes.values().all(|node| node.taken.len() == count));
 }
 
 #[test]

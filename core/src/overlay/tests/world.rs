@@ -54,6 +54,8 @@ pub(super) struct Node {
     /// Items that were taken, with the hops that they came over.
     pub(super) taken: Vec<(ItemId, u8)>,
     pub(super) pushes: usize,
+    /// Announcements that it sent.
+    pub(super) haves: usize,
     pub(super) frames: usize,
     pub(super) bytes: usize,
     pub(super) condemned: Vec<(u64, &'static str)>,
@@ -74,6 +76,8 @@ pub(super) struct World {
     happenings: BTreeMap<u64, (u64, Happening)>,
     order: u64,
     session_last: u64,
+    /// From whom to whom frames are lost.
+    pub(super) lossy: BTreeSet<(u64, u64)>,
     /// Nodes on this side cannot reach the others.
     pub(super) split: Option<BTreeSet<u64>>,
     pub(super) config: Config,
@@ -90,6 +94,7 @@ impl World {
             happenings: BTreeMap::new(),
             order: 0,
             session_last: 0,
+            lossy: BTreeSet::new(),
             split: None,
             config: Config::default(),
             items: 0,
@@ -126,6 +131,7 @@ impl World {
             sessions: BTreeMap::new(),
             taken: Vec::new(),
             pushes: 0,
+            haves: 0,
             frames: 0,
             bytes: 0,
             condemned: Vec::new(),
@@ -260,7 +266,9 @@ impl World {
         node.frames += 1;
         node.bytes += frame.len();
         node.pushes += usize::from(is_push);
-        if self.reaches(id, peer) && self.node(peer).reads {
+        node.haves += usize::from(is_announcement(header));
+        let is_lost = self.lossy.contains(&(id, peer));
+        if !is_lost && self.reaches(id, peer) && self.node(peer).reads {
             let at = self.now + Self::latency(id, peer);
             self.plan(at, peer, Happening::Frame { from: id, session, frame });
         }
@@ -364,6 +372,10 @@ impl World {
         self.nodes.values().map(|node| node.pushes).sum()
     }
 
+    pub(super) fn haves(&self) -> usize {
+        self.nodes.values().map(|node| node.haves).sum()
+    }
+
     pub(super) fn count(&self, counter: Counter) -> u64 {
         self.nodes.values().map(|node| node.counters.get(counter)).sum()
     }
@@ -377,6 +389,11 @@ impl World {
     pub(super) fn inject_message(&mut self, from: u64, to: u64, message: Message<u64>) {
         self.inject(from, to, &Frame::Topic(TOPIC, message), &[]);
     }
+}
+
+fn is_announcement(header: &Bytes) -> bool {
+    let frame = frames::decode::<u64>(header);
+    matches!(frame, Ok((Frame::Topic(_, Message::Have { is_repair: false, .. }), _)))
 }
 
 /// The item that bytes stand for.
