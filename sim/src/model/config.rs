@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::peer::mix;
 
 /// A range of durations, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "[f64; 2]")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[f64; 2]", into = "[f64; 2]")]
 pub struct Span {
     /// The shortest.
     pub min: Duration,
@@ -38,8 +38,15 @@ impl From<[f64; 2]> for Span {
     }
 }
 
+impl From<Span> for [f64; 2] {
+    /// Gives milliseconds.
+    fn from(span: Span) -> Self {
+        [span.min, span.max].map(|duration| duration.as_secs_f64() * 1000.0)
+    }
+}
+
 /// What a modelled world is made from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     /// The seed of everything random.
     pub seed: u64,

@@ -9,26 +9,28 @@
 //! while what is published reaches everybody who was there all the time. Where the overlay runs alone,
 //! so does what was published before and somebody still has.
 //!
-//! There is no step file: the seed is the whole world.
+//! All that happens is an [`Act`], so a world that failed plays again from a file, and fewer acts can be
+//! found that fail as well ([`ModelledRecording`]).
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use x0x_core::support::Rng;
-
 use super::draw::{draw, pick};
-use crate::model::experiment::{Attack, attacker};
-use crate::model::{GossipNode, ModelConfig, Number, OverlayNode, Protocol, Record, Span, World};
+use crate::model::experiment::Attack;
+use crate::model::{GossipNode, ModelConfig, OverlayNode, Protocol, Span};
 use crate::random::{self, between, chance, up_to};
 
-/// How long the network may take to find itself again.
-const SETTLE: Duration = Duration::from_secs(120);
+mod act;
+mod play;
+mod recording;
 
-/// How long a message may take after that.
-const DRAIN: Duration = Duration::from_secs(60);
+pub use act::{Act, TimedAct};
+pub use recording::ModelledRecording;
 
-/// How many messages are published at the end.
-const PUBLISHED: u32 = 5;
+use act::Stage;
+use play::Player;
+use recording::PANIC;
 
 /// The numbers of one world.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,219 +119,39 @@ pub struct Report {
     pub events: u64,
 }
 
+impl Report {
+    fn of<P: Protocol + 'static>(stage: &Stage<P>) -> Self {
+        let records = stage.world.records();
+        Self {
+            trace: stage.world.trace_hash(),
+            virtual_time: stage.world.now(),
+            published: records.len() as u64,
+            heard: records.iter().map(|record| u64::from(record.received.count())).sum(),
+            missed: stage.world.tally().lagged,
+            crashes: stage.crashes,
+            events: stage.world.tally().events,
+        }
+    }
+}
+
 /// Runs a world.
 ///
 /// # Errors
 ///
-/// If a rule was broken: when, and which.
-pub fn run(options: &Options) -> Result<Report, String> {
+/// If a rule was broken, or something panicked: the world, to play it again.
+pub fn run(options: &Options) -> Result<Report, Box<ModelledRecording>> {
     if options.is_gossip {
-        Player::<GossipNode>::new(options).play()
+        run_with::<GossipNode>(options)
     } else {
-        Player::<OverlayNode>::new(options).play()
+        run_with::<OverlayNode>(options)
     }
 }
 
-struct Player<'a, P> {
-    options: &'a Options,
-    world: World<P>,
-    rng: Rng,
-    absent: Vec<u32>,
-    crashes: u64,
-}
-
-impl<'a, P: Protocol + 'static> Player<'a, P> {
-    fn new(options: &'a Options) -> Self {
-        Self {
-            options,
-            world: World::new(options.config.clone()),
-            rng: random::from_number(options.config.seed).fork("modelled acts"),
-            absent: Vec::new(),
-            crashes: 0,
-        }
-    }
-
-    fn play(mut self) -> Result<Report, String> {
-        self.join();
-        self.check()?;
-        let end = self.world.now() + self.options.duration;
-        let acts = self.options.acts;
-        let mut times: Vec<Duration> =
-            (0..acts).map(|_| between(&mut self.rng, self.world.now(), end)).collect();
-        times.sort_unstable();
-        for at in times {
-            self.world.run_until(at);
-            self.act();
-            self.check()?;
-        }
-        self.world.run_until(end);
-        self.check()?;
-        self.live()?;
-        let records = self.world.records();
-        Ok(Report {
-            trace: self.world.trace_hash(),
-            virtual_time: self.world.now(),
-            published: records.len() as u64,
-            heard: records.iter().map(|record| u64::from(record.received.count())).sum(),
-            missed: self.world.tally().lagged,
-            crashes: self.crashes,
-            events: self.world.tally().events,
-        })
-    }
-
-    /// Starts all nodes, one after another; the first two are honest.
-    fn join(&mut self) {
-        let nodes = self.options.config.nodes;
-        for node in 0..nodes {
-            self.world.run_until(self.options.join_over * node / nodes);
-            let count = 1 + draw(&mut self.rng, self.options.contacts);
-            let contacts: Vec<u32> = (0..count).filter_map(|_| self.any()).collect();
-            match self.options.hostile {
-                Some((attack, share)) if node > 1 && chance(&mut self.rng, share) => {
-                    let targets = (0..4).filter_map(|_| self.any()).collect::<Vec<_>>();
-                    let targets = targets.into_iter().map(|node| self.world.id(node)).collect();
-                    self.world.start_hostile(node, &contacts, |me, rng| {
-                        attacker::<P>(attack, me, rng, targets)
-                    });
-                }
-                Some(_) | None => self.world.start(node, &contacts),
-            }
-        }
-    }
-
-    /// Does one thing.
-    fn act(&mut self) {
-        if chance(&mut self.rng, self.options.talk) {
-            if let Some(node) = self.any() {
-                self.publish(node);
-            }
-            return;
-        }
-        match self.rng.below(10) {
-            0 | 1 => self.stop(false),
-            2 => self.stop(true),
-            3..=5 => self.start(),
-            6 => {
-                let parts = 2 + self.rng.below(2);
-                let seed = self.rng.next_u64();
-                self.world.divide(|node| {
-                    let mut rng = random::from_number(seed ^ u64::from(node));
-                    u8::try_from(rng.below(parts)).unwrap_or(0)
-                });
-            }
-            7 => self.world.heal(),
-            8 => {
-                let share = pick(&mut self.rng, &[0.1, 0.3, 1.0]);
-                self.world.lose_sessions(share);
-            }
-            _ => {
-                let bandwidth = pick(&mut self.rng, &[None, Some(100_000), Some(200_000)]);
-                if let Some(node) = self.any() {
-                    self.world.set_bandwidth(node, bandwidth);
-                }
-            }
-        }
-    }
-
-    fn publish(&mut self, node: u32) -> Number {
-        let size = 40 + draw(&mut self.rng, self.options.size_max);
-        self.world.publish(node, size as usize)
-    }
-
-    /// A node goes, with or without a word; two stay.
-    fn stop(&mut self, says_goodbye: bool) {
-        let Some(node) = self.any().filter(|_| self.world.present().count() > 2) else { return };
-        if says_goodbye {
-            self.world.stop(node);
-        } else {
-            self.world.crash(node);
-            self.crashes += 1;
-        }
-        self.absent.push(node);
-    }
-
-    /// A node that is not there comes back.
-    fn start(&mut self) {
-        if self.absent.is_empty() {
-            return;
-        }
-        let pick = random::index(&mut self.rng, self.absent.len());
-        let node = self.absent.swap_remove(pick);
-        let contacts: Vec<u32> = self.any().into_iter().collect();
-        self.world.start(node, &contacts);
-    }
-
-    fn any(&mut self) -> Option<u32> {
-        let present: Vec<u32> = self.world.present().iter().collect();
-        (!present.is_empty()).then(|| pick(&mut self.rng, &present))
-    }
-
-    /// Makes the network whole, and demands that messages reach everybody.
-    fn live(&mut self) -> Result<(), String> {
-        self.world.heal();
-        let present: Vec<u32> = self.world.present().iter().collect();
-        for pair in present.windows(2) {
-            self.world.introduce(pair[1], pair[0]);
-        }
-        for &node in &present {
-            self.world.set_bandwidth(node, None);
-        }
-        self.world.run_for(SETTLE);
-        let mut numbers = Vec::new();
-        for _ in 0..PUBLISHED {
-            let author = pick(&mut self.rng, &present);
-            numbers.push(self.publish(author));
-            self.world.run_for(Duration::from_secs(1));
-        }
-        self.world.run_for(DRAIN);
-        self.check()?;
-        for number in numbers {
-            self.check_reached(self.world.record(number))?;
-        }
-        // Gossip gives up a gap after seconds, but the overlay repairs whatever somebody still has.
-        let is_kept =
-            |record: &&Record| !self.options.is_gossip && self.world.reached(record).1 > 0;
-        self.world
-            .records()
-            .iter()
-            .filter(is_kept)
-            .try_for_each(|record| self.check_reached(record))
-    }
-
-    /// Checks that all have a message who were there all the time.
-    fn check_reached(&self, record: &Record) -> Result<(), String> {
-        let (expected, has) = self.world.reached(record);
-        if has == expected {
-            return Ok(());
-        }
-        let deaf = record
-            .audience
-            .iter()
-            .find(|&node| self.world.is_expected(node, record) && !record.received.contains(node));
-        let (origin, deaf) = (record.origin, deaf.unwrap_or_default());
-        Err(format!("a message of n{origin} reached {has} of {expected} nodes, not n{deaf}"))
-    }
-
-    /// Checks the rules of safety.
-    fn check(&self) -> Result<(), String> {
-        let tally = self.world.tally();
-        // The overlay alone asks its owner what is genuine: there they are not delivered, but refused.
-        let forgeries = if self.options.is_gossip { tally.forgeries } else { 0 };
-        let broken = [
-            ("forgeries were delivered", forgeries),
-            ("messages were delivered twice", tally.delivered_twice),
-            ("honest nodes were accused", tally.wrongly_accused),
-            ("honest authors are said to contradict themselves", tally.equivocations),
-            ("frames were sent without room", tally.frames_over_room),
-        ];
-        match broken.into_iter().find(|&(_, count)| count > 0) {
-            None => Ok(()),
-            Some((what, count)) => {
-                let at = self.world.now().as_secs_f64();
-                Err(format!("at {at:.6} s: {count} {what}: {:?}", self.world.rules()))
-            }
-        }
-    }
+fn run_with<P: Protocol + 'static>(options: &Options) -> Result<Report, Box<ModelledRecording>> {
+    let mut stage = Stage::<P>::new(options.config.clone(), options.is_gossip);
+    let play = AssertUnwindSafe(|| Player::new(options, &mut stage).play());
+    let played = std::panic::catch_unwind(play).unwrap_or_else(|_| Err(PANIC.to_owned()));
+    played.map_err(|what| Box::new(ModelledRecording::of(&stage, options.is_gossip, Some(what))))
 }
 
 #[cfg(test)]
@@ -340,8 +162,8 @@ mod tests {
     fn drawn_worlds_keep_the_rules_and_find_together_again() {
         for seed in 0..20 {
             let options = Options::draw(seed);
-            if let Err(what) = run(&options) {
-                panic!("{options}: {what}");
+            if let Err(failed) = run(&options) {
+                panic!("{options}: {:?}", failed.failure);
             }
         }
     }
@@ -353,5 +175,52 @@ mod tests {
             assert_eq!(world(5), world(5));
             assert_ne!(world(5), world(6));
         }
+    }
+
+    /// A world that cannot do what is demanded: of three nodes one knows nobody.
+    fn failed() -> ModelledRecording {
+        let config = ModelConfig::new(3, 3);
+        let mut stage = Stage::<OverlayNode>::new(config, false);
+        let ms = Duration::from_millis;
+        let mut play = || {
+            for (node, contacts) in [(0, vec![]), (1, vec![0]), (2, vec![])] {
+                stage.act(Act::Start { node, contacts })?;
+            }
+            for number in 0..20 {
+                stage.run_until(ms(5000 + 500 * number))?;
+                stage.act(Act::LoseSessions { share: 0.5 })?;
+            }
+            stage.run_until(ms(60_000))?;
+            stage.act(Act::Publish { node: 0, size: 100, name: 7 })?;
+            stage.run_until(ms(70_000))?;
+            stage.act(Act::ExpectReached { name: 7 })
+        };
+        let failure = play().expect_err("one node knows nobody");
+        ModelledRecording::of(&stage, false, Some(failure))
+    }
+
+    #[test]
+    fn a_world_that_failed_plays_again_from_a_file() {
+        let recording = failed();
+        let bytes = recording.to_bytes();
+        let again = ModelledRecording::from_bytes(&bytes).unwrap();
+        assert_eq!(again, recording);
+        assert_eq!(again.play(), recording);
+        assert!(ModelledRecording::from_bytes(&bytes[..bytes.len() - 1]).is_err());
+        let drawn = Options::draw(11).config;
+        let form = postcard::to_stdvec(&drawn).unwrap();
+        assert_eq!(postcard::from_bytes::<ModelConfig>(&form).unwrap(), drawn);
+    }
+
+    #[test]
+    fn of_a_world_that_failed_only_what_is_needed_is_left() {
+        let recording = failed();
+        let small = recording.shrink(200, |_| {}).unwrap();
+        let left: Vec<Act> = small.acts.iter().map(|timed| timed.act.clone()).collect();
+        assert!(left.len() <= 4, "{left:?}");
+        assert!(left.contains(&Act::ExpectReached { name: 7 }));
+        assert_eq!(small.play(), small);
+        let passes = ModelledRecording { failure: None, ..recording };
+        assert!(passes.shrink(10, |_| {}).is_none());
     }
 }

@@ -11,25 +11,38 @@ use std::panic::AssertUnwindSafe;
 
 use crate::{Failure, Machine, RecordedStep, Recording, Step};
 
-/// A recording that was made smaller.
-#[derive(Clone, Debug)]
-pub struct Shrunk {
-    /// What is left.
-    pub recording: Recording,
-    /// How many worlds were played for it.
-    pub runs: u32,
-}
-
 /// Makes a recording smaller, with at most so many worlds; `progress` is told the number of steps
 /// after each. Nothing if its steps, played at their times, do not fail as they did.
 pub fn shrink<M: Machine>(
     recording: &Recording,
     runs_max: u32,
     mut progress: impl FnMut(usize),
-) -> Option<Shrunk> {
-    let way = way(recording.failure.as_ref());
-    let (mut steps, fixed) = split(recording);
-    let mut best = attempt::<M>(recording, &steps, &fixed, &way)?;
+) -> Option<Recording> {
+    let way = way_of(recording.failure.as_ref());
+    let (steps, fixed) = split(recording);
+    let mut best = None;
+    minimise(steps, runs_max, |steps| {
+        let smaller = attempt::<M>(recording, steps, &fixed, &way);
+        let is_same = smaller.is_some();
+        if is_same {
+            progress(steps.len() + fixed.len());
+            best = smaller;
+        }
+        is_same
+    });
+    best
+}
+
+/// Leaves out what is not needed to fail; `fails` is asked at most so often, and first of all about
+/// everything.
+pub(super) fn minimise<T: Clone>(
+    mut steps: Vec<T>,
+    runs_max: u32,
+    mut fails: impl FnMut(&[T]) -> bool,
+) {
+    if !fails(&steps) {
+        return;
+    }
     let (mut runs, mut parts) = (1, 2);
     while runs < runs_max && !steps.is_empty() {
         let size = steps.len().div_ceil(parts);
@@ -37,14 +50,12 @@ pub fn shrink<M: Machine>(
         let mut begin = 0;
         while begin < steps.len() && runs < runs_max {
             let end = (begin + size).min(steps.len());
-            let rest: Vec<RecordedStep> = [&steps[..begin], &steps[end..]].concat();
+            let rest = [&steps[..begin], &steps[end..]].concat();
             runs += 1;
-            match attempt::<M>(recording, &rest, &fixed, &way) {
-                Some(smaller) => {
-                    (best, steps, is_smaller) = (smaller, rest, true);
-                    progress(steps.len() + fixed.len());
-                }
-                None => begin = end,
+            if fails(&rest) {
+                (steps, is_smaller) = (rest, true);
+            } else {
+                begin = end;
             }
         }
         if !is_smaller && size == 1 {
@@ -52,7 +63,6 @@ pub fn shrink<M: Machine>(
         }
         parts = if is_smaller { parts } else { parts * 2 }.clamp(2, steps.len().max(2));
     }
-    Some(Shrunk { recording: best, runs })
 }
 
 /// Splits the steps into those that may be dropped and those that stay. What came after the failure
@@ -86,15 +96,19 @@ fn attempt<M: Machine>(
     }));
     let is_same = match played {
         Ok(Ok(())) => false,
-        Ok(Err(failure)) => self::way(Some(&failure)) == way,
-        Err(_) => self::way(None) == way,
+        Ok(Err(failure)) => way_of(Some(&failure)) == way,
+        Err(_) => way_of(None) == way,
     };
     is_same.then(|| world.recording())
 }
 
-/// Returns the way of a failure: its words without numbers. A panic has none.
-fn way(failure: Option<&Failure>) -> String {
-    let what = failure.map_or("panic", |failure| failure.what.as_str());
+/// Returns the way of a failure. A panic has none.
+fn way_of(failure: Option<&Failure>) -> String {
+    way(failure.map_or("panic", |failure| failure.what.as_str()))
+}
+
+/// Returns the way of a failure: its words without numbers.
+pub(super) fn way(what: &str) -> String {
     let mut way = String::new();
     for character in what.chars() {
         if !character.is_ascii_digit() {
@@ -150,11 +164,11 @@ mod tests {
 
         let mut sizes = Vec::new();
         let shrunk = shrink::<Courier>(&recording, 200, |size| sizes.push(size)).unwrap();
-        assert_eq!(shrunk.recording.steps.len(), 1, "{:?}", shrunk.recording.steps);
-        assert!(matches!(shrunk.recording.steps[0].step, Step::Inject { .. }));
+        assert_eq!(shrunk.steps.len(), 1, "{:?}", shrunk.steps);
+        assert!(matches!(shrunk.steps[0].step, Step::Inject { .. }));
         assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
-        let mut again: World<Courier> = shrunk.recording.world();
-        let failed = again.play(&shrunk.recording).unwrap_err();
+        let mut again: World<Courier> = shrunk.world();
+        let failed = again.play(&shrunk).unwrap_err();
         assert_eq!((failed.what, failed.at), (failure.what, failure.at));
     }
 
@@ -171,7 +185,7 @@ mod tests {
         world.apply(Step::Expect(expectation)).unwrap();
         world.check().unwrap_err();
         let shrunk = shrink::<Courier>(&world.recording(), 100, |_| {}).unwrap();
-        let left: Vec<_> = shrunk.recording.steps.into_iter().map(|step| step.step).collect();
+        let left: Vec<_> = shrunk.steps.into_iter().map(|step| step.step).collect();
         assert!(matches!(left[..], [Step::Calm, Step::Expect(_)]), "{left:?}");
     }
 

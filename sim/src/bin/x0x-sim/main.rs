@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use x0x_sim::Recording;
 
 mod experiment;
 mod idle;
@@ -56,9 +55,8 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// Writes the steps of a world and returns the command that plays them again.
-fn save(recording: &Recording, path: &Path) -> anyhow::Result<String> {
-    std::fs::write(path, recording.to_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))?;
+fn save(steps: &[u8], path: &Path) -> anyhow::Result<String> {
+    std::fs::write(path, steps).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(format!("x0x-sim replay {}", path.display()))
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use x0x_sim::recording::RecordedStep;
+use x0x_sim::swarm::modelled::{ModelledRecording, TimedAct};
 use x0x_sim::{Recording, World};
 
 /// How much of a step or an event is shown; payloads are long.
@@ -25,6 +26,9 @@ impl Replay {
         let mut out = std::io::stdout().lock();
         let bytes = std::fs::read(&self.file)
             .with_context(|| format!("cannot read {}", self.file.display()))?;
+        if let Ok(recording) = ModelledRecording::from_bytes(&bytes) {
+            return self.modelled(&recording, &mut out);
+        }
         let mut recording = Recording::from_bytes(&bytes)?;
         recording.config.record_events = self.events;
         let mut world: World = recording.world();
@@ -52,6 +56,32 @@ impl Replay {
             writeln!(out, "this is not what was recorded: the program is another one")?;
         }
         writeln!(out, "trace_hash {}", world.trace_hex())?;
+        Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Replay {
+    fn modelled(
+        &self,
+        recording: &ModelledRecording,
+        out: &mut impl Write,
+    ) -> anyhow::Result<ExitCode> {
+        if self.events {
+            for TimedAct { at, act } in &recording.acts {
+                writeln!(out, "{:>12.6} step {}", at.as_secs_f64(), cut(act))?;
+            }
+        }
+        let played = recording.play();
+        let seconds = played.stopped_at.as_secs_f64();
+        writeln!(out, "{} steps in {seconds:.6} s of virtual time", played.acts.len())?;
+        if let Some(failure) = &played.failure {
+            writeln!(out, "failed: {failure}")?;
+        }
+        let is_same = played == *recording;
+        if !is_same {
+            writeln!(out, "this is not what was recorded: the program is another one")?;
+        }
+        writeln!(out, "trace_hash {:016x}", played.trace)?;
         Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

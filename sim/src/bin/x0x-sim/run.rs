@@ -93,7 +93,8 @@ impl Run {
         let path = self.steps.clone().or_else(|| {
             result.is_err().then(|| PathBuf::from(format!("x0x-sim-run-{}.steps", self.seed)))
         });
-        let replay = path.map(|path| crate::save(&world.recording(), &path)).transpose()?;
+        let replay =
+            path.map(|path| crate::save(&world.recording().to_bytes(), &path)).transpose()?;
         let report = match result {
             Ok(report) => report,
             Err(failure) => {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use x0x_core::node::Node;
 use x0x_sim::Recording;
+use x0x_sim::swarm::modelled::ModelledRecording;
 use x0x_sim::swarm::shrink;
 
 #[derive(Debug, clap::Args)]
@@ -25,21 +26,31 @@ impl Shrink {
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
         let bytes = std::fs::read(&self.file)
             .with_context(|| format!("cannot read {}", self.file.display()))?;
-        let recording = Recording::from_bytes(&bytes)?;
         // Each world that panics would say so.
         std::panic::set_hook(Box::new(|_| {}));
         let is_watched = std::io::stderr().is_terminal();
-        let shrunk = shrink::shrink::<Node>(&recording, self.runs, |steps| {
+        let progress = |steps: usize| {
             if is_watched {
                 // A closed output must not stop it.
                 let _ = write!(std::io::stderr(), "\r{steps} steps ");
             }
-        });
+        };
+        let (before, shrunk) = match ModelledRecording::from_bytes(&bytes) {
+            Ok(recording) => {
+                let shrunk = recording.shrink(self.runs, progress);
+                (recording.acts.len(), shrunk.map(|left| (left.acts.len(), left.to_bytes())))
+            }
+            Err(_) => {
+                let recording = Recording::from_bytes(&bytes)?;
+                let shrunk = shrink::shrink::<Node>(&recording, self.runs, progress);
+                (recording.steps.len(), shrunk.map(|left| (left.steps.len(), left.to_bytes())))
+            }
+        };
         let mut out = std::io::stdout();
         if is_watched {
             writeln!(std::io::stderr())?;
         }
-        let Some(shrunk) = shrunk else {
+        let Some((left, bytes)) = shrunk else {
             writeln!(out, "these steps, played at their times, do not fail in that way")?;
             return Ok(ExitCode::FAILURE);
         };
@@ -47,14 +58,8 @@ impl Shrink {
             let stem = self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             self.file.with_file_name(format!("{stem}-small.steps"))
         });
-        let replay = crate::save(&shrunk.recording, &target)?;
-        writeln!(
-            out,
-            "{} of {} steps are left after {} worlds\nreplay: {replay}",
-            shrunk.recording.steps.len(),
-            recording.steps.len(),
-            shrunk.runs,
-        )?;
+        let replay = crate::save(&bytes, &target)?;
+        writeln!(out, "{left} of {before} steps are left\nreplay: {replay}")?;
         Ok(ExitCode::SUCCESS)
     }
 }

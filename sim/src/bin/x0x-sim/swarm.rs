@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use x0x_core::node::Node;
-use x0x_sim::swarm::{Swarm, modelled, shrink};
+use x0x_sim::swarm::modelled::{self, ModelledRecording};
+use x0x_sim::swarm::{Swarm, shrink};
 use x0x_sim::{Recording, World};
 
 /// How wide the progress bar is.
@@ -168,15 +169,10 @@ impl SwarmOf {
 
     /// Writes the steps of a world that failed, and fewer that fail as well.
     fn keep(&self, seed: u64, recording: &Recording) -> String {
-        let path = self.failures.join(format!("x0x-sim-swarm-{seed}.steps"));
-        let replay = crate::save(recording, &path);
-        let replay = replay.unwrap_or_else(|error| format!("not possible: {error:#}"));
-        let mut lines = format!("replay: {replay}");
+        let mut lines = self.write(&seed.to_string(), &recording.to_bytes());
         if let Some(shrunk) = shrink::shrink::<Node>(recording, self.shrink, |_| {}) {
-            let path = self.failures.join(format!("x0x-sim-swarm-{seed}-small.steps"));
-            let replay = crate::save(&shrunk.recording, &path);
-            let replay = replay.unwrap_or_else(|error| format!("not possible: {error:#}"));
-            let (before, after) = (recording.steps.len(), shrunk.recording.steps.len());
+            let replay = self.write(&format!("{seed}-small"), &shrunk.to_bytes());
+            let (before, after) = (recording.steps.len(), shrunk.steps.len());
             lines += &format!("\n{after} of {before} steps: {replay}");
         }
         lines
@@ -187,9 +183,8 @@ impl SwarmOf {
         if self.options {
             let _ = writeln!(std::io::stdout(), "{options}");
         }
-        let run = AssertUnwindSafe(|| modelled::run(&options));
-        match std::panic::catch_unwind(run) {
-            Ok(Ok(report)) => Ok(Outcome {
+        match modelled::run(&options) {
+            Ok(report) => Ok(Outcome {
                 trace: format!("{:016x}", report.trace),
                 virtual_time: report.virtual_time,
                 counts: [
@@ -203,8 +198,30 @@ impl SwarmOf {
                     report.events,
                 ],
             }),
-            Ok(Err(what)) => Err(format!("seed {seed}: {what}")),
-            Err(_) => Err(format!("seed {seed}: a node or the world panicked")),
+            Err(failed) => {
+                let what = failed.failure.as_deref().unwrap_or_default();
+                Err(format!("seed {seed}: {what}\n{}", self.keep_modelled(seed, &failed)))
+            }
+        }
+    }
+
+    /// Writes the acts of a modelled world that failed, and fewer that fail as well.
+    fn keep_modelled(&self, seed: u64, recording: &ModelledRecording) -> String {
+        let mut lines = self.write(&format!("modelled-{seed}"), &recording.to_bytes());
+        if let Some(shrunk) = recording.shrink(self.shrink, |_| {}) {
+            let replay = self.write(&format!("modelled-{seed}-small"), &shrunk.to_bytes());
+            let (before, after) = (recording.acts.len(), shrunk.acts.len());
+            lines += &format!("\n{after} of {before} acts: {replay}");
+        }
+        lines
+    }
+
+    /// Writes a file and returns the line that says how to play it again.
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.failures.join(format!("x0x-sim-swarm-{name}.steps"));
+        match crate::save(bytes, &path) {
+            Ok(replay) => format!("replay: {replay}"),
+            Err(error) => format!("replay: not possible: {error:#}"),
         }
     }
 }

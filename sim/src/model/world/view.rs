@@ -31,6 +31,11 @@ impl<P: Protocol> World<P> {
         &self.present
     }
 
+    /// Tells whether a node does not run.
+    pub fn is_absent(&self, node: u32) -> bool {
+        matches!(self.nodes[node as usize].mind, Mind::Absent)
+    }
+
     /// Returns the protocol of an honest node.
     pub fn protocol(&self, node: u32) -> Option<&P> {
         match &self.nodes.get(node as usize)?.mind {
