@@ -94,6 +94,9 @@ pub struct Options {
     pub faults: Faults,
 }
 
+    /// How many walls there are: firewalls that let nothing pass between two groups of hosts, all
+    /// the time.
+    pub walls: u32,
 impl Options {
     /// Draws the numbers.
     pub fn draw(seed: u64) -> Self {
@@ -135,6 +138,7 @@ impl Options {
             faults: faults(rng, nodes),
         }
     }
+            walls: pick(rng, &[0, 0, 1, 3]),
 }
 
 fn faults(rng: &mut Rng, nodes: u32) -> Faults {
@@ -203,13 +207,14 @@ impl fmt::Display for Options {
         writeln!(
             formatter,
             "seed {seed}: {nodes} nodes for {:?}, {homes} homes, {carriers} carriers, behind {}, \
-             firewalled {}, two interfaces {}, {} more links, dual stack {}",
+             firewalled {}, {} walls, two interfaces {}, {} more links, dual stack {}",
             self.duration,
             self.behind,
             self.firewalled,
             self.two_interfaces,
             self.more_links,
             self.dual_stack,
+            self.walls,
         )?;
         writeln!(formatter, "  {link:?} to {:?}", self.latency_max)?;
         writeln!(formatter, "  clocks ± {} ms, ± {} ppm; {disk:?}", self.clock_ms, self.drift_ppm)?;

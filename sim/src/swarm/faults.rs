@@ -117,6 +117,9 @@ impl<M: Machine> Planner<'_, M> {
         self.plan.add(begin, Step::SetPassage { from, to, is_open: false });
         let open = Step::SetPassage { from, to, is_open: true };
         self.plan.add(end, open.clone());
+        if self.swarm.ground.are_walled_off(from, to) {
+            return;
+        }
         self.plan.opened.push(open);
     }
 
