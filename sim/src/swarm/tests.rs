@@ -60,4 +60,5 @@ fn every_option_is_drawn() {
     some("crashes", &|s| s.options.faults.crashes > 0);
     some("sleeps", &|s| s.options.faults.sleeps > 0);
     some("full disks", &|s| s.options.faults.full_disks > 0);
+    some("upgrades", &|s| s.options.faults.upgrades > 0);
 }
