@@ -245,6 +245,23 @@ fn views_of_topics_outside_their_range_are_refused() {
 }
 
 #[test]
+fn versions_that_no_node_speaks_are_refused() {
+    let start = |oldest, newest| {
+        let mut config = config();
+        config.link.versions = oldest..=newest;
+        Node::new(config, [3; 32], Restored::default(), Case::new().now, SECOND).err()
+    };
+    for (oldest, newest) in [(1, 1), (1, 2), (2, 2)] {
+        assert_eq!(start(oldest, newest), None);
+    }
+    let refused = |name, value, most| Some(StartError::InvalidNumber { name, value, most });
+    assert_eq!(start(0, 1), refused("versions.start", 0, 1));
+    assert_eq!(start(2, 1), refused("versions.start", 2, 1));
+    assert_eq!(start(1, 3), refused("versions.end", 3, 2));
+    assert_eq!(start(0, 0), refused("versions.end", 0, 2));
+}
+
+#[test]
 fn a_setting_beyond_a_year_is_refused() {
     type Set = fn(&mut LinkConfig, Duration);
     let settings: [(&str, Set); 5] = [

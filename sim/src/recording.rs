@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Failure, Machine, Step, World, WorldConfig};
 
 /// The first line of a file: what it is and in which version.
-const FORMAT: &[u8] = b"x0x-sim steps 2\n";
+const FORMAT: &[u8] = b"x0x-sim steps 3\n";
 
 /// A step that was done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,14 @@ pub enum Step {
     Restart {
         /// The node.
         node: NodeId,
+    },
+    /// A node starts from its disk as a build that speaks these versions of the protocol, newer or
+    /// older. One that runs crashes first.
+    Upgrade {
+        /// The node.
+        node: NodeId,
+        /// The versions, from here on.
+        versions: RangeInclusive<u16>,
     },
     /// The links change, in both directions.
     SetLink {

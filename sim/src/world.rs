@@ -265,6 +265,11 @@ impl<M: Machine> World<M> {
                 self.crash(node);
                 self.start(node);
             }
+            Step::Upgrade { node, versions } => {
+                self.crash(node);
+                self.hosts[node.index()].config.link.versions = versions;
+                self.start(node);
+            }
             Step::SetLink { ends, profile } => self.network.set_link(ends, profile),
             Step::SetEveryLink { profile } => self.network.set_every_link(profile),
             Step::SetDirection { from, to, profile } => {

@@ -1,11 +1,19 @@
 //! How links behave.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::tls::{KeyExchange, WallClock};
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
+
+/// The version of the protocol above QUIC.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The newest version of the protocol that a node can be told to speak. Nothing changed after
+/// [`PROTOCOL_VERSION`] yet, so it is the same by another number: upgrades are rehearsed with it.
+pub const PROTOCOL_VERSION_MAX: u16 = 2;
 
 /// How links behave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +37,10 @@ pub struct LinkConfig {
     pub initial_mtu: u16,
     /// The key exchange, the same throughout a network.
     pub key_exchange: KeyExchange,
+    /// The versions of the protocol that the node says it speaks. The default is
+    /// [`PROTOCOL_VERSION`] alone; others are for the rehearsal of upgrades, and at most
+    /// [`PROTOCOL_VERSION_MAX`].
+    pub versions: RangeInclusive<u16>,
 }
 
 impl Default for LinkConfig {
@@ -43,6 +55,7 @@ impl Default for LinkConfig {
             discover_mtu: true,
             initial_mtu: 1200,
             key_exchange: KeyExchange::MlKem768,
+            versions: PROTOCOL_VERSION..=PROTOCOL_VERSION,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::address_book::Resident;
 use super::connection::{Phase, Proven};
-use super::frames::{self, Bindings, CloseCode, Control, Hello, PROTOCOL_VERSION};
+use super::frames::{self, Bindings, CloseCode, Control, Hello};
 use super::path::{self, ProbeKeys};
 use super::{
     Class, ConnectError, Context, DownReason, LINKS_MAX, Output, RefuseReason, Session, State,
@@ -66,12 +66,13 @@ impl State {
         key: ConnectionKey,
         hello: &Hello,
     ) {
-        if hello.version_min > PROTOCOL_VERSION || hello.version_max < PROTOCOL_VERSION {
+        let Some(version) = hello.common_version(&self.config.versions) else {
             context.count(Counter::VersionsRefused);
             return self.close(context, key, CloseCode::Version);
-        }
+        };
         let Some(connection) = self.connections.get(&key) else { return };
         let (Some(machine), side) = (connection.machine, connection.side) else { return };
+        tracing::debug!(machine = %machine.short(), version, "hello");
         let Some(residents) = self.prove_agents(context, key, machine, &hello.bindings) else {
             return self.close(context, key, CloseCode::BadBinding);
         };
@@ -203,8 +204,8 @@ impl State {
 
     fn send_hello(&mut self, key: ConnectionKey) {
         let hello = Control::Hello(Hello {
-            version_min: PROTOCOL_VERSION,
-            version_max: PROTOCOL_VERSION,
+            version_min: *self.config.versions.start(),
+            version_max: *self.config.versions.end(),
             incarnation: self.incarnation,
             bindings: frames::bindings([self.binding.bytes().clone()]),
         });

@@ -1,13 +1,12 @@
 //! The control frames of a link.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::BINDING_SIZE_MAX;
 use crate::wire::{BoundedBytes, BoundedVec, Versioned};
-
-/// The version of the protocol above QUIC that this node speaks.
-pub(super) const PROTOCOL_VERSION: u16 = 1;
 
 /// How many agents may live on one machine.
 pub const AGENTS_PER_MACHINE_MAX: usize = 8;
@@ -40,6 +39,16 @@ pub(super) struct Hello {
     pub(super) incarnation: u64,
     /// The agents that live on the machine.
     pub(super) bindings: Bindings,
+}
+
+impl Hello {
+    /// Returns the version that a side with these versions speaks with the one that said this: the
+    /// newest that both speak.
+    pub(super) fn common_version(&self, own: &RangeInclusive<u16>) -> Option<u16> {
+        let oldest = self.version_min.max(*own.start());
+        let newest = self.version_max.min(*own.end());
+        (oldest <= newest).then_some(newest)
+    }
 }
 
 impl Versioned for Control {

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 
-use super::Class;
 use super::address_book::AddressBook;
-use super::frames::{self, CloseCode, Control, Hello, PROTOCOL_VERSION};
+use super::frames::{self, CloseCode, Control, Hello};
 use super::path::{self, EXPORT_LEN, PROBE_LEN, ProbeKeys};
+use super::{Class, PROTOCOL_VERSION};
 use crate::identity::{AgentId, MachineId};
 use crate::transport::Side;
 use crate::wire::{self, Versioned};

@@ -61,7 +61,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub use config::{LinkConfig, LinkIdentity};
+pub use config::{LinkConfig, LinkIdentity, PROTOCOL_VERSION, PROTOCOL_VERSION_MAX};
 pub use error::{ConnectError, DownReason, RefuseReason};
 pub use frames::{AGENTS_PER_MACHINE_MAX, Class};
 pub use lanes::LANE_BYTES_MAX;

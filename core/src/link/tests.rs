@@ -86,6 +86,28 @@ fn the_bytes_of_links_do_not_change() {
 }
 
 #[test]
+fn the_newest_version_that_both_ends_speak_is_theirs() {
+    let cases = [
+        ((1, 1), (1, 1), Some(1)),
+        ((1, 1), (1, 2), Some(1)),
+        ((1, 2), (1, 2), Some(2)),
+        ((1, 3), (2, 4), Some(3)),
+        ((1, 1), (2, 2), None),
+        ((0, 0), (1, 2), None),
+        ((0, 9), (2, 2), Some(2)),
+    ];
+    let common = |(version_min, version_max), (start, end)| {
+        let hello = Hello { version_min, version_max, incarnation: 1, bindings: bindings([]) };
+        hello.common_version(&(start..=end))
+    };
+    for (one, other, expected) in cases {
+        assert_eq!(common(one, other), expected, "{one:?} and {other:?}");
+        assert_eq!(common(other, one), expected, "{other:?} and {one:?}");
+    }
+    assert_eq!(common((2, 1), (1, 2)), None, "these are none");
+}
+
+#[test]
 fn a_probe_is_taken_by_the_other_end_alone() {
     for (name, side, probe) in probes() {
         let [client, server] =

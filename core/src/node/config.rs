@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
+use crate::link::{LinkConfig, PROTOCOL_VERSION_MAX};
 use crate::overlay;
 
 /// The longest time that a configuration may name.
@@ -24,7 +25,7 @@ pub struct Config {
     /// The local address of each socket, the preferred first.
     pub sockets: Vec<SocketAddr>,
     /// How links behave.
-    pub link: crate::link::LinkConfig,
+    pub link: LinkConfig,
     /// How many peers a topic has around this node.
     pub overlay: overlay::Config,
 }
@@ -33,6 +34,7 @@ impl Config {
     /// Tells whether a node can start with this.
     pub(super) fn check(&self) -> Result<(), StartError> {
         self.check_overlay()?;
+        self.check_versions()?;
         let link = &self.link;
         if self.sockets.is_empty() {
             return Err(StartError::NoSockets);
@@ -59,6 +61,16 @@ impl Config {
         Ok(())
     }
 
+    fn check_versions(&self) -> Result<(), StartError> {
+        let versions = &self.link.versions;
+        let (oldest, newest) = (usize::from(*versions.start()), usize::from(*versions.end()));
+        let cases = [
+            ("versions.end", newest, PROTOCOL_VERSION_MAX.into()),
+            ("versions.start", oldest, newest),
+        ];
+        check_numbers(cases)
+    }
+
     fn check_overlay(&self) -> Result<(), StartError> {
         let overlay = &self.overlay;
         let walk = overlay.walk_steps.into();
@@ -68,13 +80,20 @@ impl Config {
             ("walk_steps", walk, usize::from(overlay::WALK_STEPS_MAX)),
             ("passive_walk_steps", overlay.passive_walk_steps.into(), walk),
         ];
-        for (name, value, most) in cases {
-            if !(1..=most).contains(&value) {
-                return Err(StartError::InvalidNumber { name, value, most });
-            }
-        }
-        Ok(())
+        check_numbers(cases)
     }
+}
+
+/// Checks settings: the name of each, its value, and the most that it may be.
+fn check_numbers(
+    cases: impl IntoIterator<Item = (&'static str, usize, usize)>,
+) -> Result<(), StartError> {
+    for (name, value, most) in cases {
+        if !(1..=most).contains(&value) {
+            return Err(StartError::InvalidNumber { name, value, most });
+        }
+    }
+    Ok(())
 }
 
 /// Why a node cannot start.

@@ -29,7 +29,7 @@ impl Versioned for Event {
 }
 
 impl Versioned for Config {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
     const SIZE_MAX: usize = 64 << 10;
 }
 

@@ -39,6 +39,8 @@ pub struct Faults {
     pub slow_disks: u32,
     /// Disks are full until the node starts again.
     pub full_disks: u32,
+    /// Nodes stop and start as builds that speak other versions of the protocol.
+    pub upgrades: u32,
 }
 
 /// The numbers of one world.
@@ -92,6 +94,9 @@ pub struct Options {
     pub questions: u32,
     /// What goes wrong.
     pub faults: Faults,
+    /// How many walls there are: firewalls that let nothing pass between two groups of hosts, all
+    /// the time.
+    pub walls: u32,
 }
 
 impl Options {
@@ -133,6 +138,7 @@ impl Options {
             toggles: draw(rng, 3),
             questions: draw(rng, 4),
             faults: faults(rng, nodes),
+            walls: pick(rng, &[0, 0, 1, 3]),
         }
     }
 }
@@ -153,6 +159,7 @@ fn faults(rng: &mut Rng, nodes: u32) -> Faults {
         clocks: some(4),
         slow_disks: some(3),
         full_disks: some(2),
+        upgrades: some(2 * nodes),
     }
 }
 
@@ -203,10 +210,11 @@ impl fmt::Display for Options {
         writeln!(
             formatter,
             "seed {seed}: {nodes} nodes for {:?}, {homes} homes, {carriers} carriers, behind {}, \
-             firewalled {}, two interfaces {}, {} more links, dual stack {}",
+             firewalled {}, {} walls, two interfaces {}, {} more links, dual stack {}",
             self.duration,
             self.behind,
             self.firewalled,
+            self.walls,
             self.two_interfaces,
             self.more_links,
             self.dual_stack,

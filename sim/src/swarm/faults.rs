@@ -3,10 +3,11 @@
 //! Each fault has a beginning and an end while the world runs. What is still in force when it is
 //! healed is undone by [`Plan::opened`] and by what healing does for every node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use x0x_core::link::{PROTOCOL_VERSION, PROTOCOL_VERSION_MAX};
 use x0x_core::node::ShutDown;
 use x0x_core::support::Rng;
 
@@ -49,6 +50,8 @@ pub(super) fn plan<M: Machine>(swarm: &Swarm, world: &World<M>, plan: &mut Plan)
     planner.clocks(faults.clocks);
     planner.rng = rng.fork("sleeps");
     planner.sleeps(faults.sleeps);
+    planner.rng = rng.fork("upgrades");
+    planner.upgrades(faults.upgrades);
 }
 
 struct Planner<'a, M> {
@@ -88,9 +91,9 @@ impl<M: Machine> Planner<'_, M> {
         (count > 0).then(|| NatId(draw(&mut self.rng, count)))
     }
 
-    /// A node starts, and its application asks for what it wants.
-    fn start(&mut self, at: Duration, node: NodeId) {
-        self.plan.add(at, Step::Restart { node });
+    /// A node starts by a step, and its application asks for what it wants.
+    fn start(&mut self, at: Duration, node: NodeId, step: Step) {
+        self.plan.add(at, step);
         for step in wishes(self.swarm, self.world, node) {
             self.plan.add(at, step);
         }
@@ -100,7 +103,7 @@ impl<M: Machine> Planner<'_, M> {
         let (node, (begin, end)) = (self.node(), self.span());
         let step = if says_goodbye { command(node, ShutDown) } else { Step::Crash { node } };
         self.plan.add(begin, step);
-        self.start(end, node);
+        self.start(end, node, Step::Restart { node });
     }
 
     fn partition(&mut self, number: u32) {
@@ -114,6 +117,9 @@ impl<M: Machine> Planner<'_, M> {
 
     fn block(&mut self) {
         let ((from, to), (begin, end)) = (self.two_nodes(), self.span());
+        if self.swarm.ground.are_walled_off(from, to) {
+            return;
+        }
         self.plan.add(begin, Step::SetPassage { from, to, is_open: false });
         let open = Step::SetPassage { from, to, is_open: true };
         self.plan.add(end, open.clone());
@@ -206,7 +212,7 @@ impl<M: Machine> Planner<'_, M> {
         let full = DiskProfile { writes_left: Some(left), ..good };
         self.plan.add(begin, Step::SetDisk { node, profile: full });
         self.plan.add(end, Step::SetDisk { node, profile: good });
-        self.start(end, node);
+        self.start(end, node, Step::Restart { node });
     }
 
     /// Hosts sleep; the clock of some stands still.
@@ -218,4 +224,40 @@ impl<M: Machine> Planner<'_, M> {
             self.plan.add(end, Step::Wake { node });
         }
     }
+
+    /// Builds of other versions replace one another, and some have none in common for a while.
+    /// Healing gives one version to all, the older or the newer: the upgrade is undone or done.
+    fn upgrades(&mut self, count: u32) {
+        let mut last = BTreeMap::new();
+        for _ in 0..count {
+            let (node, (begin, end)) = (self.node(), self.span());
+            let says_goodbye = chance(&mut self.rng, 0.5);
+            let stop = if says_goodbye { command(node, ShutDown) } else { Step::Crash { node } };
+            let versions = pick(&mut self.rng, &[BOTH, BOTH, NEW, NEW, OLD]);
+            self.plan.add(begin, stop);
+            self.start(end, node, upgrade(node, versions));
+            let of_node = last.entry(node).or_insert((end, versions));
+            if end >= of_node.0 {
+                *of_node = (end, versions);
+            }
+        }
+        let all_speak = if chance(&mut self.rng, 0.5) { OLD } else { NEW };
+        for node in (0..self.options().nodes).map(NodeId).filter(|_| count > 0) {
+            let (_, versions) = last.get(&node).copied().unwrap_or((Duration::ZERO, OLD));
+            if versions != BOTH && versions != all_speak {
+                self.plan.opened.push(upgrade(node, BOTH));
+            }
+        }
+    }
+}
+
+/// The oldest and the newest version that a build speaks.
+type Versions = (u16, u16);
+
+const OLD: Versions = (PROTOCOL_VERSION, PROTOCOL_VERSION);
+const NEW: Versions = (PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MAX);
+const BOTH: Versions = (PROTOCOL_VERSION, PROTOCOL_VERSION_MAX);
+
+fn upgrade(node: NodeId, (oldest, newest): Versions) -> Step {
+    Step::Upgrade { node, versions: oldest..=newest }
 }

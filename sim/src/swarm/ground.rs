@@ -21,11 +21,13 @@ pub struct Ground {
     pub nats: Vec<NatConfig>,
     /// Where each node is when the world begins.
     pub places: Vec<Place>,
+    /// Between the two groups of each, nothing passes in either direction, ever.
+    pub walls: Vec<[BTreeSet<NodeId>; 2]>,
     /// The links to keep; the first node dials.
     pub edges: Vec<(NodeId, NodeId)>,
 }
 
-/// Each so-many-th node is in the public network without a firewall.
+/// Each so-many-th node is in the public network, without a firewall and behind no wall.
 const OPEN_EVERY: u32 = 7;
 
 const DEPENDENCES: [Dependence; 3] =
@@ -38,6 +40,7 @@ impl Ground {
         let mut ground = Self::default();
         ground.draw_nats(options, &mut rng.fork("nats"));
         ground.draw_places(options, &mut rng.fork("places"));
+        ground.draw_walls(options, &mut rng.fork("walls"));
         ground.draw_edges(options, &mut rng.fork("edges"));
         ground.limit_tables(options, &mut rng.fork("tables"));
         ground
@@ -57,9 +60,20 @@ impl Ground {
         }
     }
 
-    /// Tells whether a node reaches another's preferred socket, whatever happened before: the other
-    /// has no firewall and is in the public network or in the same one.
+    /// Tells whether nothing passes between two nodes, ever.
+    pub fn are_walled_off(&self, a: NodeId, b: NodeId) -> bool {
+        let are_apart = |[one, other]: &[BTreeSet<NodeId>; 2]| {
+            (one.contains(&a) && other.contains(&b)) || (one.contains(&b) && other.contains(&a))
+        };
+        self.walls.iter().any(are_apart)
+    }
+
+    /// Tells whether a node reaches another's preferred socket, whatever happened before: no wall is
+    /// between them, and the other has no firewall and is in the public network or in the same one.
     pub fn can_dial(&self, from: NodeId, to: NodeId) -> bool {
+        if self.are_walled_off(from, to) {
+            return false;
+        }
         let [from, to] = [from, to].map(|node| &self.places[node.index()]);
         let network = to.networks[0];
         to.firewall.is_none() && (network.is_none() || from.networks[0] == network)
@@ -126,6 +140,19 @@ impl Ground {
             } else {
                 Place { networks, firewall, clock }
             });
+        }
+    }
+
+    /// Draws between whom there are walls. Those who can be dialled by everybody are behind none.
+    fn draw_walls(&mut self, options: &Options, rng: &mut Rng) {
+        for _ in 0..options.walls {
+            let mut groups = [BTreeSet::new(), BTreeSet::new()];
+            for node in (0..options.nodes).filter(|node| node % OPEN_EVERY != 0) {
+                if let Some(group) = groups.get_mut(random::index(rng, 4)) {
+                    group.insert(NodeId(node));
+                }
+            }
+            self.walls.push(groups);
         }
     }
 

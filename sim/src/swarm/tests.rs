@@ -53,7 +53,12 @@ fn every_option_is_drawn() {
     some("bursts", &|s| s.options.link.burst.is_some());
     some("topics", &|s| s.options.topics > 1);
     some("dual stack", &|s| s.options.dual_stack);
+    some("walls", &|s| {
+        let nodes = || (0..s.options.nodes).map(NodeId);
+        nodes().any(|a| nodes().any(|b| s.ground.are_walled_off(a, b)))
+    });
     some("crashes", &|s| s.options.faults.crashes > 0);
     some("sleeps", &|s| s.options.faults.sleeps > 0);
     some("full disks", &|s| s.options.faults.full_disks > 0);
+    some("upgrades", &|s| s.options.faults.upgrades > 0);
 }

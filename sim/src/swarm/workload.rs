@@ -31,6 +31,7 @@ const PAYLOAD_MIN: usize = MARKER.len() + 8;
 pub(super) fn plan<M: Machine>(swarm: &Swarm, world: &World<M>, plan: &mut Plan) {
     let rng = random::from_number(swarm.options.seed).fork("swarm workload");
     links(swarm, plan, &mut rng.fork("links"));
+    walls(swarm, world, plan);
     for node in world.nodes() {
         let start = up_to(&mut rng.fork(&format!("start {node}")), WARM_UP / 2);
         for step in wishes(swarm, world, node) {
@@ -107,6 +108,15 @@ fn links(swarm: &Swarm, plan: &mut Plan, rng: &mut Rng) {
             let bandwidth = pick(rng, &[options.link.bandwidth, Some(2_000_000)]);
             let profile = LinkProfile { latency, bandwidth, ..options.link };
             plan.add(Duration::ZERO, Step::SetDirection { from, to, profile });
+        }
+    }
+}
+
+/// Puts up the walls, for as long as the world lasts.
+fn walls<M: Machine>(swarm: &Swarm, world: &World<M>, plan: &mut Plan) {
+    for from in world.nodes() {
+        for to in world.nodes().filter(|&to| swarm.ground.are_walled_off(from, to)) {
+            plan.add(Duration::ZERO, Step::SetPassage { from, to, is_open: false });
         }
     }
 }
