@@ -74,9 +74,17 @@ impl RedbStore {
                 cannot(error.into())
             }
         })?;
+        match Self::of(database).map_err(cannot)? {
+            Some(store) => Ok(store),
+            None => Err(OpenError::Version(path)),
+        }
+    }
+
+    /// Takes a database; none if its layout is of another version.
+    fn of(database: Database) -> Result<Option<Self>, redb::Error> {
         let store = Self { database };
-        let version = store.version().map_err(cannot)?;
-        if version == VERSION { Ok(store) } else { Err(OpenError::Version(path)) }
+        let version = store.version()?;
+        Ok((version == VERSION).then_some(store))
     }
 
     /// Reads the version of the layout; a new file gets the present one.
@@ -165,6 +173,9 @@ fn failed(error: redb::Error) -> StoreError {
 fn is_full(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull)
 }
+
+#[cfg(test)]
+mod torn;
 
 #[cfg(test)]
 mod tests {
