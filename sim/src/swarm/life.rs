@@ -6,7 +6,7 @@ use x0x_core::node::Publish;
 use x0x_core::support::Rng;
 
 use super::workload::{self, command, message, payload, subscribers, topic, wishes};
-use super::{HEARING_MAX, RECOVERY_MAX, Swarm};
+use super::{AGREEMENT_MAX, HEARING_MAX, RECOVERY_MAX, Swarm};
 use crate::step::Expectation;
 use crate::{Failure, LinkProfile, Machine, NodeId, Step, World, random};
 
@@ -60,22 +60,40 @@ pub(super) fn demand_links<M: Machine>(swarm: &Swarm, world: &mut World<M>) -> R
 }
 
 /// Demands that a message over each link arrives, in both directions.
+///
+/// A NAT may have forgotten one way of a link that nobody refreshes: what comes back from another port
+/// does not. The link stands still then until it times out, and is dialled again; after that it has
+/// to work.
 pub(super) fn demand_messages<M: Machine>(
     swarm: &Swarm,
     world: &mut World<M>,
 ) -> Result<(), Failure> {
     let mut rng = rng(swarm, "messages");
+    let mut wanted = send_over_links(swarm, world, &mut rng);
+    if !swarm.ground.nats.is_empty() && !wait_for(world, &wanted, workload::SEND_TIME)? {
+        world.run_for(AGREEMENT_MAX)?;
+        wanted = send_over_links(swarm, world, &mut rng);
+    }
+    demand(world, wanted, workload::SEND_TIME)
+}
+
+/// Sends a message over each link in both directions, and returns what is to come of it.
+fn send_over_links<M: Machine>(
+    swarm: &Swarm,
+    world: &mut World<M>,
+    rng: &mut Rng,
+) -> Vec<Expectation> {
     let mut wanted = Vec::new();
     for &(a, b) in &swarm.ground.edges {
         for (from, to) in [(a, b), (b, a)] {
-            let payload = payload(&mut rng, SIZE);
+            let payload = payload(rng, SIZE);
             let step = message(world, from, to, payload.clone());
             // What is refused is not delivered.
             let _ = world.apply(step);
             wanted.push(Expectation::Delivered { from, to, payload });
         }
     }
-    demand(world, wanted, workload::SEND_TIME)
+    wanted
 }
 
 /// Demands that what is published now is heard by all to whom links lead.
@@ -105,8 +123,7 @@ fn demand<M: Machine>(
     wanted: Vec<Expectation>,
     limit: Duration,
 ) -> Result<(), Failure> {
-    let are_met = |world: &World<M>| wanted.iter().all(|wanted| world.meets(wanted).is_ok());
-    if world.run_until_true(limit, are_met)? {
+    if wait_for(world, &wanted, limit)? {
         return Ok(());
     }
     for expectation in wanted {
@@ -116,6 +133,15 @@ fn demand<M: Machine>(
         }
     }
     world.check()
+}
+
+/// Waits until everything is met, and tells whether it is.
+fn wait_for<M: Machine>(
+    world: &mut World<M>,
+    wanted: &[Expectation],
+    limit: Duration,
+) -> Result<bool, Failure> {
+    world.run_until_true(limit, |world| wanted.iter().all(|wanted| world.meets(wanted).is_ok()))
 }
 
 fn rng(swarm: &Swarm, name: &str) -> Rng {

@@ -169,7 +169,8 @@ impl SwarmOf {
 
     /// Writes the steps of a world that failed, and fewer that fail as well.
     fn keep(&self, seed: u64, recording: &Recording) -> String {
-        let mut lines = self.write(&seed.to_string(), &recording.to_bytes());
+        let replay = self.write(&seed.to_string(), &recording.to_bytes());
+        let mut lines = format!("replay: {replay}");
         if let Some(shrunk) = shrink::shrink::<Node>(recording, self.shrink, |_| {}) {
             let replay = self.write(&format!("{seed}-small"), &shrunk.to_bytes());
             let (before, after) = (recording.steps.len(), shrunk.steps.len());
@@ -207,7 +208,8 @@ impl SwarmOf {
 
     /// Writes the acts of a modelled world that failed, and fewer that fail as well.
     fn keep_modelled(&self, seed: u64, recording: &ModelledRecording) -> String {
-        let mut lines = self.write(&format!("modelled-{seed}"), &recording.to_bytes());
+        let replay = self.write(&format!("modelled-{seed}"), &recording.to_bytes());
+        let mut lines = format!("replay: {replay}");
         if let Some(shrunk) = recording.shrink(self.shrink, |_| {}) {
             let replay = self.write(&format!("modelled-{seed}-small"), &shrunk.to_bytes());
             let (before, after) = (recording.acts.len(), shrunk.acts.len());
@@ -216,13 +218,10 @@ impl SwarmOf {
         lines
     }
 
-    /// Writes a file and returns the line that says how to play it again.
+    /// Writes a file and returns the command that plays it again.
     fn write(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.failures.join(format!("x0x-sim-swarm-{name}.steps"));
-        match crate::save(bytes, &path) {
-            Ok(replay) => format!("replay: {replay}"),
-            Err(error) => format!("replay: not possible: {error:#}"),
-        }
+        crate::save(bytes, &path).unwrap_or_else(|error| format!("not possible: {error:#}"))
     }
 }
 
