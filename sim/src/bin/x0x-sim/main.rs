@@ -13,6 +13,7 @@ mod experiment;
 mod idle;
 mod replay;
 mod replay_node;
+mod report;
 mod run;
 mod shrink;
 mod swarm;

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use x0x_sim::history::About;
 use x0x_sim::recording::RecordedStep;
-use x0x_sim::{Recording, World};
+use x0x_sim::{Failure, Recording, World};
+
+use crate::report::{PageOptions, numbers};
 
 /// How much of a step or an event is shown; payloads are long.
 const SHOWN_MAX: usize = 160;
@@ -18,6 +21,8 @@ pub(crate) struct Replay {
     /// Show each step and each event of each node.
     #[arg(long)]
     events: bool,
+    #[command(flatten)]
+    page: PageOptions,
 }
 
 impl Replay {
@@ -28,7 +33,11 @@ impl Replay {
         let mut recording = Recording::from_bytes(&bytes)?;
         recording.config.record_events = self.events;
         let mut world: World = recording.world();
-        let result = world.play(&recording);
+        self.page.begin(&mut world)?;
+        let play = std::panic::AssertUnwindSafe(|| world.play(&recording));
+        let played = std::panic::catch_unwind(play);
+        self.save(&world, played.as_ref().ok())?;
+        let result = played.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if self.events {
             show(&recording, &world, &mut out)?;
         }
@@ -53,6 +62,19 @@ impl Replay {
         }
         writeln!(out, "trace_hash {}", world.trace_hex())?;
         Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Writes the page; a world without a result panicked.
+    fn save(&self, world: &World, result: Option<&Result<(), Failure>>) -> anyhow::Result<()> {
+        let file = self.file.display();
+        let failure = match result {
+            Some(result) => result.as_ref().err().map(ToString::to_string),
+            None => Some("a node or the world panicked".to_owned()),
+        };
+        let title = format!("{} nodes, seed {}", world.config().nodes, world.config().seed);
+        let (command, numbers) = (format!("x0x-sim replay {file}"), numbers(world));
+        let about = About { title, command, failure, numbers, ..About::default() };
+        self.page.save(world, &about)
     }
 }
 

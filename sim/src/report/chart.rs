@@ -1,8 +1,10 @@
 //! One picture.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::axis::Axis;
+use super::text::escape;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 330.0;
@@ -10,6 +12,12 @@ const LEFT: f64 = 58.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 48.0;
+
+/// Into how many parts the time is divided for a rate.
+const RATE_PARTS: usize = 200;
+
+/// Into how many parts the time is divided for a latency.
+const LATENCY_PARTS: usize = 80;
 
 /// How the values of a series are drawn.
 #[derive(Clone, Debug)]
@@ -61,6 +69,65 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
+    /// Makes a picture of values over time. Of what never happened there is nothing to see.
+    pub(crate) fn over_time(
+        title: &str,
+        note: &str,
+        unit: &str,
+        lines: Vec<(&str, Vec<(f64, f64)>)>,
+    ) -> Self {
+        let series = lines.into_iter().enumerate().map(|(colour, (name, points))| Series {
+            name: Some(name.to_owned()),
+            colour,
+            shape: Shape::Steps(points),
+        });
+        let times: Vec<Series> = series.collect();
+        let x = times.iter().flat_map(|series| series.shape.points()).map(|point| point.0);
+        let x = Axis::linear("seconds", x.collect::<Vec<_>>().into_iter(), true);
+        let mut series = times;
+        series.retain(|series| series.shape.points().iter().any(|point| point.1 > 0.0));
+        // One line has no legend.
+        let only = if let [one] = &series[..] { one.name.as_deref() } else { None };
+        let note = only.map_or_else(|| note.to_owned(), |only| format!("{note}: {only} only"));
+        let values = series.iter().flat_map(|series| series.shape.points()).map(|point| point.1);
+        let y = Axis::linear(unit, values, true);
+        Self { title: title.to_owned(), note, x, y, series, limit: None }
+    }
+
+    /// Makes a picture of how long something took that began at a time; nothing if there is none.
+    pub(crate) fn latency(title: &str, note: &str, took: &[(Duration, Duration)]) -> Option<Self> {
+        let end = took.iter().map(|(at, _)| *at).max()?;
+        let mut parts: Vec<Vec<f64>> = vec![Vec::new(); LATENCY_PARTS];
+        for (at, took) in took {
+            parts[part(*at, end, LATENCY_PARTS)].push(took.as_secs_f64() * 1000.0);
+        }
+        let width = width(end, LATENCY_PARTS);
+        let (mut middle, mut range) = (Vec::new(), Vec::new());
+        for (number, part) in parts.iter_mut().enumerate().filter(|(_, part)| !part.is_empty()) {
+            part.sort_unstable_by(f64::total_cmp);
+            let at = (number as f64 + 0.5) * width;
+            middle.push((at, part[part.len() / 2]));
+            range.push((at, part[0], part[part.len() - 1]));
+        }
+        let values: Vec<f64> = range.iter().flat_map(|&(_, low, high)| [low, high]).collect();
+        let range = Series {
+            name: Some("fastest to slowest".to_owned()),
+            colour: 0,
+            shape: Shape::Band(range),
+        };
+        let middle =
+            Series { name: Some("median".to_owned()), colour: 1, shape: Shape::Marks(middle) };
+        let times = [0.0, end.as_secs_f64()];
+        Some(Self {
+            title: title.to_owned(),
+            note: format!("{note}, {} in all", took.len()),
+            x: Axis::linear("seconds", times.into_iter(), true),
+            y: Axis::log("milliseconds", values.into_iter()),
+            series: vec![range, middle],
+            limit: None,
+        })
+    }
+
     /// Draws it.
     pub(crate) fn figure(&self) -> String {
         let mut text = format!(
@@ -196,7 +263,59 @@ impl Chart {
     }
 }
 
-/// Makes a text safe within markup.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// Returns how much there was of something for each second, over time.
+pub(crate) fn rates(
+    values: impl Iterator<Item = (Duration, f64)>,
+    end: Duration,
+) -> Vec<(f64, f64)> {
+    let mut sums = vec![0.0; RATE_PARTS];
+    for (at, value) in values {
+        sums[part(at, end, RATE_PARTS)] += value;
+    }
+    let width = width(end, RATE_PARTS);
+    let rates = sums.into_iter().enumerate().map(|(at, sum)| (at as f64 * width, sum / width));
+    rates.chain([(RATE_PARTS as f64 * width, 0.0)]).collect()
+}
+
+/// Returns in which part of all parts a time is.
+fn part(at: Duration, end: Duration, parts: usize) -> usize {
+    let nanos = end.as_nanos().max(1);
+    let part = at.as_nanos() * parts as u128 / nanos;
+    usize::try_from(part).unwrap_or(parts).min(parts - 1)
+}
+
+/// Returns how many seconds a part has.
+fn width(end: Duration, parts: usize) -> f64 {
+    end.as_secs_f64().max(1e-3) / parts as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_what_there_was_in_a_second() {
+        let second = Duration::from_secs(1);
+        let rates =
+            rates([(second, 10.0), (second, 20.0), (second * 100, 5.0)].into_iter(), second * 100);
+        assert_eq!(rates.len(), RATE_PARTS + 1);
+        assert_eq!(rates[2], (1.0, 60.0));
+        assert_eq!(rates[RATE_PARTS - 1], (99.5, 10.0));
+        assert_eq!(rates.iter().filter(|rate| rate.1 > 0.0).count(), 2);
+    }
+
+    #[test]
+    fn a_latency_has_its_median_and_its_range() {
+        let ms = Duration::from_millis;
+        assert!(Chart::latency("", "", &[]).is_none());
+        let took = [(ms(0), ms(5)), (ms(1), ms(7)), (ms(2), ms(900)), (ms(80_000), ms(20))];
+        let chart = Chart::latency("title", "note", &took).expect("there is one");
+        let [Shape::Band(range), Shape::Marks(middle)] =
+            [&chart.series[0], &chart.series[1]].map(|series| &series.shape)
+        else {
+            panic!("{chart:?}");
+        };
+        assert_eq!(range[..], [(0.5, 5.0, 900.0), (79.5, 20.0, 20.0)]);
+        assert_eq!(middle[..], [(0.5, 7.0), (79.5, 20.0)]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The scales of a picture.
 
-use super::table::number;
+use super::text::number;
 
 /// A scale.
 #[derive(Clone, Debug)]
