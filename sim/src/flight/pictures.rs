@@ -152,10 +152,8 @@ fn act(line: &Line, lane: Option<usize>, sent: &BTreeMap<CommandId, Option<usize
         | Kind::Stored => return None,
     };
     let bytes = if *size == 0 { String::new() } else { format!(", {size} bytes") };
-    let words = match kind {
-        Kind::Reply => format!("answer to {detail}"),
-        _ => format!("{detail}{bytes}"),
-    };
+    let is_reply = *kind == Kind::Reply;
+    let words = if is_reply { format!("answer to {detail}") } else { format!("{detail}{bytes}") };
     Some(Act { at: *at, lane: Some(0), arrow, class, words })
 }
 
@@ -176,20 +174,21 @@ pub(super) fn charts(timeline: &Timeline, elapsed: Duration) -> Vec<Chart> {
         ("direct, answered", count(Kind::Reply, "SendDirect")),
         ("topics, received", count(Kind::Event, "GossipReceived")),
     ];
-    let mut charts: Vec<Chart> =
-        Chart::latency("Direct messages", "from the command to its answer", &latencies(lines))
-            .into_iter()
-            .collect();
+    let mut charts: Vec<Chart> = Chart::latency(
+        ("Direct messages", "from the command to its answer"),
+        elapsed,
+        &latencies(lines),
+    )
+    .into_iter()
+    .collect();
     charts.push(Chart::over_time(
-        "Traffic",
-        "bytes of datagrams, as the node saw them",
-        "bytes/s",
+        ("Traffic", "bytes of datagrams, as the node saw them", "bytes/s"),
+        elapsed,
         traffic,
     ));
     charts.push(Chart::over_time(
-        "Messages",
-        "direct messages and messages of topics",
-        "messages/s",
+        ("Messages", "direct messages and messages of topics", "messages/s"),
+        elapsed,
         messages,
     ));
     charts

@@ -113,7 +113,7 @@ mod tests {
         for tick in 0..100_000_u32 {
             meter.look(Duration::from_millis(13) * tick, &counters);
             counters.sent += 1;
-            counters.lost += u64::from(tick % 10 == 0);
+            counters.lost += u64::from(tick.is_multiple_of(10));
         }
         let (width, parts) = meter.parts(&counters);
         assert!(parts.len() <= PARTS_MAX && parts.len() > PARTS_MAX / 2, "{}", parts.len());

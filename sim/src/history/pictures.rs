@@ -65,7 +65,7 @@ pub(super) fn map<M: Machine>(history: &History, world: &World<M>) -> Map {
             ("c2 thin", "link that is up at the end"),
             ("soft thin", "link that was up before"),
             ("c3", "hosts behind the same NAT at the end"),
-            ("bad round", "red rim: firewall"),
+            ("rim round", "firewall"),
             ("running round", "runs"),
             ("down round", "is down"),
             ("asleep round", "sleeps"),
@@ -102,7 +102,7 @@ pub(super) fn nat_name<M: Machine>(world: &World<M>, nat: usize) -> String {
     let mut name = format!("NAT {nat}");
     let mut outer = world.config().nats.get(nat).and_then(|nat| nat.behind);
     while let Some(nat) = outer {
-        name += &format!(" in {}", nat.0);
+        name += &format!(" behind NAT {}", nat.0);
         outer = world.config().nats.get(nat.0 as usize).and_then(|nat| nat.behind);
     }
     name
@@ -190,9 +190,11 @@ pub(super) fn charts<M: Machine>(history: &History, world: &World<M>) -> Vec<Cha
         others.map(|(_, at)| (publication.at, at.saturating_sub(publication.at)))
     });
     let (acknowledged, heard): (Vec<_>, Vec<_>) = (acknowledged.collect(), heard.collect());
-    let direct = Chart::latency("Direct messages", "from sent to acknowledged", &acknowledged);
-    let topics =
-        Chart::latency("Topics", "from published to heard, by those who were away, too", &heard);
+    let end = world.now();
+    let direct =
+        Chart::latency(("Direct messages", "from sent to acknowledged"), end, &acknowledged);
+    let note = "from published to heard, by those who were away, too";
+    let topics = Chart::latency(("Topics", note), end, &heard);
     let (width, parts) = history.meter.parts(&world.network().counters);
     let rate = |value: fn(&super::meter::Part) -> u64| {
         parts.iter().map(|(at, part)| (*at, value(part) as f64 / width)).collect::<Vec<_>>()
@@ -203,7 +205,7 @@ pub(super) fn charts<M: Machine>(history: &History, world: &World<M>) -> Vec<Cha
         ("delivered", rate(|part| part.delivered)),
         ("lost or dropped", rate(|part| part.lost)),
     ];
-    let traffic = Chart::over_time("Traffic", "what all nodes sent", "bytes/s", bytes);
-    let datagrams = Chart::over_time("Datagrams", "of all nodes", "datagrams/s", datagrams);
+    let traffic = Chart::over_time(("Traffic", "what all nodes sent", "bytes/s"), end, bytes);
+    let datagrams = Chart::over_time(("Datagrams", "of all nodes", "datagrams/s"), end, datagrams);
     direct.into_iter().chain(topics).chain([traffic, datagrams]).collect()
 }

@@ -71,59 +71,60 @@ pub(crate) struct Chart {
 impl Chart {
     /// Makes a picture of values over time. Of what never happened there is nothing to see.
     pub(crate) fn over_time(
-        title: &str,
-        note: &str,
-        unit: &str,
+        (title, note, unit): (&str, &str, &str),
+        end: Duration,
         lines: Vec<(&str, Vec<(f64, f64)>)>,
     ) -> Self {
+        let are_several = lines.len() > 1;
         let series = lines.into_iter().enumerate().map(|(colour, (name, points))| Series {
             name: Some(name.to_owned()),
             colour,
             shape: Shape::Steps(points),
         });
-        let times: Vec<Series> = series.collect();
-        let x = times.iter().flat_map(|series| series.shape.points()).map(|point| point.0);
-        let x = Axis::linear("seconds", x.collect::<Vec<_>>().into_iter(), true);
-        let mut series = times;
+        let mut series: Vec<Series> = series.collect();
         series.retain(|series| series.shape.points().iter().any(|point| point.1 > 0.0));
         // One line has no legend.
         let only = if let [one] = &series[..] { one.name.as_deref() } else { None };
+        let only = only.filter(|_| are_several);
         let note = only.map_or_else(|| note.to_owned(), |only| format!("{note}: {only} only"));
         let values = series.iter().flat_map(|series| series.shape.points()).map(|point| point.1);
         let y = Axis::linear(unit, values, true);
-        Self { title: title.to_owned(), note, x, y, series, limit: None }
+        Self { title: title.to_owned(), note, x: Axis::time(end), y, series, limit: None }
     }
 
     /// Makes a picture of how long something took that began at a time; nothing if there is none.
-    pub(crate) fn latency(title: &str, note: &str, took: &[(Duration, Duration)]) -> Option<Self> {
-        let end = took.iter().map(|(at, _)| *at).max()?;
+    pub(crate) fn latency(
+        (title, note): (&str, &str),
+        end: Duration,
+        took: &[(Duration, Duration)],
+    ) -> Option<Self> {
         let mut parts: Vec<Vec<f64>> = vec![Vec::new(); LATENCY_PARTS];
         for (at, took) in took {
             parts[part(*at, end, LATENCY_PARTS)].push(took.as_secs_f64() * 1000.0);
         }
         let width = width(end, LATENCY_PARTS);
-        let (mut middle, mut range) = (Vec::new(), Vec::new());
+        let mut series = Vec::new();
+        // Between parts in which nothing was there is nothing to draw.
         for (number, part) in parts.iter_mut().enumerate().filter(|(_, part)| !part.is_empty()) {
             part.sort_unstable_by(f64::total_cmp);
-            let at = (number as f64 + 0.5) * width;
-            middle.push((at, part[part.len() / 2]));
-            range.push((at, part[0], part[part.len() - 1]));
+            let (low, high) = (part[0], part[part.len() - 1]);
+            let (from, until) = (number as f64 * width, (number as f64 + 1.0) * width);
+            let band = vec![(from, low, high), (until, low, high)];
+            let middle = vec![(f64::midpoint(from, until), part[part.len() / 2])];
+            series.push(Series { name: None, colour: 0, shape: Shape::Band(band) });
+            series.push(Series { name: None, colour: 1, shape: Shape::Marks(middle) });
         }
-        let values: Vec<f64> = range.iter().flat_map(|&(_, low, high)| [low, high]).collect();
-        let range = Series {
-            name: Some("fastest to slowest".to_owned()),
-            colour: 0,
-            shape: Shape::Band(range),
-        };
-        let middle =
-            Series { name: Some("median".to_owned()), colour: 1, shape: Shape::Marks(middle) };
-        let times = [0.0, end.as_secs_f64()];
-        Some(Self {
+        let names = ["fastest to slowest", "median"];
+        for (series, name) in series.iter_mut().zip(names) {
+            series.name = Some(name.to_owned());
+        }
+        let values = took.iter().map(|(_, took)| took.as_secs_f64() * 1000.0);
+        (!took.is_empty()).then(|| Self {
             title: title.to_owned(),
             note: format!("{note}, {} in all", took.len()),
-            x: Axis::linear("seconds", times.into_iter(), true),
-            y: Axis::log("milliseconds", values.into_iter()),
-            series: vec![range, middle],
+            x: Axis::time(end),
+            y: Axis::log("milliseconds", values),
+            series,
             limit: None,
         })
     }
@@ -307,15 +308,14 @@ mod tests {
     #[test]
     fn a_latency_has_its_median_and_its_range() {
         let ms = Duration::from_millis;
-        assert!(Chart::latency("", "", &[]).is_none());
-        let took = [(ms(0), ms(5)), (ms(1), ms(7)), (ms(2), ms(900)), (ms(80_000), ms(20))];
-        let chart = Chart::latency("title", "note", &took).expect("there is one");
-        let [Shape::Band(range), Shape::Marks(middle)] =
-            [&chart.series[0], &chart.series[1]].map(|series| &series.shape)
-        else {
-            panic!("{chart:?}");
-        };
-        assert_eq!(range[..], [(0.5, 5.0, 900.0), (79.5, 20.0, 20.0)]);
-        assert_eq!(middle[..], [(0.5, 7.0), (79.5, 20.0)]);
+        assert!(Chart::latency(("", ""), ms(80_000), &[]).is_none());
+        let took = [(ms(0), ms(5)), (ms(1), ms(7)), (ms(2), ms(900)), (ms(79_000), ms(20))];
+        let chart = Chart::latency(("title", "note"), ms(80_000), &took).expect("there is one");
+        assert_eq!(chart.note, "note, 4 in all");
+        let shapes = chart.series.iter().map(|series| &series.shape);
+        let points: Vec<_> = shapes.flat_map(Shape::points).collect();
+        let first = [(0.0, 5.0), (0.0, 900.0), (1.0, 5.0), (1.0, 900.0), (0.5, 7.0)];
+        let last = [(79.0, 20.0), (79.0, 20.0), (80.0, 20.0), (80.0, 20.0), (79.5, 20.0)];
+        assert_eq!(points, [first, last].concat());
     }
 }

@@ -8,8 +8,8 @@ use super::timeline::{Key, legend};
 
 const WIDTH: f64 = 1100.0;
 const FIRST: f64 = 130.0;
-const LANES: f64 = 470.0;
-const TEXT_GAP: f64 = 46.0;
+const LANES: f64 = 400.0;
+const TEXT_GAP: f64 = 40.0;
 const TOP: f64 = 34.0;
 const ROW: f64 = 21.0;
 
@@ -19,8 +19,8 @@ pub(crate) const ROWS_MAX: usize = 150;
 /// How many may be chosen to be shown.
 pub(crate) const LANES_MAX: usize = 8;
 
-/// How long the words of a row are.
-const WORDS_MAX: usize = 90;
+/// How wide a letter is, at least for most of them.
+const LETTER: f64 = 6.4;
 
 /// Which arrow a row has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,17 +169,24 @@ impl Sequence {
 
     fn draw_act(&self, text: &mut String, row: usize, act: &Act, shown: &Shown<'_>) {
         let y = y(row);
-        let words: String = act.words.chars().take(WORDS_MAX).collect();
+        let room = ((WIDTH - self.last() - TEXT_GAP) / LETTER).max(20.0);
+        let mut words = act.words.clone();
+        if words.chars().count() as f64 > room {
+            let letters =
+                words.chars().zip(0_u32..).take_while(|(_, n)| f64::from(*n) < room - 1.0);
+            words = letters.map(|(letter, _)| letter).chain(['…']).collect();
+        }
         let ink = if act.class == "bad" { "bad" } else { "ink" };
         let _ = writeln!(
             text,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{:.3} s</text>\
-             <text class=\"{ink}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+             <text class=\"{ink}\" x=\"{:.1}\" y=\"{:.1}\">{}{}</text>",
             FIRST - TEXT_GAP,
             y + 4.0,
             act.at.as_secs_f64(),
             self.last() + TEXT_GAP,
             y + 4.0,
+            title(&act.words, &words),
             escape(&words)
         );
         let Some(lane) = act.lane else {
@@ -203,7 +210,11 @@ impl Sequence {
             }
             Arrow::To(other) => arrow(text, act.class, here, (self.x(other), y)),
             Arrow::From(other) => arrow(text, act.class, (self.x(other), y), here),
-            Arrow::Lost(other) => lost(text, here, f64::midpoint(here.0, self.x(other))),
+            Arrow::Lost(other) => {
+                // Not on another lane.
+                let step = self.step() * 0.45;
+                lost(text, here, here.0 + if other > lane { step } else { -step });
+            }
         }
         let _ = writeln!(
             text,
@@ -216,6 +227,11 @@ impl Sequence {
 
 fn y(row: usize) -> f64 {
     TOP + ROW * (row as f64 + 0.5)
+}
+
+/// Returns what the pointer shows over words that were cut.
+fn title(all: &str, shown: &str) -> String {
+    if all == shown { String::new() } else { format!("<title>{}</title>", escape(all)) }
 }
 
 /// The colour of a class, without how its line is drawn.
@@ -298,11 +314,20 @@ mod tests {
         ];
         let page = draw(acts, Keep::First);
         // From the first row and lane towards the fourth row and the second lane.
-        assert!(page.contains("x1=\"130.0\" y1=\"44.5\" x2=\"320.4\""), "{page}");
+        assert!(page.contains("x1=\"130.0\" y1=\"44.5\" x2=\"319.5\""), "{page}");
         assert!(page.contains("lane gone"));
         assert_eq!(page.matches("<polygon").count(), 3);
         assert_eq!(page.matches("<path").count(), 1);
         assert!(page.contains("act &lt;5&gt;"));
+    }
+
+    #[test]
+    fn long_words_are_cut_and_shown_by_the_pointer() {
+        let all = "a long word ".repeat(30);
+        let page = draw(vec![Act { words: all.clone(), ..act(1, 0, Arrow::None) }], Keep::First);
+        assert!(page.contains(&format!("<title>{all}</title>")), "{page}");
+        assert_eq!(page.matches(&all).count(), 1);
+        assert!(page.contains("…</text>"));
     }
 
     #[test]

@@ -69,19 +69,20 @@ impl Timeline {
     /// Draws it.
     pub(crate) fn figure(&self) -> String {
         let rows = &self.rows[..self.rows.len().min(ROWS_MAX)];
-        let times = [0.0, self.end.as_secs_f64()];
-        let axis = Axis::linear("seconds", times.into_iter(), true);
+        let counts = rows.iter().flat_map(|row| &row.counts);
+        let most = counts.map(|(_, count)| *count).max().unwrap_or(0);
+        let note = format!("{} The line is the number of links, at most {most}.", self.note);
+        let axis = Axis::time(self.end);
         let height = ROW * rows.len() as f64 + BOTTOM;
         let title = escape(self.title);
         let mut text = format!(
             "<figure><figcaption><b>{title}</b>{}<div>{}</div></figcaption>\n<svg \
              viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n",
-            escape(&self.note),
+            escape(note.trim()),
             legend(&self.legend)
         );
         scale(&mut text, &axis, height);
-        let counts = rows.iter().flat_map(|row| &row.counts);
-        let most = counts.map(|(_, count)| *count).max().unwrap_or(0).max(1);
+        let most = most.max(1);
         for (index, row) in rows.iter().enumerate() {
             row.draw(&mut text, &axis, ROW * index as f64, most, self.end);
         }

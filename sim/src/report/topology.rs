@@ -172,7 +172,7 @@ mod tests {
             name: format!("n{node}"),
             title: "runs".to_owned(),
             class: "running",
-            place: (node % 3 == 0).then(|| "NAT 0".to_owned()),
+            place: node.is_multiple_of(3).then(|| "NAT 0".to_owned()),
             is_firewalled: node == 1,
         };
         let spots = (0..count).map(spot).collect();
