@@ -16,7 +16,8 @@ const PEERS_MAX: usize = 200;
 pub fn page(header: &Header, timeline: &Timeline, tally: &Tally, verdict: &str) -> String {
     let (machine, agent) = (header.config.machine_key.id(), header.config.agent_key.id());
     let mut page = Page::new(&format!("Flight recording of {}", machine.short()));
-    page.paragraph("", verdict);
+    let is_same = verdict.starts_with("identical");
+    page.paragraph(if is_same { "passed" } else { "failure" }, verdict);
     let (program, start) = (&header.program, header.unix_time.as_secs());
     let about = format!(
         "Machine {machine}, agent {agent}, recorded by {program}. Started at Unix time {start}."

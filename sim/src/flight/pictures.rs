@@ -90,6 +90,12 @@ pub(super) fn sequence(timeline: &Timeline) -> Sequence {
         }
         acts.extend(act(line, lane, &sent));
     }
+    for act in &mut acts {
+        // What does not arrive does not show where it should.
+        if let Arrow::Lost(lane) = act.arrow {
+            act.words += &format!(" ({})", timeline.peers.name(lanes[lane - 1]));
+        }
+    }
     let names = lanes.iter().map(|&peer| timeline.peers.name(peer).to_owned());
     Sequence {
         lanes: std::iter::once("this node".to_owned()).chain(names).collect(),
@@ -174,24 +180,15 @@ pub(super) fn charts(timeline: &Timeline, elapsed: Duration) -> Vec<Chart> {
         ("direct, answered", count(Kind::Reply, "SendDirect")),
         ("topics, received", count(Kind::Event, "GossipReceived")),
     ];
-    let mut charts: Vec<Chart> = Chart::latency(
-        ("Direct messages", "from the command to its answer"),
-        elapsed,
-        &latencies(lines),
-    )
-    .into_iter()
-    .collect();
-    charts.push(Chart::over_time(
-        ("Traffic", "bytes of datagrams, as the node saw them", "bytes/s"),
-        elapsed,
-        traffic,
-    ));
-    charts.push(Chart::over_time(
-        ("Messages", "direct messages and messages of topics", "messages/s"),
-        elapsed,
-        messages,
-    ));
-    charts
+    let latency = ("Direct messages", "from the command to its answer");
+    let bytes = ("Traffic", "bytes of datagrams, as the node saw them", "bytes/s");
+    let told = ("Messages", "direct messages and messages of topics", "messages/s");
+    let charts = [
+        Chart::latency(latency, elapsed, &latencies(lines)),
+        Chart::over_time(bytes, elapsed, traffic),
+        Chart::over_time(told, elapsed, messages),
+    ];
+    charts.into_iter().flatten().collect()
 }
 
 /// Returns when each direct message was sent, and how long its answer took.

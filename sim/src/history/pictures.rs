@@ -56,7 +56,7 @@ pub(super) fn map<M: Machine>(history: &History, world: &World<M>) -> Map {
         let Pair { times, up } = pair;
         let state = if *up > 0 { "up at the end" } else { "not up at the end" };
         // Both ends tell of a link.
-        let title = format!("{a} and {b}: {state}, came up {} times", times.div_ceil(2));
+        let title = format!("{a} and {b}: {state}, times up: {}", times.div_ceil(2));
         Chord { ends: (a.index(), b.index()), is_up: *up > 0, title }
     };
     Map {
@@ -207,5 +207,5 @@ pub(super) fn charts<M: Machine>(history: &History, world: &World<M>) -> Vec<Cha
     ];
     let traffic = Chart::over_time(("Traffic", "what all nodes sent", "bytes/s"), end, bytes);
     let datagrams = Chart::over_time(("Datagrams", "of all nodes", "datagrams/s"), end, datagrams);
-    direct.into_iter().chain(topics).chain([traffic, datagrams]).collect()
+    [direct, topics, traffic, datagrams].into_iter().flatten().collect()
 }

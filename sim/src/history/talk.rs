@@ -31,11 +31,17 @@ pub(super) fn sequence(
         nodes = talkers(history, failure.and_then(|failure| failure.node));
     }
     let mut talk = Talk { history, nodes, focus, acts: Vec::new() };
+    // What was done comes before what came of it at the same time.
+    talk.changes();
     history.links.iter().for_each(|link| talk.link(link));
     history.messages.iter().zip(1..).for_each(|(message, number)| talk.message(message, number));
-    let publications = history.publications.iter().zip(1..);
-    publications.for_each(|(publication, number)| talk.publication(publication, number));
-    talk.changes();
+    let is_one =
+        |a: &Publication, b: &Publication| (a.author, a.topic, a.at) == (b.author, b.topic, b.at);
+    let mut number = 1;
+    for burst in history.publications.chunk_by(is_one) {
+        talk.burst(burst, number);
+        number += burst.len();
+    }
     if let Some(failure) = failure {
         let lane = failure.node.and_then(|node| talk.lane(node));
         talk.add(failure.at, lane, Arrow::None, "bad", format!("FAILED: {}", failure.what));
@@ -150,15 +156,30 @@ impl Talk<'_> {
         }
     }
 
-    fn publication(&mut self, publication: &Publication, number: usize) {
-        let Publication { author, topic, size, at, heard } = publication;
+    /// Adds what one author published to one topic at one time.
+    fn burst(&mut self, burst: &[Publication], number: usize) {
+        let Some(Publication { author, topic, at, .. }) = burst.first() else { return };
         let Some(here) = self.lane(*author) else { return };
-        let words = format!("{author} publishes p{number} to topic {topic}, {size} bytes");
+        let size: usize = burst.iter().map(|publication| publication.size).sum();
+        let names = names(number, number + burst.len() - 1);
+        let words = format!("{author} publishes {names} to topic {topic}, {size} bytes");
         let published = self.add(*at, Some(here), Arrow::None, "c3", words);
-        for (node, at) in heard {
-            let Some(there) = self.lane(*node).filter(|&there| there != here) else { continue };
+        let mut heard: BTreeMap<(Duration, NodeId), Vec<usize>> = BTreeMap::new();
+        for (publication, number) in burst.iter().zip(number..) {
+            for (node, at) in &publication.heard {
+                heard.entry((*at, *node)).or_default().push(number);
+            }
+        }
+        for ((at, node), numbers) in heard {
+            let Some(there) = self.lane(node).filter(|&there| there != here) else { continue };
             let arrow = published.map_or(Arrow::From(here), Arrow::After);
-            self.add(*at, Some(there), arrow, "c3", format!("{node} hears p{number} of {author}"));
+            let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
+            let names = if last - first + 1 == numbers.len() {
+                self::names(first, last)
+            } else {
+                format!("{} of {}", numbers.len(), self::names(first, last))
+            };
+            self.add(at, Some(there), arrow, "c3", format!("{node} hears {names} of {author}"));
         }
     }
 
@@ -188,4 +209,9 @@ impl Talk<'_> {
         }
         gone
     }
+}
+
+/// Names messages of topics.
+fn names(first: usize, last: usize) -> String {
+    if first == last { format!("p{first}") } else { format!("p{first}…p{last}") }
 }

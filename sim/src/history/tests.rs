@@ -105,7 +105,7 @@ fn a_page_tells_what_happened() {
         "<title>n1 at 6.000 s: its disk is full after 3 more writes</title>",
         "<title>n1 at 9.000 s: crashes</title>",
         "<title>n1 at 20.000 s: starts again</title>",
-        "<title>n0 and n1: up at the end, came up 1 times</title>",
+        "<title>n0 and n1: up at the end, times up: 1</title>",
         ">n1: the link to n0 is up</text>",
         ">n0 sends message 1 to n1, 21 bytes</text>",
         ">n1 gets message 1</text>",
@@ -167,7 +167,8 @@ fn topics_are_numbered_and_who_starts_again_hears_nothing_twice() {
         message: MessageId { batch: ItemId([0; 16]), index: 0 },
     };
     world.tell(|history, _| {
-        let requests = [Subscribe { topic }.into(), publish.into(), ListPeers.into()];
+        let more = Publish { topic: topic.clone(), payload: Bytes::from_static(b"a secret, too") };
+        let requests = [Subscribe { topic }.into(), publish.into(), more.into(), ListPeers.into()];
         for (request, id) in requests.into_iter().zip(1..) {
             let asked = history.note(&request);
             history.accepted(second(1), NodeId(0), CommandId(id), asked);
@@ -176,13 +177,13 @@ fn topics_are_numbered_and_who_starts_again_hears_nothing_twice() {
             history.event(second(at), NodeId(1), &event);
         }
         let heard = BTreeMap::from([(NodeId(1), second(2))]);
-        assert_eq!(history.publications.len(), 1);
+        assert_eq!(history.publications.len(), 2);
         assert_eq!((history.publications[0].heard.clone(), history.heard), (heard, 1));
         assert_eq!(history.lives[1].figures.heard, 3);
     });
     world.run_until(second(5)).unwrap();
     let page = draw(&world, &Focus::default());
-    assert!(page.contains(">n0 publishes p1 to topic 0, 6 bytes</text>"), "{page}");
+    assert!(page.contains(">n0 publishes p1…p2 to topic 0, 19 bytes</text>"), "{page}");
     assert!(page.contains(">n1 hears p1 of n0</text>"));
     assert!(page.contains("by those who were away, too, 1 in all"));
 }

@@ -69,12 +69,12 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// Makes a picture of values over time. Of what never happened there is nothing to see.
+    /// Makes a picture of values over time; nothing if there are none but zero.
     pub(crate) fn over_time(
         (title, note, unit): (&str, &str, &str),
         end: Duration,
         lines: Vec<(&str, Vec<(f64, f64)>)>,
-    ) -> Self {
+    ) -> Option<Self> {
         let are_several = lines.len() > 1;
         let series = lines.into_iter().enumerate().map(|(colour, (name, points))| Series {
             name: Some(name.to_owned()),
@@ -89,7 +89,8 @@ impl Chart {
         let note = only.map_or_else(|| note.to_owned(), |only| format!("{note}: {only} only"));
         let values = series.iter().flat_map(|series| series.shape.points()).map(|point| point.1);
         let y = Axis::linear(unit, values, true);
-        Self { title: title.to_owned(), note, x: Axis::time(end), y, series, limit: None }
+        let (title, x) = (title.to_owned(), Axis::time(end));
+        (!series.is_empty()).then_some(Self { title, note, x, y, series, limit: None })
     }
 
     /// Makes a picture of how long something took that began at a time; nothing if there is none.
@@ -103,16 +104,28 @@ impl Chart {
             parts[part(*at, end, LATENCY_PARTS)].push(took.as_secs_f64() * 1000.0);
         }
         let width = width(end, LATENCY_PARTS);
-        let mut series = Vec::new();
-        // Between parts in which nothing was there is nothing to draw.
+        let mut series: Vec<Series> = Vec::new();
+        let mut last = None;
         for (number, part) in parts.iter_mut().enumerate().filter(|(_, part)| !part.is_empty()) {
             part.sort_unstable_by(f64::total_cmp);
             let (low, high) = (part[0], part[part.len() - 1]);
             let (from, until) = (number as f64 * width, (number as f64 + 1.0) * width);
-            let band = vec![(from, low, high), (until, low, high)];
-            let middle = vec![(f64::midpoint(from, until), part[part.len() / 2])];
-            series.push(Series { name: None, colour: 0, shape: Shape::Band(band) });
-            series.push(Series { name: None, colour: 1, shape: Shape::Marks(middle) });
+            let band = [(from, low, high), (until, low, high)];
+            let middle = (f64::midpoint(from, until), part[part.len() / 2]);
+            // Between parts in which nothing was there is nothing to draw.
+            let is_next = last.is_some_and(|last| last + 1 == number);
+            last = Some(number);
+            if is_next
+                && let [.., Series { shape: Shape::Band(bands), .. }, middles] = &mut series[..]
+                && let Shape::Marks(middles) = &mut middles.shape
+            {
+                bands.extend(band);
+                middles.push(middle);
+                continue;
+            }
+            let (band, middle) = (Shape::Band(band.to_vec()), Shape::Marks(vec![middle]));
+            series.push(Series { name: None, colour: 0, shape: band });
+            series.push(Series { name: None, colour: 1, shape: middle });
         }
         let names = ["fastest to slowest", "median"];
         for (series, name) in series.iter_mut().zip(names) {
@@ -309,13 +322,15 @@ mod tests {
     fn a_latency_has_its_median_and_its_range() {
         let ms = Duration::from_millis;
         assert!(Chart::latency(("", ""), ms(80_000), &[]).is_none());
-        let took = [(ms(0), ms(5)), (ms(1), ms(7)), (ms(2), ms(900)), (ms(79_000), ms(20))];
+        let took = [(0, 5), (1, 7), (2, 900), (1500, 8), (79_000, 20)];
+        let took = took.map(|(at, took)| (ms(at), ms(took)));
         let chart = Chart::latency(("title", "note"), ms(80_000), &took).expect("there is one");
-        assert_eq!(chart.note, "note, 4 in all");
+        assert_eq!(chart.note, "note, 5 in all");
         let shapes = chart.series.iter().map(|series| &series.shape);
         let points: Vec<_> = shapes.flat_map(Shape::points).collect();
-        let first = [(0.0, 5.0), (0.0, 900.0), (1.0, 5.0), (1.0, 900.0), (0.5, 7.0)];
+        let first = [(0.0, 5.0), (0.0, 900.0), (1.0, 5.0), (1.0, 900.0)];
+        let next = [(1.0, 8.0), (1.0, 8.0), (2.0, 8.0), (2.0, 8.0), (0.5, 7.0), (1.5, 8.0)];
         let last = [(79.0, 20.0), (79.0, 20.0), (80.0, 20.0), (80.0, 20.0), (79.5, 20.0)];
-        assert_eq!(points, [first, last].concat());
+        assert_eq!(points, [&first[..], &next, &last].concat());
     }
 }

@@ -36,7 +36,7 @@ impl Replay {
         self.page.begin(&mut world)?;
         let play = std::panic::AssertUnwindSafe(|| world.play(&recording));
         let played = std::panic::catch_unwind(play);
-        self.save(&world, played.as_ref().ok())?;
+        self.save(&mut world, &recording, played.as_ref().ok())?;
         let result = played.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if self.events {
             show(&recording, &world, &mut out)?;
@@ -65,11 +65,25 @@ impl Replay {
     }
 
     /// Writes the page; a world without a result panicked.
-    fn save(&self, world: &World, result: Option<&Result<(), Failure>>) -> anyhow::Result<()> {
+    fn save(
+        &self,
+        world: &mut World,
+        recording: &Recording,
+        result: Option<&Result<(), Failure>>,
+    ) -> anyhow::Result<()> {
         let file = self.file.display();
-        let failure = match result {
-            Some(result) => result.as_ref().err().map(ToString::to_string),
-            None => Some("a node or the world panicked".to_owned()),
+        let failure = match (result, &recording.failure) {
+            (None, _) => Some("a node or the world panicked".to_owned()),
+            (Some(Err(failure)), _) => Some(failure.to_string()),
+            // What the driver of the recorded world found wrong is wrong here, too.
+            (Some(Ok(())), Some(failure)) if world.trace_hash() == recording.trace_hash => {
+                Some(world.fail(failure.what.clone()).to_string())
+            }
+            (Some(Ok(())), Some(failure)) => Some(format!(
+                "No check failed, and this is not what was recorded: the program is another one. \
+                 Recorded was: {failure}"
+            )),
+            (Some(Ok(())), None) => None,
         };
         let title = format!("{} nodes, seed {}", world.config().nodes, world.config().seed);
         let (command, numbers) = (format!("x0x-sim replay {file}"), numbers(world));
