@@ -150,7 +150,7 @@ pub struct World<M = Node> {
     hosts: Vec<Host<M>>,
     /// How many fresh addresses each network gave away.
     given: BTreeMap<Option<NatId>, u32>,
-    network: Network,
+    pub(crate) network: Network,
     trace: Trace,
     pub(crate) checks: Checks,
     /// What happened, if it is kept.
@@ -410,9 +410,7 @@ impl<M: Machine> World<M> {
     fn process_next(&mut self, until: Duration) -> bool {
         let Some((at, pending)) = self.queue.pop(until) else { return false };
         self.now = at;
-        if let Some(history) = &mut self.history {
-            history.look(at, &self.network.counters);
-        }
+        self.tell_time();
         // A step is counted by what it does, so that it can be played without having been planned.
         self.processed += u64::from(!matches!(pending, Pending::Step(_)));
         self.process(pending);

@@ -4,6 +4,9 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use x0x_sim::{Scenario, World};
 
 fn x0x_sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_x0x-sim")).args(arguments).output().unwrap()
@@ -63,4 +66,21 @@ fn a_page_that_is_not_possible_is_refused_with_the_reason() {
         assert!(text.contains(reason), "{arguments:?}: {text}");
     }
     assert!(!file.exists());
+}
+
+#[test]
+fn a_world_that_did_not_recover_says_so_when_it_is_replayed() {
+    let ms = Duration::from_millis;
+    let scenario = Scenario::new(1, 2).duration(ms(40)).recovery(ms(10));
+    let mut world: World = scenario.world();
+    let failure = scenario.run_in(&mut world).unwrap_err();
+    let [steps, page] = ["failed.steps", "failed.html"].map(scratch);
+    std::fs::write(&steps, world.recording().to_bytes()).unwrap();
+    let [steps, path] = [&steps, &page].map(|path| path.to_str().unwrap());
+    let replay = x0x_sim(&["replay", steps, "--report", path]);
+    assert!(replay.status.success(), "{replay:?}");
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(page.contains(&format!("<p class=\"failure\">{failure}</p>")), "{page}");
+    assert!(page.contains(&format!("FAILED: {}", failure.what)));
+    assert!(failure.what.contains("links that stay down: n1-n0"), "{failure}");
 }

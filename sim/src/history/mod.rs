@@ -1,6 +1,6 @@
 //! What happened in a world, kept while it runs, and drawn as a page.
 //!
-//! A world keeps a [`History`] only if it is asked to, with
+//! A world keeps its history only if it is asked to, with
 //! [`World::keep_history`](crate::World::keep_history). It sees what nodes ask for and tell, the
 //! steps that change something, and the counters of the network. It changes nothing and draws
 //! nothing at random, so the world is the same with it and without.

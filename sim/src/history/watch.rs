@@ -6,7 +6,7 @@ use super::History;
 use crate::{Machine, NodeId, Step, World};
 
 impl<M: Machine> World<M> {
-    /// Keeps what happens from here on, for [`page`](super::page). It is meant for a world that is
+    /// Keeps what happens from here on, for [`page`](super::page()). It is meant for a world that is
     /// new: what was before is not seen.
     pub fn keep_history(&mut self) {
         let configs = self.nodes().map(|node| self.node_config(node));
@@ -21,8 +21,17 @@ impl<M: Machine> World<M> {
         }
     }
 
-    /// Tells the history that a step is done, if it changes something.
+    /// Has the history look at the counters before anything happens at this time.
+    pub(crate) fn tell_time(&mut self) {
+        if let Some(history) = &mut self.history {
+            history.look(self.now, &self.network.counters);
+        }
+    }
+
+    /// Tells the history that a step is done, and what it changes.
     pub(crate) fn tell_step(&mut self, step: &Step) {
+        // A step that is played comes at its time without having been planned.
+        self.tell_time();
         if self.history.is_some() && self.changes(step) {
             self.tell(|history, now| history.step(now, step));
         }
