@@ -117,3 +117,22 @@ fn words(figure: &str) -> String {
         None => figure.replace("_per_s", "/s").replace('_', " "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::experiment::{judge, run};
+    use crate::report::markup;
+
+    #[test]
+    fn a_page_is_well_formed_and_has_its_limits() {
+        let text = include_str!("../../../scenarios/all-at-once-100.toml");
+        let scenario = Scenario::parse(text).expect("a scenario");
+        let runs = [run(&scenario, 1, 20)];
+        let page = page(&scenario, &runs, &judge(&scenario, &runs), "again <here>");
+        markup::check(&page);
+        for part in ["again &lt;here&gt;", ">burst: missed</td>", ">holds</td>", "<svg"] {
+            assert!(page.contains(part), "{part} is not in\n{page}");
+        }
+    }
+}
