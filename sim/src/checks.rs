@@ -30,7 +30,8 @@ mod tally;
 
 pub use tally::{Failure, Tally};
 
-use self::conversation::{Conversation, message_key};
+use self::conversation::Conversation;
+pub(crate) use self::conversation::message_key;
 use self::gossip::{Act, Gossip};
 use crate::NodeId;
 

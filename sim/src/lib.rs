@@ -13,6 +13,7 @@
 //! * [`checks`]: what must hold in every world, whatever its faults.
 //! * [`recording`]: a world that ran, as a file that plays it again.
 //! * [`flight`]: what a recorded node of a daemon did, as a timeline and a page.
+//! * [`history`]: what happened in a world, as a page.
 //! * [`scenario`]: worlds with a topology, a workload and faults, from a few numbers.
 //! * [`swarm`]: worlds in which everything is drawn from one seed.
 //! * [`machine`]: what a world drives, so that its own tests need no whole node.
@@ -25,6 +26,7 @@
 pub mod checks;
 pub mod disk;
 pub mod flight;
+pub mod history;
 pub mod machine;
 pub mod model;
 pub mod nat;
@@ -38,6 +40,7 @@ pub mod world;
 
 mod queue;
 mod random;
+mod report;
 
 #[cfg(test)]
 mod courier;

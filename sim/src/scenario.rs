@@ -229,7 +229,7 @@ impl Scenario {
         if ends + tally.sends_forgotten != tally.sends {
             return Err(world.fail("the ends of the messages do not add up"));
         }
-        Ok(Report::new(self.seed, world, &plan.edges))
+        Ok(Report::new(world, &plan.edges))
     }
 
     fn recover<M: Machine>(

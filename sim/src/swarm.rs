@@ -109,7 +109,7 @@ impl Swarm {
         // A NAT forgets what nobody refreshes long after the faults, and then a link ends.
         world.run_until_true(AGREEMENT_MAX, World::agrees)?;
         world.check_agreement()?;
-        Ok(Report::new(self.options.seed, world, &self.ground.edges))
+        Ok(Report::new(world, &self.ground.edges))
     }
 }
 

@@ -26,6 +26,7 @@ use x0x_core::node::{
 use x0x_core::support::Rng;
 
 use crate::checks::Checks;
+use crate::history::History;
 use crate::network::{Interceptor, Realm};
 use crate::queue::{Pending, Queue, Slab};
 use crate::trace::Trace;
@@ -149,9 +150,11 @@ pub struct World<M = Node> {
     hosts: Vec<Host<M>>,
     /// How many fresh addresses each network gave away.
     given: BTreeMap<Option<NatId>, u32>,
-    network: Network,
+    pub(crate) network: Network,
     trace: Trace,
     pub(crate) checks: Checks,
+    /// What happened, if it is kept.
+    pub(crate) history: Option<Box<History>>,
     queue: Queue,
     flights: Slab<Flight>,
     reads: Slab<Read>,
@@ -197,6 +200,7 @@ impl<M: Machine> World<M> {
             network: Network::new(rng.fork("network"), config.nodes as usize, config.link),
             trace: Trace::default(),
             checks: Checks::new(config.seed),
+            history: None,
             queue: Queue::default(),
             flights: Slab::default(),
             reads: Slab::default(),
@@ -258,6 +262,7 @@ impl<M: Machine> World<M> {
             let (at, events) = (self.now, self.processed);
             self.steps.push(RecordedStep { at, events, step: step.clone() });
         }
+        self.tell_step(&step);
         match step {
             Step::Command { node, request } => return self.issue(node, request).map(Some),
             Step::Crash { node } => self.crash(node),
@@ -410,6 +415,7 @@ impl<M: Machine> World<M> {
     fn process_next(&mut self, until: Duration) -> bool {
         let Some((at, pending)) = self.queue.pop(until) else { return false };
         self.now = at;
+        self.tell_time();
         // A step is counted by what it does, so that it can be played without having been planned.
         self.processed += u64::from(!matches!(pending, Pending::Step(_)));
         self.process(pending);
@@ -420,6 +426,7 @@ impl<M: Machine> World<M> {
         self.commands += 1;
         let id = CommandId(self.commands);
         let noted = self.checks.note(&request);
+        let asked = self.history.as_ref().map(|history| history.note(&request));
         let result = if self.is_awake(node) {
             self.hand_over(node, Input::Command(Command { id, request }))
         } else {
@@ -434,6 +441,9 @@ impl<M: Machine> World<M> {
         }
         let run = self.hosts[node.index()].run;
         self.checks.accepted(self.now, node, run, id, noted);
+        if let (Some(history), Some(asked)) = (&mut self.history, asked) {
+            history.accepted(self.now, node, id, asked);
+        }
         self.drain(node);
         Ok(id)
     }

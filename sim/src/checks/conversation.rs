@@ -76,6 +76,6 @@ impl Conversation {
 }
 
 /// Returns what a message is recognised by: a hash of its payload.
-pub(super) fn message_key(payload: &[u8]) -> u64 {
+pub(crate) fn message_key(payload: &[u8]) -> u64 {
     siphash(b"x0x-sim messages", payload)
 }

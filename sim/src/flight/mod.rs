@@ -6,6 +6,7 @@
 
 mod page;
 mod peers;
+mod pictures;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 use x0x_core::link::ConnectError;
 use x0x_core::node::recording::{Moment, Replay, ReplayError, Tally};
-use x0x_core::node::{Command, Deadline, Event, Input, Output, Reply, Request, SendDirect, Target};
+use x0x_core::node::{
+    Command, CommandId, Deadline, Event, Input, Output, Reply, Request, SendDirect, Target,
+};
 
 pub use page::page;
 pub use peers::{Peer, Peers};
@@ -81,6 +84,8 @@ pub struct Line {
     pub size: usize,
     /// More about it.
     pub detail: String,
+    /// The command that was given or is answered.
+    pub command: Option<CommandId>,
 }
 
 /// Everything that a node did.
@@ -108,7 +113,7 @@ impl Timeline {
 
     /// Writes a line in columns.
     pub fn row(&self, line: &Line) -> String {
-        let Line { at, kind, peer, size, detail } = line;
+        let Line { at, kind, peer, size, detail, .. } = line;
         let peer = peer.map_or("", |peer| self.peers.name(peer));
         let size = if *size == 0 { String::new() } else { size.to_string() };
         let row =
@@ -169,7 +174,9 @@ impl Timeline {
             | Request::ProveMessage(_)
             | Request::ListTopics(_) => (None, 0),
         };
-        self.push(at, Kind::Command, peer, size, format!("{} #{}", request.name(), id.0));
+        let detail = format!("{} #{}", request.name(), id.0);
+        let kind = Kind::Command;
+        self.lines.push(Line { at, kind, peer, size, detail, command: Some(*id) });
     }
 
     fn target(&mut self, target: Target) -> Option<usize> {
@@ -208,7 +215,8 @@ impl Timeline {
         let (peer, size, detail) = match event {
             Event::Reply { command, reply } => {
                 let detail = format!("{} #{}{}", reply.name(), command.0, failure(reply));
-                return self.push(at, Kind::Reply, None, 0, detail);
+                let (kind, command) = (Kind::Reply, Some(*command));
+                return self.lines.push(Line { at, kind, peer: None, size: 0, detail, command });
             }
             Event::PeerUp { machine, agents, address } => {
                 let peer = self.peers.up(at, *machine, agents, *address);
@@ -243,7 +251,7 @@ impl Timeline {
     }
 
     fn push(&mut self, at: Duration, kind: Kind, peer: Option<usize>, size: usize, detail: String) {
-        self.lines.push(Line { at, kind, peer, size, detail });
+        self.lines.push(Line { at, kind, peer, size, detail, command: None });
     }
 }
 

@@ -30,15 +30,13 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new<M>(seed: u64, world: &World<M>, edges: &[(NodeId, NodeId)]) -> Self
-    where
-        M: crate::Machine,
-    {
+    /// Tells what came of a world so far. The edges are the links that were to be kept.
+    pub fn new<M: crate::Machine>(world: &World<M>, edges: &[(NodeId, NodeId)]) -> Self {
         let mut tally = world.tally().clone();
         tally.acknowledged_after.sort_unstable();
         tally.delivered_after.sort_unstable();
         Self {
-            seed,
+            seed: world.config().seed,
             nodes: world.config().nodes,
             links: edges.len(),
             links_up: edges.iter().filter(|&&(a, b)| world.is_linked(a, b)).count(),

@@ -7,6 +7,7 @@ use x0x_core::node::{Batch, CommandError, Deadline, Event, Input, Load, Output};
 use x0x_core::transport::{Datagram, Transmit};
 
 use super::{ClockProfile, Flight, Logged, Read, UNIX_BASE, World};
+use crate::history::State;
 use crate::network::{Arrivals, Verdict};
 use crate::queue::Pending;
 use crate::trace::Move;
@@ -54,6 +55,7 @@ impl<M: Machine> World<M> {
         match M::start(host.config.clone(), seed, host.disk.restored(), now, unix_time) {
             Ok(machine) => {
                 host.machine = Some(machine);
+                self.tell(|history, now| history.turn(now, node, State::Running));
                 self.drain(node);
             }
             Err(error) => self.checks.fail(self.now, Some(node), format!("no start: {error}")),
@@ -75,6 +77,7 @@ impl<M: Machine> World<M> {
         host.timer.disarm();
         self.checks.tally.crashes += 1;
         self.checks.stopped(node);
+        self.tell(|history, now| history.turn(now, node, State::Down));
     }
 
     /// Changes the clocks of a host.
@@ -177,6 +180,7 @@ impl<M: Machine> World<M> {
             return;
         };
         self.network.counters.delivered += 1;
+        self.tell(|history, _| history.arrived(node));
         let Packet { source, ecn, payload, .. } = packet;
         self.input(node, Input::Datagram(Datagram { source, local, ecn, payload }));
     }
@@ -262,6 +266,9 @@ impl<M: Machine> World<M> {
         for payload in buffer[..size].chunks(segment) {
             self.network.counters.sent += 1;
             self.network.counters.sent_bytes += payload.len() as u64;
+            if let Some(history) = &mut self.history {
+                history.sent(node, payload.len());
+            }
             if self.config.marked && checks::shows_marker(payload) {
                 self.checks.fail(self.now, Some(node), "a datagram shows a secret".into());
             }
@@ -331,6 +338,7 @@ impl<M: Machine> World<M> {
     fn event(&mut self, node: NodeId, event: Event) {
         let disk_fails = self.hosts[node.index()].disk_fails;
         self.checks.event(self.now, node, &event, disk_fails);
+        self.tell(|history, now| history.event(now, node, &event));
         if self.config.record_events {
             self.events.push(Logged { at: self.now, node, event });
         }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::World;
+use crate::history::State;
 use crate::queue::Pending;
 use crate::{Machine, NodeId};
 
@@ -31,6 +32,7 @@ impl<M: Machine> World<M> {
         host.sleep = Some(Sleep { since, stops_clock, network_changed: false, frozen: Vec::new() });
         host.timer.disarm();
         self.checks.slept(node);
+        self.tell(|history, now| history.turn(now, node, State::Asleep));
     }
 
     /// Lets a host go on.
@@ -43,6 +45,7 @@ impl<M: Machine> World<M> {
         }
         let slept = self.now - sleep.since;
         self.checks.woke(node, slept);
+        self.tell(|history, now| history.woke(now, node));
         for pending in sleep.frozen {
             self.queue.push(self.now, pending);
         }

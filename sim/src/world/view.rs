@@ -7,7 +7,7 @@ use x0x_core::node::{CommandId, Config, Event, Reply};
 
 use super::{Logged, World, WorldConfig};
 use crate::step::Expectation;
-use crate::{Network, NodeId, RecordedStep, Tally};
+use crate::{DiskProfile, Failure, NatId, Network, NodeId, RecordedStep, Tally};
 
 impl<M> World<M> {
     /// Returns the configuration.
@@ -54,6 +54,21 @@ impl<M> World<M> {
     /// Returns the addresses of a node, each in the network that it is in.
     pub fn addresses(&self, node: NodeId) -> impl Iterator<Item = SocketAddr> {
         self.hosts[node.index()].sockets.iter().map(|socket| socket.public)
+    }
+
+    /// Returns the network of the preferred socket of a node: that behind a NAT, or the public one.
+    pub fn network_of(&self, node: NodeId) -> Option<NatId> {
+        self.hosts[node.index()].sockets[0].nat
+    }
+
+    /// Tells whether an interface of a node is up, if it has it.
+    pub(crate) fn interface_is_up(&self, node: NodeId, socket: u32) -> Option<bool> {
+        self.hosts[node.index()].sockets.get(socket as usize).map(|socket| socket.is_up)
+    }
+
+    /// Returns how the disk of a node behaves.
+    pub(crate) fn disk_profile(&self, node: NodeId) -> &DiskProfile {
+        self.hosts[node.index()].disk.profile()
     }
 
     /// Tells whether both nodes say that their link is up.
@@ -105,6 +120,11 @@ impl<M> World<M> {
     /// Returns what happened so far, in numbers.
     pub fn tally(&self) -> &Tally {
         &self.checks.tally
+    }
+
+    /// Returns the first failure, if a check failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.checks.failure()
     }
 
     /// Returns every event so far, if they are recorded.

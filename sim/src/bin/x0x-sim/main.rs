@@ -12,6 +12,7 @@ mod experiment;
 mod idle;
 mod replay;
 mod replay_node;
+mod report;
 mod run;
 mod shrink;
 mod swarm;

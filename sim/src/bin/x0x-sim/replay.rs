@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use x0x_sim::history::About;
 use x0x_sim::recording::RecordedStep;
 use x0x_sim::swarm::modelled::{ModelledRecording, TimedAct};
-use x0x_sim::{Recording, World};
+use x0x_sim::{Failure, Recording, World};
+
+use crate::report::{PageOptions, numbers};
 
 /// How much of a step or an event is shown; payloads are long.
 const SHOWN_MAX: usize = 160;
@@ -19,6 +22,8 @@ pub(crate) struct Replay {
     /// Show each step and each event of each node.
     #[arg(long)]
     events: bool,
+    #[command(flatten)]
+    page: PageOptions,
 }
 
 impl Replay {
@@ -32,7 +37,11 @@ impl Replay {
         let mut recording = Recording::from_bytes(&bytes)?;
         recording.config.record_events = self.events;
         let mut world: World = recording.world();
-        let result = world.play(&recording);
+        self.page.begin(&mut world)?;
+        let play = std::panic::AssertUnwindSafe(|| world.play(&recording));
+        let played = std::panic::catch_unwind(play);
+        self.save(&mut world, &recording, played.as_ref().ok())?;
+        let result = played.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if self.events {
             show(&recording, &world, &mut out)?;
         }
@@ -58,9 +67,34 @@ impl Replay {
         writeln!(out, "trace_hash {}", world.trace_hex())?;
         Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-}
 
-impl Replay {
+    /// Writes the page; a world without a result panicked.
+    fn save(
+        &self,
+        world: &mut World,
+        recording: &Recording,
+        result: Option<&Result<(), Failure>>,
+    ) -> anyhow::Result<()> {
+        let file = self.file.display();
+        let failure = match (result, &recording.failure) {
+            (None, _) => Some("a node or the world panicked".to_owned()),
+            (Some(Err(failure)), _) => Some(failure.to_string()),
+            // What the driver of the recorded world found wrong is wrong here, too.
+            (Some(Ok(())), Some(failure)) if world.trace_hash() == recording.trace_hash => {
+                Some(world.fail(failure.what.clone()).to_string())
+            }
+            (Some(Ok(())), Some(failure)) => Some(format!(
+                "No check failed, and this is not what was recorded: the program is another one. \
+                 Recorded was: {failure}"
+            )),
+            (Some(Ok(())), None) => None,
+        };
+        let title = format!("{} nodes, seed {}", world.config().nodes, world.config().seed);
+        let (command, numbers) = (format!("x0x-sim replay {file}"), numbers(world));
+        let about = About { title, command, failure, numbers, ..About::default() };
+        self.page.save(world, &about)
+    }
+
     fn modelled(
         &self,
         recording: &ModelledRecording,
@@ -71,6 +105,7 @@ impl Replay {
                 writeln!(out, "{:>12.6} step {}", at.as_secs_f64(), cut(act))?;
             }
         }
+        anyhow::ensure!(self.page.report.is_none(), "a modelled world has no page");
         let played = recording.play();
         let seconds = played.stopped_at.as_secs_f64();
         writeln!(out, "{} steps in {seconds:.6} s of virtual time", played.acts.len())?;

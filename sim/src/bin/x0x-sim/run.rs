@@ -8,8 +8,10 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use x0x_sim::history::About;
 use x0x_sim::{LinkProfile, Scenario, Topology, World};
 
+use crate::report::{PageOptions, numbers};
 use crate::table;
 
 #[derive(Debug, clap::Args)]
@@ -47,6 +49,8 @@ pub(crate) struct Run {
     /// Write the steps of the world to this file, for `replay`. One that fails writes them anyway.
     #[arg(long)]
     steps: Option<PathBuf>,
+    #[command(flatten)]
+    page: PageOptions,
 }
 
 /// A range of milliseconds.
@@ -88,6 +92,7 @@ impl Run {
         }
         let start = Instant::now();
         let mut world: World = scenario.world();
+        self.page.begin(&mut world)?;
         let result = scenario.run_in(&mut world);
         let elapsed = start.elapsed();
         let path = self.steps.clone().or_else(|| {
@@ -95,6 +100,16 @@ impl Run {
         });
         let replay =
             path.map(|path| crate::save(&world.recording().to_bytes(), &path)).transpose()?;
+        self.page.save(
+            &world,
+            &About {
+                title: format!("{} nodes, seed {}", self.nodes, self.seed),
+                command: self.command(),
+                failure: result.as_ref().err().map(ToString::to_string),
+                numbers: numbers(&world),
+                ..About::default()
+            },
+        )?;
         let report = match result {
             Ok(report) => report,
             Err(failure) => {

@@ -8,10 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use x0x_core::node::Node;
+use x0x_sim::history::About;
 use x0x_sim::swarm::modelled::{self, ModelledRecording};
 use x0x_sim::swarm::{Swarm, shrink};
 use x0x_sim::{Recording, World};
+
+use crate::report::{PageOptions, numbers};
 
 /// How wide the progress bar is.
 const BAR: u64 = 30;
@@ -42,6 +46,8 @@ pub(crate) struct SwarmOf {
     /// How many worlds to spend on making the steps of one that fails fewer.
     #[arg(long, default_value_t = 40)]
     shrink: u32,
+    #[command(flatten)]
+    page: PageOptions,
 }
 
 /// What came of one world.
@@ -66,6 +72,11 @@ const COUNTS: [&str; 8] = [
 
 impl SwarmOf {
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
+        if self.page.report.is_some() {
+            ensure!(!self.modelled, "--report is for whole nodes; experiment has one, too");
+            ensure!(self.seeds == 1, "--report is about one world: add --seeds 1");
+            self.page.check(Swarm::new(self.seed).options.nodes)?;
+        }
         let mut out = std::io::stdout();
         let modelled = if self.modelled { " --modelled" } else { "" };
         writeln!(out, "x0x-sim swarm{modelled} --seeds {} --seed {}", self.seeds, self.seed)?;
@@ -142,29 +153,56 @@ impl SwarmOf {
             let _ = writeln!(std::io::stdout(), "{}", swarm.options);
         }
         let mut world: World = swarm.world();
+        self.page.begin(&mut world).map_err(|error| format!("{error:#}"))?;
         let run = AssertUnwindSafe(|| swarm.run_in(&mut world));
-        let what = match std::panic::catch_unwind(run) {
-            Ok(Ok(report)) => {
-                let tally = &report.tally;
-                return Ok(Outcome {
-                    trace: report.trace_hex(),
-                    virtual_time: report.virtual_time,
-                    counts: [
-                        tally.sends_acknowledged,
-                        tally.sends_uncertain,
-                        tally.sends_refused,
-                        tally.published,
-                        tally.heard,
-                        tally.missed,
-                        tally.crashes,
-                        report.events,
-                    ],
-                });
-            }
-            Ok(Err(failure)) => failure.to_string(),
-            Err(_) => format!("seed {seed}: a node or the world panicked"),
+        let run = std::panic::catch_unwind(run);
+        let failure = match &run {
+            Ok(result) => result.as_ref().err().map(ToString::to_string),
+            Err(_) => Some(format!("seed {seed}: a node or the world panicked")),
         };
+        self.save_page(&swarm, &world, failure.clone()).map_err(|error| format!("{error:#}"))?;
+        if let Ok(Ok(report)) = run {
+            let tally = &report.tally;
+            return Ok(Outcome {
+                trace: report.trace_hex(),
+                virtual_time: report.virtual_time,
+                counts: [
+                    tally.sends_acknowledged,
+                    tally.sends_uncertain,
+                    tally.sends_refused,
+                    tally.published,
+                    tally.heard,
+                    tally.missed,
+                    tally.crashes,
+                    report.events,
+                ],
+            });
+        }
+        let what = failure.unwrap_or_default();
         Err(format!("{what}\n{}", self.keep(seed, &world.recording())))
+    }
+
+    /// Writes the page of the only world, if there is to be one.
+    fn save_page(
+        &self,
+        swarm: &Swarm,
+        world: &World,
+        failure: Option<String>,
+    ) -> anyhow::Result<()> {
+        if self.page.report.is_none() {
+            return Ok(());
+        }
+        let seed = swarm.options.seed;
+        self.page.save(
+            world,
+            &About {
+                title: format!("The swarm's world of seed {seed}"),
+                command: self.again(seed),
+                drawn: swarm.options.to_string(),
+                failure,
+                numbers: numbers(world),
+            },
+        )
     }
 
     /// Writes the steps of a world that failed, and fewer that fail as well.

@@ -1,6 +1,6 @@
 //! A report as rows, for people and for programs.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use x0x_sim::Report;
@@ -16,6 +16,17 @@ pub(crate) enum Value {
     Text(String),
     /// There is none.
     Missing,
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(formatter, "{number}"),
+            Self::Decimal(number) => write!(formatter, "{number:.3}"),
+            Self::Text(text) => formatter.write_str(text),
+            Self::Missing => formatter.write_str("-"),
+        }
+    }
 }
 
 /// The rows of a report, in the order in which they are shown.
@@ -62,15 +73,7 @@ pub(crate) fn rows(report: &Report, elapsed: Duration) -> Vec<(&'static str, Val
 /// Writes rows under each other, values aligned.
 pub(crate) fn aligned(rows: &[(&str, Value)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines = rows.iter().map(|(name, value)| {
-        let value = match value {
-            Value::Number(number) => number.to_string(),
-            Value::Decimal(number) => format!("{number:.3}"),
-            Value::Text(text) => text.clone(),
-            Value::Missing => "-".to_owned(),
-        };
-        format!("{name:<width$}  {value}")
-    });
+    let lines = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}"));
     lines.collect::<Vec<_>>().join("\n")
 }
 

@@ -1,9 +1,9 @@
 //! Which pictures a scenario gets.
 
-use super::axis::Axis;
-use super::chart::{Chart, Series, Shape};
 use crate::model::experiment::{Expect, Figure, Part, Round, Run, Scenario};
 use crate::model::histogram::Histogram;
+use crate::report::axis::Axis;
+use crate::report::chart::{Chart, Series, Shape};
 
 /// The same step of all worlds of one size.
 struct Group<'a> {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::experiment::{Run, Sample};
+use crate::report::text::number;
 
 /// Returns the figures of all steps as rows: the mean of all worlds and rounds, and the extremes.
 pub fn table(runs: &[Run]) -> String {
@@ -80,15 +81,4 @@ fn rare(runs: &[Run]) -> String {
         let _ = writeln!(text, "broken rule, {rule}: {count}");
     }
     if text.is_empty() { text } else { format!("\nin all worlds\n{text}") }
-}
-
-/// Writes a number with as many digits as it deserves.
-pub(crate) fn number(value: f64) -> String {
-    match value.abs() {
-        _ if value.fract() == 0.0 && value.abs() < 1e9 => format!("{value:.0}"),
-        size if size >= 1000.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        size if (0.99..1.0).contains(&size) => format!("{value:.5}"),
-        _ => format!("{value:.3}"),
-    }
 }

@@ -1,6 +1,8 @@
 //! The scales of a picture.
 
-use super::table::number;
+use std::time::Duration;
+
+use super::text::number;
 
 /// A scale.
 #[derive(Clone, Debug)]
@@ -21,6 +23,12 @@ impl Axis {
         let step = step((high - low) / 5.0);
         let (min, max) = ((low / step).floor() * step, (high / step).ceil() * step);
         Self { label: label.to_owned(), min, max, is_log: false, step }
+    }
+
+    /// Makes a scale of seconds that ends when something ended.
+    pub(crate) fn time(end: Duration) -> Self {
+        let max = end.as_secs_f64().max(1e-3);
+        Self { label: "seconds".to_owned(), min: 0.0, max, is_log: false, step: step(max / 8.0) }
     }
 
     /// Makes a scale of whole numbers, with half of one to spare at both ends.
@@ -90,12 +98,18 @@ fn step(value: f64) -> f64 {
 
 /// Writes a large number with its unit.
 fn short(value: f64) -> String {
+    let brief = |value: f64| match number(value) {
+        digits if digits.contains('.') => {
+            digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        digits => digits,
+    };
     if value >= 1e6 {
-        format!("{} M", number(value / 1e6))
+        format!("{} M", brief(value / 1e6))
     } else if value >= 1000.0 {
-        format!("{} k", number(value / 1000.0))
+        format!("{} k", brief(value / 1000.0))
     } else {
-        number(value)
+        brief(value)
     }
 }
 
@@ -116,5 +130,7 @@ mod tests {
         assert_eq!(texts(Axis::whole("", [7.0, 9.0].into_iter())), "7 8 9");
         let log = Axis::log("", [100.0, 100_000.0].into_iter());
         assert_eq!(texts(log), "100 1 k 10 k 100 k");
+        assert_eq!(linear([0.0, 1.4e6]), "0 500 k 1 M 1.5 M");
+        assert_eq!(texts(Axis::time(Duration::from_secs(53))), "0 10 20 30 40 50");
     }
 }

@@ -1,8 +1,10 @@
 //! One picture.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::axis::Axis;
+use super::text::escape;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 330.0;
@@ -10,6 +12,12 @@ const LEFT: f64 = 58.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 48.0;
+
+/// Into how many parts the time is divided for a rate.
+const RATE_PARTS: usize = 200;
+
+/// Into how many parts the time is divided for a latency.
+const LATENCY_PARTS: usize = 80;
 
 /// How the values of a series are drawn.
 #[derive(Clone, Debug)]
@@ -61,6 +69,79 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
+    /// Makes a picture of values over time; nothing if there are none but zero.
+    pub(crate) fn over_time(
+        (title, note, unit): (&str, &str, &str),
+        end: Duration,
+        lines: Vec<(&str, Vec<(f64, f64)>)>,
+    ) -> Option<Self> {
+        let are_several = lines.len() > 1;
+        let series = lines.into_iter().enumerate().map(|(colour, (name, points))| Series {
+            name: Some(name.to_owned()),
+            colour,
+            shape: Shape::Steps(points),
+        });
+        let mut series: Vec<Series> = series.collect();
+        series.retain(|series| series.shape.points().iter().any(|point| point.1 > 0.0));
+        // One line has no legend.
+        let only = if let [one] = &series[..] { one.name.as_deref() } else { None };
+        let only = only.filter(|_| are_several);
+        let note = only.map_or_else(|| note.to_owned(), |only| format!("{note}: {only} only"));
+        let values = series.iter().flat_map(|series| series.shape.points()).map(|point| point.1);
+        let y = Axis::linear(unit, values, true);
+        let (title, x) = (title.to_owned(), Axis::time(end));
+        (!series.is_empty()).then_some(Self { title, note, x, y, series, limit: None })
+    }
+
+    /// Makes a picture of how long something took that began at a time; nothing if there is none.
+    pub(crate) fn latency(
+        (title, note): (&str, &str),
+        end: Duration,
+        took: &[(Duration, Duration)],
+    ) -> Option<Self> {
+        let mut parts: Vec<Vec<f64>> = vec![Vec::new(); LATENCY_PARTS];
+        for (at, took) in took {
+            parts[part(*at, end, LATENCY_PARTS)].push(took.as_secs_f64() * 1000.0);
+        }
+        let width = width(end, LATENCY_PARTS);
+        let mut series: Vec<Series> = Vec::new();
+        let mut last = None;
+        for (number, part) in parts.iter_mut().enumerate().filter(|(_, part)| !part.is_empty()) {
+            part.sort_unstable_by(f64::total_cmp);
+            let (low, high) = (part[0], part[part.len() - 1]);
+            let (from, until) = (number as f64 * width, (number as f64 + 1.0) * width);
+            let band = [(from, low, high), (until, low, high)];
+            let middle = (f64::midpoint(from, until), part[part.len() / 2]);
+            // Between parts in which nothing was there is nothing to draw.
+            let is_next = last.is_some_and(|last| last + 1 == number);
+            last = Some(number);
+            if is_next
+                && let [.., Series { shape: Shape::Band(bands), .. }, middles] = &mut series[..]
+                && let Shape::Marks(middles) = &mut middles.shape
+            {
+                bands.extend(band);
+                middles.push(middle);
+                continue;
+            }
+            let (band, middle) = (Shape::Band(band.to_vec()), Shape::Marks(vec![middle]));
+            series.push(Series { name: None, colour: 0, shape: band });
+            series.push(Series { name: None, colour: 1, shape: middle });
+        }
+        let names = ["fastest to slowest", "median"];
+        for (series, name) in series.iter_mut().zip(names) {
+            series.name = Some(name.to_owned());
+        }
+        let values = took.iter().map(|(_, took)| took.as_secs_f64() * 1000.0);
+        (!took.is_empty()).then(|| Self {
+            title: title.to_owned(),
+            note: format!("{note}, {} in all", took.len()),
+            x: Axis::time(end),
+            y: Axis::log("milliseconds", values),
+            series,
+            limit: None,
+        })
+    }
+
     /// Draws it.
     pub(crate) fn figure(&self) -> String {
         let mut text = format!(
@@ -196,7 +277,60 @@ impl Chart {
     }
 }
 
-/// Makes a text safe within markup.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// Returns how much there was of something for each second, over time.
+pub(crate) fn rates(
+    values: impl Iterator<Item = (Duration, f64)>,
+    end: Duration,
+) -> Vec<(f64, f64)> {
+    let mut sums = vec![0.0; RATE_PARTS];
+    for (at, value) in values {
+        sums[part(at, end, RATE_PARTS)] += value;
+    }
+    let width = width(end, RATE_PARTS);
+    let rates = sums.into_iter().enumerate().map(|(at, sum)| (at as f64 * width, sum / width));
+    rates.chain([(RATE_PARTS as f64 * width, 0.0)]).collect()
+}
+
+/// Returns in which part of all parts a time is.
+fn part(at: Duration, end: Duration, parts: usize) -> usize {
+    let nanos = end.as_nanos().max(1);
+    let part = at.as_nanos() * parts as u128 / nanos;
+    usize::try_from(part).unwrap_or(parts).min(parts - 1)
+}
+
+/// Returns how many seconds a part has.
+fn width(end: Duration, parts: usize) -> f64 {
+    end.as_secs_f64().max(1e-3) / parts as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_what_there_was_in_a_second() {
+        let second = Duration::from_secs(1);
+        let rates =
+            rates([(second, 10.0), (second, 20.0), (second * 100, 5.0)].into_iter(), second * 100);
+        assert_eq!(rates.len(), RATE_PARTS + 1);
+        assert_eq!(rates[2], (1.0, 60.0));
+        assert_eq!(rates[RATE_PARTS - 1], (99.5, 10.0));
+        assert_eq!(rates.iter().filter(|rate| rate.1 > 0.0).count(), 2);
+    }
+
+    #[test]
+    fn a_latency_has_its_median_and_its_range() {
+        let ms = Duration::from_millis;
+        assert!(Chart::latency(("", ""), ms(80_000), &[]).is_none());
+        let took = [(0, 5), (1, 7), (2, 900), (1500, 8), (79_000, 20)];
+        let took = took.map(|(at, took)| (ms(at), ms(took)));
+        let chart = Chart::latency(("title", "note"), ms(80_000), &took).expect("there is one");
+        assert_eq!(chart.note, "note, 5 in all");
+        let shapes = chart.series.iter().map(|series| &series.shape);
+        let points: Vec<_> = shapes.flat_map(Shape::points).collect();
+        let first = [(0.0, 5.0), (0.0, 900.0), (1.0, 5.0), (1.0, 900.0)];
+        let next = [(1.0, 8.0), (1.0, 8.0), (2.0, 8.0), (2.0, 8.0), (0.5, 7.0), (1.5, 8.0)];
+        let last = [(79.0, 20.0), (79.0, 20.0), (80.0, 20.0), (80.0, 20.0), (79.5, 20.0)];
+        assert_eq!(points, [&first[..], &next, &last].concat());
+    }
 }
