@@ -38,6 +38,7 @@ pub mod world;
 
 mod queue;
 mod random;
+mod units;
 
 #[cfg(test)]
 mod courier;
