@@ -14,18 +14,24 @@ use x0x_core::node::{Batch, Load, Record, Restored, StoreError, Table, WriteId};
 use x0x_core::support::Rng;
 
 use crate::random;
+use crate::units::{milliseconds, probability};
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DiskProfile {
     /// How long it takes until a batch is durable.
+    #[serde(rename = "write_latency_ms", with = "milliseconds")]
     pub write_latency: Duration,
     /// How much longer it can take.
+    #[serde(rename = "write_jitter_ms", with = "milliseconds")]
     pub write_jitter: Duration,
     /// How long a read takes.
+    #[serde(rename = "read_latency_ms", with = "milliseconds")]
     pub read_latency: Duration,
     /// The probability that a batch that was not reported is durable after a crash, for the
     /// oldest first.
+    #[serde(with = "probability")]
     pub survive: f64,
     /// How many more batches succeed before every write fails; `None` means that all do.
     pub writes_left: Option<u64>,

@@ -15,6 +15,7 @@
 //! * [`flight`]: what a recorded node of a daemon did, as a timeline and a page.
 //! * [`history`]: what happened in a world, as a page.
 //! * [`scenario`]: worlds with a topology, a workload and faults, from a few numbers.
+//! * [`script`]: worlds in which everything is written down, as files or in Rust.
 //! * [`swarm`]: worlds in which everything is drawn from one seed.
 //! * [`machine`]: what a world drives, so that its own tests need no whole node.
 //! * [`model`]: the other fidelity, for worlds of up to a hundred thousand nodes: the protocols of
@@ -33,6 +34,7 @@ pub mod nat;
 pub mod network;
 pub mod recording;
 pub mod scenario;
+pub mod script;
 pub mod step;
 pub mod swarm;
 pub mod trace;
@@ -41,6 +43,7 @@ pub mod world;
 mod queue;
 mod random;
 mod report;
+mod units;
 
 #[cfg(test)]
 mod courier;
@@ -54,5 +57,6 @@ pub use network::{
 };
 pub use recording::{RecordedStep, Recording};
 pub use scenario::{Report, Scenario, Topology};
+pub use script::Script;
 pub use step::{NodeId, Step};
 pub use world::{ClockProfile, Place, World, WorldConfig};

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use x0x_core::support::Rng;
 
 use crate::random;
+use crate::units::seconds;
 
 mod firewall;
 
@@ -43,6 +44,7 @@ const DRAWS_MAX: u32 = 16;
 
 /// On what of the remote socket a decision depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Dependence {
     /// On nothing: "endpoint-independent".
     None,
@@ -54,6 +56,7 @@ pub enum Dependence {
 
 /// Which outer port a new mapping gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ports {
     /// The inner one, or the next free one.
     Preserved,
@@ -65,6 +68,7 @@ pub enum Ports {
 
 /// How a NAT behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NatProfile {
     /// Which remote sockets share a mapping.
     pub mapping: Dependence,
@@ -77,6 +81,7 @@ pub struct NatProfile {
     /// Whether inner hosts reach one another by outer addresses.
     pub hairpin: bool,
     /// How long a mapping lives that nothing refreshes.
+    #[serde(rename = "timeout_s", with = "seconds")]
     pub timeout: Duration,
     /// Whether what comes in refreshes a mapping, too.
     pub inbound_refreshes: bool,

@@ -20,7 +20,7 @@ mod plan;
 pub(crate) use plan::neighbours;
 mod report;
 
-pub use report::Report;
+pub use report::{Figure, Report};
 
 use plan::Plan;
 

@@ -59,6 +59,24 @@ pub enum Expectation {
         /// By whom.
         by: Vec<NodeId>,
     },
+    /// Something is not true.
+    Not(Box<Self>),
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Linked { a, b } => write!(formatter, "the link of {a} and {b} is up"),
+            Self::Delivered { from, to, .. } => {
+                write!(formatter, "a message of {from} to {to} is delivered and acknowledged")
+            }
+            Self::Heard { author, by, .. } => {
+                let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+                write!(formatter, "a message of {author} is heard by {}", by.join(", "))
+            }
+            Self::Not(inner) => write!(formatter, "not so: {inner}"),
+        }
+    }
 }
 
 /// One act on a world.

@@ -7,13 +7,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Dependence, Passes};
+use crate::units::seconds;
 
 /// How a firewall behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct FirewallProfile {
     /// From where it lets in, once the host sent there.
     pub filtering: Dependence,
     /// For how long.
+    #[serde(rename = "timeout_s", with = "seconds")]
     pub timeout: Duration,
     /// Whether what comes in keeps it open, too.
     pub inbound_refreshes: bool,

@@ -8,19 +8,24 @@ use x0x_core::transport::Ecn;
 
 use super::{Arrivals, NetworkCounters, Packet};
 use crate::random::{chance, index, nanos, up_to};
+use crate::units::{milliseconds, probability};
 
 /// How much longer than [`LinkProfile::tail`] a datagram takes at most, as a power of two.
 const TAIL_DOUBLINGS_MAX: u32 = 7;
 
 /// How one direction of a link behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LinkProfile {
     /// How long every datagram takes.
+    #[serde(rename = "latency_ms", with = "milliseconds")]
     pub latency: Duration,
     /// How much longer it can take; the order stays.
+    #[serde(rename = "jitter_ms", with = "milliseconds")]
     pub jitter: Duration,
     /// How much longer still one in two takes; twice that one in four, and so on: a heavy tail.
     /// The order stays.
+    #[serde(rename = "tail_ms", with = "milliseconds")]
     pub tail: Duration,
     /// Bits per second; `None` means no limit and no queue.
     pub bandwidth: Option<u64>,
@@ -30,16 +35,21 @@ pub struct LinkProfile {
     /// marks nothing.
     pub mark_bytes: Option<usize>,
     /// The probability that a datagram is lost.
+    #[serde(with = "probability")]
     pub loss: f64,
     /// Losses that come together.
     pub burst: Option<Burst>,
     /// The probability that a datagram is held back while others pass.
+    #[serde(with = "probability")]
     pub reorder: f64,
     /// How long at most it is held back.
+    #[serde(rename = "reorder_delay_ms", with = "milliseconds")]
     pub reorder_delay: Duration,
     /// The probability that a datagram arrives twice.
+    #[serde(with = "probability")]
     pub duplicate: f64,
     /// The probability that a datagram arrives with a few bits changed, which no checksum noticed.
+    #[serde(with = "probability")]
     pub corrupt: f64,
     /// The largest IP packet, in bytes. What is larger is dropped in silence.
     pub mtu: usize,
@@ -48,12 +58,16 @@ pub struct LinkProfile {
 /// Losses in bursts: the model of Gilbert and Elliott. A link is good or bad, and may change with
 /// each datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Burst {
     /// The probability that a good link becomes bad.
+    #[serde(with = "probability")]
     pub begin: f64,
     /// The probability that a bad link becomes good.
+    #[serde(with = "probability")]
     pub end: f64,
     /// The probability that a bad link loses a datagram.
+    #[serde(with = "probability")]
     pub loss: f64,
 }
 

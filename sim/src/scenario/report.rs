@@ -6,8 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{NetworkCounters, NodeId, Tally, World};
 
+/// A figure of a report.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Figure {
+    /// A count.
+    Count(u64),
+    /// A number with a unit; the unit is part of the name.
+    Decimal(f64),
+    /// There is none.
+    Missing,
+}
+
+impl Figure {
+    /// Returns it as a number.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::Count(count) => Some(count as f64),
+            Self::Decimal(number) => Some(number),
+            Self::Missing => None,
+        }
+    }
+}
+
 /// The result of a scenario that passed its checks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -58,6 +80,55 @@ impl Report {
     /// delivery at most; `None` if there is none.
     pub fn delivered_within(&self, percent: usize) -> Option<Duration> {
         percentile(&self.tally.delivered_after, percent)
+    }
+
+    /// Returns every figure with its name, in the order in which they are shown.
+    pub fn figures(&self) -> Vec<(&'static str, Figure)> {
+        let Self { tally, network, .. } = self;
+        let count = Figure::Count;
+        let time = |time: Option<Duration>| {
+            time.map_or(Figure::Missing, |time| Figure::Decimal(time.as_secs_f64() * 1000.0))
+        };
+        vec![
+            ("nodes", count(self.nodes.into())),
+            ("links_wanted", count(self.links as u64)),
+            ("links_up_at_end", count(self.links_up as u64)),
+            ("links_lost", count(tally.links_down)),
+            ("paths_changed", count(tally.paths_changed)),
+            ("crashes", count(tally.crashes)),
+            ("commands_refused", count(tally.refused)),
+            ("connects_failed", count(tally.connects_failed)),
+            ("messages_sent", count(tally.sends)),
+            ("messages_delivered", count(tally.delivered)),
+            ("messages_acknowledged", count(tally.sends_acknowledged)),
+            ("messages_refused", count(tally.sends_refused)),
+            ("messages_uncertain", count(tally.sends_uncertain)),
+            ("messages_forgotten", count(tally.sends_forgotten)),
+            ("delivered_ms_p50", time(self.delivered_within(50))),
+            ("delivered_ms_p99", time(self.delivered_within(99))),
+            ("acknowledged_ms_p50", time(self.acknowledged_within(50))),
+            ("acknowledged_ms_p99", time(self.acknowledged_within(99))),
+            ("messages_published", count(tally.published)),
+            ("messages_heard", count(tally.heard)),
+            ("messages_missed", count(tally.missed)),
+            ("datagrams_sent", count(network.sent)),
+            ("datagram_bytes_sent", count(network.sent_bytes)),
+            ("datagrams_delivered", count(network.delivered)),
+            ("datagrams_lost", count(network.lost)),
+            ("datagrams_queue_full", count(network.queue_full)),
+            ("datagrams_too_large", count(network.too_large)),
+            ("datagrams_partitioned", count(network.partitioned)),
+            ("datagrams_filtered", count(network.filtered)),
+            ("datagrams_asleep", count(network.asleep)),
+            ("datagrams_unreachable", count(network.unreachable)),
+            ("events", count(self.events)),
+            ("virtual_s", Figure::Decimal(self.virtual_time.as_secs_f64())),
+        ]
+    }
+
+    /// Returns a figure by its name.
+    pub fn figure(&self, name: &str) -> Option<Figure> {
+        self.figures().into_iter().find_map(|(known, figure)| (known == name).then_some(figure))
     }
 
     /// Returns the trace hash in hex.

@@ -16,6 +16,7 @@ const MILLION: u128 = 1_000_000;
 
 /// How the clocks of a host differ from those of the world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ClockProfile {
     /// How far the wall clock is ahead, in milliseconds; negative if it is behind.
     pub ahead_ms: i64,

@@ -98,7 +98,12 @@ impl<M> World<M> {
                 let what = format!("a message of {author} is not heard");
                 deaf.map_or(Ok(()), |deaf| Err((Some(deaf), what)))
             }
-            Expectation::Linked { .. } | Expectation::Delivered { .. } => Ok(()),
+            Expectation::Not(inner) if self.meets(inner).is_ok() => {
+                Err((None, format!("{inner}, which must not be")))
+            }
+            Expectation::Linked { .. } | Expectation::Delivered { .. } | Expectation::Not(_) => {
+                Ok(())
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod experiment;
 mod idle;
+mod play;
 mod replay;
 mod replay_node;
 mod report;
@@ -39,6 +40,8 @@ enum Action {
     ReplayNode(replay_node::ReplayNode),
     /// Measures how fast a large world is in which nothing happens.
     Idle(idle::Idle),
+    /// Plays scripts of whole worlds and says whether what they expect comes out.
+    Play(play::Play),
     /// Plays scenario files over modelled links and judges what comes out.
     Experiment(experiment::Experiment),
 }
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Action::Replay(replay) => replay.execute(),
         Action::ReplayNode(replay) => replay.execute(),
         Action::Idle(idle) => idle.execute(),
+        Action::Play(play) => play.execute(),
         Action::Experiment(experiment) => experiment.execute(),
     }
 }

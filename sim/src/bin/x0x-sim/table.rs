@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use x0x_sim::Report;
+use x0x_sim::scenario::Figure;
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,43 +32,22 @@ impl fmt::Display for Value {
 
 /// The rows of a report, in the order in which they are shown.
 pub(crate) fn rows(report: &Report, elapsed: Duration) -> Vec<(&'static str, Value)> {
-    let Report { tally, network, .. } = report;
-    let ms = |time: Option<Duration>| {
-        time.map_or(Value::Missing, |time| Value::Decimal(time.as_secs_f64() * 1000.0))
-    };
     let seconds = elapsed.as_secs_f64().max(1e-9);
-    vec![
-        ("seed", Value::Number(report.seed)),
-        ("nodes", Value::Number(u64::from(report.nodes))),
-        ("links_wanted", Value::Number(report.links as u64)),
-        ("links_up_at_end", Value::Number(report.links_up as u64)),
-        ("crashes", Value::Number(tally.crashes)),
-        ("commands_refused", Value::Number(tally.refused)),
-        ("connects_failed", Value::Number(tally.connects_failed)),
-        ("messages_sent", Value::Number(tally.sends)),
-        ("messages_delivered", Value::Number(tally.delivered)),
-        ("messages_acknowledged", Value::Number(tally.sends_acknowledged)),
-        ("messages_refused", Value::Number(tally.sends_refused)),
-        ("messages_uncertain", Value::Number(tally.sends_uncertain)),
-        ("messages_forgotten", Value::Number(tally.sends_forgotten)),
-        ("delivered_ms_p50", ms(report.delivered_within(50))),
-        ("delivered_ms_p99", ms(report.delivered_within(99))),
-        ("acknowledged_ms_p50", ms(report.acknowledged_within(50))),
-        ("acknowledged_ms_p99", ms(report.acknowledged_within(99))),
-        ("datagrams_sent", Value::Number(network.sent)),
-        ("datagram_bytes_sent", Value::Number(network.sent_bytes)),
-        ("datagrams_delivered", Value::Number(network.delivered)),
-        ("datagrams_lost", Value::Number(network.lost)),
-        ("datagrams_queue_full", Value::Number(network.queue_full)),
-        ("datagrams_too_large", Value::Number(network.too_large)),
-        ("datagrams_partitioned", Value::Number(network.partitioned)),
-        ("datagrams_unreachable", Value::Number(network.unreachable)),
-        ("events", Value::Number(report.events)),
-        ("virtual_s", Value::Decimal(report.virtual_time.as_secs_f64())),
+    let mut rows = vec![("seed", Value::Number(report.seed))];
+    rows.extend(report.figures().into_iter().map(|(name, figure)| {
+        let value = match figure {
+            Figure::Count(count) => Value::Number(count),
+            Figure::Decimal(number) => Value::Decimal(number),
+            Figure::Missing => Value::Missing,
+        };
+        (name, value)
+    }));
+    rows.extend([
         ("real_s", Value::Decimal(seconds)),
         ("times_real_time", Value::Decimal(report.virtual_time.as_secs_f64() / seconds)),
         ("trace_hash", Value::Text(report.trace_hex())),
-    ]
+    ]);
+    rows
 }
 
 /// Writes rows under each other, values aligned.
