@@ -12,21 +12,27 @@
 //! `corpora/NAME/` holds small inputs: `seed-*` are made from real encodings ([`seeds`]), the
 //! others were found.
 
+mod authors;
 mod bench;
 pub mod corpus;
 pub mod crypto;
 pub mod direct;
 pub mod documents;
 mod fixture;
+mod frames;
 pub mod gossip;
 mod input;
 pub mod link;
+pub mod modelled;
 pub mod node;
+pub mod node_world;
+pub mod overlay;
 pub mod peer;
 mod quic;
 pub mod reconcile;
 pub mod recording;
 pub mod seeds;
+pub mod subscriber;
 pub mod transport;
 pub mod wire;
 
@@ -51,7 +57,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("gossip_batch", gossip::gossip_batch),
     ("gossip_evidence", gossip::gossip_evidence),
     ("gossip_frame", gossip::gossip_frame),
+    ("gossip_inputs", subscriber::gossip_inputs),
     ("gossip_proof", gossip::gossip_proof),
+    ("gossip_world", modelled::gossip_world),
     ("id", documents::id),
     ("kem", crypto::kem),
     ("key_file", documents::key_file),
@@ -60,6 +68,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("node_inputs", node::node_inputs),
     ("node_recording", recording::node_recording),
     ("node_restored", node::node_restored),
+    ("node_world", node_world::node_world),
+    ("overlay_frame", overlay::overlay_frame),
+    ("overlay_inputs", overlay::overlay_inputs),
+    ("overlay_world", modelled::overlay_world),
     ("path_probe", link::path_probe),
     ("peer_streams", peer::peer_streams),
     ("reconcile_histories", reconcile::reconcile_histories),
