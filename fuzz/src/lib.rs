@@ -16,6 +16,7 @@ mod authors;
 mod bench;
 pub mod corpus;
 pub mod crypto;
+pub mod dictionary;
 pub mod direct;
 pub mod documents;
 mod fixture;
@@ -84,6 +85,29 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("varint", wire::varint),
     ("words", documents::words),
 ];
+
+/// The targets that read a sequence of operations on something that has a state; the others read
+/// one value.
+pub const STATEFUL: &[&str] = &[
+    "direct_sessions",
+    "gossip_inputs",
+    "gossip_world",
+    "node_datagrams",
+    "node_initials",
+    "node_inputs",
+    "node_recording",
+    "node_restored",
+    "node_world",
+    "overlay_inputs",
+    "overlay_world",
+    "peer_streams",
+    "reconcile_histories",
+];
+
+/// Returns how often a long run executes a target.
+pub fn long_run(target: &str) -> u64 {
+    if STATEFUL.contains(&target) { 1_000_000 } else { 10_000_000 }
+}
 
 /// Returns the target with this name.
 pub fn target(name: &str) -> Option<Target> {
