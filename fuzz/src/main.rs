@@ -107,7 +107,7 @@ fn mutate(executions: Option<u64>, options: &[&str]) -> io::Result<()> {
             }
         }
     };
-    thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
+    thread::scope(|scope| (0..jobs.max(1)).for_each(|_| drop(scope.spawn(work))));
     let failed = lock(&failed).join(", ");
     if failed.is_empty() { Ok(()) } else { Err(io::Error::other(format!("failed: {failed}"))) }
 }

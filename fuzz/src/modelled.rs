@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use x0x_core::support::Rng;
 use x0x_sim::model::attack::{Puppet, Twist, Twisted};
-use x0x_sim::model::{GossipNode, ModelConfig, Number, OverlayNode, Protocol, Span, World};
+use x0x_sim::model::{
+    GossipNode, MAIN_TOPIC, ModelConfig, Number, OverlayNode, Protocol, Span, World,
+};
 
 use crate::input::Input;
 
@@ -14,18 +16,26 @@ const HONEST: u32 = 4;
 /// The one that does not.
 const HOSTILE: u32 = HONEST;
 
+/// How long it takes to start a node.
+const START_TIME: Duration = Duration::from_millis(1);
+
 /// How long the network may take to find itself again, and how long a message takes after that.
 const SETTLE: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// How long what was published is kept at the least.
+const KEPT: Duration = Duration::from_secs(600);
+
 /// Nodes that start, publish, stop, join, leave, and what befalls the network, in any sequence.
 /// Nothing is delivered twice, no honest node is accused, no frame goes where there is no room; in
-/// a part of the worlds a message reaches everybody in the end.
+/// a part of the worlds a message reaches everybody in the end, and so does what was published before
+/// and somebody has.
 pub fn overlay_world(data: &[u8]) {
     Player::<OverlayNode>::play(data, false);
 }
 
-/// As [`overlay_world`]; and nothing forged is delivered, and nobody is said to contradict itself.
+/// As [`overlay_world`], but for what was published before. Nothing forged is delivered, and nobody is
+/// said to contradict itself.
 pub fn gossip_world(data: &[u8]) {
     Player::<GossipNode>::play(data, true);
 }
@@ -67,6 +77,8 @@ impl<P: Protocol + 'static> Player<P> {
                 self.world.publish(node, 40 + usize::from(input.byte()).pow(2) / 4);
             }
             4..=6 if !runs => {
+                // It takes some time, so that what was published before is told from what is later.
+                self.world.run_for(START_TIME);
                 self.runs[node as usize] = true;
                 self.world.start(node, &[(node + 1) % HONEST, u32::from(number >> 2) % HONEST]);
             }
@@ -75,7 +87,10 @@ impl<P: Protocol + 'static> Player<P> {
                 if number & 128 == 0 { self.world.crash(node) } else { self.world.stop(node) }
             }
             8 if is_present => self.world.leave(node),
-            8 if runs => self.world.join(node, x0x_sim::model::MAIN_TOPIC),
+            8 if runs => {
+                self.world.run_for(START_TIME);
+                self.world.join(node, MAIN_TOPIC);
+            }
             9 => self.world.divide(|node| number >> node & 1),
             10 => self.world.heal(),
             11 => self.world.lose_sessions(f64::from(number) / 255.0),
@@ -137,6 +152,15 @@ impl<P: Protocol + 'static> Player<P> {
         self.check();
         let (expected, has) = self.world.reached(self.world.record(number));
         assert_eq!(has, expected, "it reaches everybody");
+        if self.is_gossip {
+            // It gives up a gap after seconds.
+            return;
+        }
+        let oldest = self.world.now().saturating_sub(KEPT);
+        for record in self.world.records().iter().filter(|record| record.at > oldest) {
+            let (expected, has) = self.world.reached(record);
+            assert!(has == 0 || has == expected, "what somebody has reaches everybody");
+        }
     }
 }
 
