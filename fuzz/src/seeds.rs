@@ -410,7 +410,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use x0x_core::overlay::reconcile;
-    use x0x_core::{direct, link};
+    use x0x_core::{direct, link, overlay};
 
     use super::*;
     use crate::{node, peer};
@@ -439,6 +439,9 @@ mod tests {
         }
         for message in seeds("reconcile_message") {
             assert_eq!(reconcile::fuzzing::message(&message), Some(message.into()));
+        }
+        for frame in seeds("overlay_frame") {
+            assert_eq!(overlay::fuzzing::frame(&frame.clone().into()), Some(frame.into()));
         }
         for probe in seeds("path_probe") {
             let taken = |at_client| link::fuzzing::probe(&probe, &exported(), at_client).is_some();
