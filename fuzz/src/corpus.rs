@@ -8,11 +8,33 @@ use std::{fs, io};
 
 use x0x_core::support::Rng;
 
+use crate::dictionary;
+
 /// The longest input that changes make.
 const SIZE_MAX: usize = 32 * 1024;
 
 /// Numbers at the edges of encodings.
 const EDGES: &[u8] = &[0x00, 0x01, 0x3f, 0x40, 0x7f, 0x80, 0xbf, 0xc0, 0xfe, 0xff];
+
+/// What the inputs of a target are made from.
+#[derive(Debug)]
+pub struct Material {
+    /// The inputs, with the names of their files.
+    pub inputs: Vec<(String, Vec<u8>)>,
+    /// The dictionary.
+    pub tokens: Vec<Vec<u8>>,
+}
+
+impl Material {
+    /// Reads what is stored for a target.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub fn load(target: &str) -> io::Result<Self> {
+        Ok(Self { inputs: load(target)?, tokens: dictionary::load(target)? })
+    }
+}
 
 /// Returns where the corpus of a target is stored.
 pub fn folder(target: &str) -> PathBuf {
@@ -36,14 +58,14 @@ pub fn load(target: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// Makes the input of one execution: one of the corpus, changed a few times.
-pub fn change(corpus: &[(String, Vec<u8>)], target: &str, seed: u64, execution: u64) -> Vec<u8> {
+pub fn change(material: &Material, target: &str, seed: u64, execution: u64) -> Vec<u8> {
     let mut root = [0; 32];
     root[..8].copy_from_slice(&seed.to_be_bytes());
     root[8..16].copy_from_slice(&execution.to_be_bytes());
     let mut rng = Rng::from_seed(root).fork(target);
-    let mut data = pick(corpus, &mut rng).to_vec();
+    let mut data = pick(&material.inputs, &mut rng).to_vec();
     for _ in 0..1 + (rng.next_u32() % 16).count_ones() * 2 {
-        change_once(&mut data, corpus, &mut rng);
+        change_once(&mut data, material, &mut rng);
     }
     data.truncate(SIZE_MAX);
     data
@@ -64,10 +86,11 @@ fn range(data: &[u8], rng: &mut Rng) -> std::ops::Range<usize> {
     start..data.len().min(start + below(rng, longest + 1))
 }
 
-fn change_once(data: &mut Vec<u8>, corpus: &[(String, Vec<u8>)], rng: &mut Rng) {
+fn change_once(data: &mut Vec<u8>, material: &Material, rng: &mut Rng) {
     let range = range(data, rng);
     let at = range.start;
-    match rng.below(10) {
+    // Without a dictionary there is one way less.
+    match rng.below(if material.tokens.is_empty() { 10 } else { 12 }) {
         0 if at < data.len() => data[at] ^= 1 << rng.below(8),
         1 if at < data.len() => data[at] = rng.bytes::<1>()[0],
         2 if at < data.len() => data[at] = EDGES[below(rng, EDGES.len())],
@@ -84,8 +107,13 @@ fn change_once(data: &mut Vec<u8>, corpus: &[(String, Vec<u8>)], rng: &mut Rng) 
             rng.fill(&mut noise);
             data.splice(range, noise);
         }
+        10 | 11 => {
+            let token = &material.tokens[below(rng, material.tokens.len())];
+            let replaced = if rng.below(2) == 0 { 0 } else { token.len() };
+            data.splice(at..data.len().min(at + replaced), token.iter().copied());
+        }
         _ => {
-            let other = pick(corpus, rng);
+            let other = pick(&material.inputs, rng);
             let piece = other[self::range(other, rng)].to_vec();
             let end = if rng.below(2) == 0 { at } else { range.end };
             data.splice(at..end, piece);

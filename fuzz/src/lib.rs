@@ -12,21 +12,28 @@
 //! `corpora/NAME/` holds small inputs: `seed-*` are made from real encodings ([`seeds`]), the
 //! others were found.
 
+mod authors;
 mod bench;
 pub mod corpus;
 pub mod crypto;
+pub mod dictionary;
 pub mod direct;
 pub mod documents;
 mod fixture;
+mod frames;
 pub mod gossip;
 mod input;
 pub mod link;
+pub mod modelled;
 pub mod node;
+pub mod node_world;
+pub mod overlay;
 pub mod peer;
 mod quic;
 pub mod reconcile;
 pub mod recording;
 pub mod seeds;
+pub mod subscriber;
 pub mod transport;
 pub mod wire;
 
@@ -51,7 +58,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("gossip_batch", gossip::gossip_batch),
     ("gossip_evidence", gossip::gossip_evidence),
     ("gossip_frame", gossip::gossip_frame),
+    ("gossip_inputs", subscriber::gossip_inputs),
     ("gossip_proof", gossip::gossip_proof),
+    ("gossip_world", modelled::gossip_world),
     ("id", documents::id),
     ("kem", crypto::kem),
     ("key_file", documents::key_file),
@@ -60,6 +69,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("node_inputs", node::node_inputs),
     ("node_recording", recording::node_recording),
     ("node_restored", node::node_restored),
+    ("node_world", node_world::node_world),
+    ("overlay_frame", overlay::overlay_frame),
+    ("overlay_inputs", overlay::overlay_inputs),
+    ("overlay_world", modelled::overlay_world),
     ("path_probe", link::path_probe),
     ("peer_streams", peer::peer_streams),
     ("reconcile_histories", reconcile::reconcile_histories),
@@ -72,6 +85,29 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("varint", wire::varint),
     ("words", documents::words),
 ];
+
+/// The targets that read a sequence of operations on something that has a state; the others read
+/// one value.
+pub const STATEFUL: &[&str] = &[
+    "direct_sessions",
+    "gossip_inputs",
+    "gossip_world",
+    "node_datagrams",
+    "node_initials",
+    "node_inputs",
+    "node_recording",
+    "node_restored",
+    "node_world",
+    "overlay_inputs",
+    "overlay_world",
+    "peer_streams",
+    "reconcile_histories",
+];
+
+/// Returns how often a long run executes a target.
+pub fn long_run(target: &str) -> u64 {
+    if STATEFUL.contains(&target) { 1_000_000 } else { 10_000_000 }
+}
 
 /// Returns the target with this name.
 pub fn target(name: &str) -> Option<Target> {

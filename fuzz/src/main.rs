@@ -1,20 +1,25 @@
 //! Runs the targets without libFuzzer, with any compiler.
 //!
-//! `replay` runs the stored corpora, `mutate` changes them at random from a seed, `minimise` cuts a
-//! failing input, `seeds` writes the part of the corpora that is made from real encodings.
+//! `replay` runs the stored corpora, `mutate` changes them at random from a seed, `long` does so ten
+//! million times for each decoder and a million times for what has a state, `minimise` cuts a failing
+//! input, `seeds` writes the part of the corpora that is made from real encodings.
 
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use std::{env, fs, io};
+use std::{env, fs, io, thread};
 
 use x0x_core::crypto::hash::blake3;
-use x0x_fuzz::{TARGETS, Target, corpus, seeds, target};
+use x0x_fuzz::corpus::Material;
+use x0x_fuzz::{TARGETS, Target, corpus, long_run, seeds, target};
 
 const USAGE: &str = "\
 usage: x0x-fuzz replay [TARGET…]
-       x0x-fuzz mutate [--executions N] [--start N] [--seed N] [TARGET…]
+       x0x-fuzz mutate [--executions N] [--start N] [--seed N] [--jobs N] [TARGET…]
+       x0x-fuzz long [--seed N] [--jobs N] [TARGET…]
        x0x-fuzz minimise TARGET FILE
        x0x-fuzz run TARGET FILE
        x0x-fuzz seeds";
@@ -24,7 +29,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["replay", names @ ..] => chosen(names).and_then(|chosen| replay(&chosen)),
-        ["mutate", options @ ..] => mutate(options),
+        ["mutate", options @ ..] => mutate(Some(100_000), options),
+        ["long", options @ ..] => mutate(None, options),
         ["minimise", name, file] => minimise(name, Path::new(file)),
         ["run", name, file] => chosen(&[name]).and_then(|chosen| {
             chosen[0].1(&fs::read(file)?);
@@ -70,47 +76,61 @@ fn replay(chosen: &Chosen) -> io::Result<()> {
     Ok(())
 }
 
-fn mutate(options: &[&str]) -> io::Result<()> {
-    let (mut executions, mut start, mut seed) = (100_000, 0, 1);
+/// Runs targets so many times, or as often as a long run does.
+fn mutate(executions: Option<u64>, options: &[&str]) -> io::Result<()> {
+    let (mut executions, mut start, mut seed, mut jobs) = (executions, 0, 1, 1);
     let mut names = options;
     while let [option, value, rest @ ..] = names
         && option.starts_with("--")
     {
         let number = value.parse().map_err(|_| io::Error::other(USAGE))?;
         match *option {
-            "--executions" => executions = number,
+            "--executions" => executions = Some(number),
             "--start" => start = number,
             "--seed" => seed = number,
+            "--jobs" => jobs = number,
             _ => return Err(io::Error::other(USAGE)),
         }
         names = rest;
     }
-    let mut failed = 0;
-    for (name, target) in chosen(names)? {
-        failed += usize::from(!explore(name, target, seed, start..start + executions)?);
-    }
-    if failed == 0 { Ok(()) } else { Err(io::Error::other(format!("{failed} targets failed"))) }
+    let waiting = Mutex::new(chosen(names)?.into_iter());
+    let failed = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((name, target)) = lock(&waiting).next() {
+            let end = start + executions.unwrap_or_else(|| long_run(name));
+            match explore(name, target, seed, start..end) {
+                Ok(line) => println!("{line}"),
+                Err(error) => {
+                    eprintln!("{error}");
+                    lock(&failed).push(name);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| (0..jobs.max(1)).for_each(|_| drop(scope.spawn(work))));
+    let failed = lock(&failed).join(", ");
+    if failed.is_empty() { Ok(()) } else { Err(io::Error::other(format!("failed: {failed}"))) }
 }
 
-/// Runs one target; returns whether all executions passed.
-fn explore(
-    name: &str,
-    target: Target,
-    seed: u64,
-    executions: std::ops::Range<u64>,
-) -> io::Result<bool> {
-    let (begun, inputs) = (Instant::now(), corpus::load(name)?);
-    for execution in executions.clone() {
-        let data = corpus::change(&inputs, name, seed, execution);
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs one target; returns what to say of it.
+fn explore(name: &str, target: Target, seed: u64, executions: Range<u64>) -> io::Result<String> {
+    let (begun, material) = (Instant::now(), Material::load(name)?);
+    let count = executions.end - executions.start;
+    for execution in executions {
+        let data = corpus::change(&material, name, seed, execution);
         if fails(target, &data) {
             let file = keep(name, &data)?;
-            println!("{name}: seed {seed}, execution {execution} failed: {}", file.display());
-            return Ok(false);
+            let what = format!("{name}: seed {seed}, execution {execution} failed");
+            return Err(io::Error::other(format!("{what}: {}", file.display())));
         }
     }
-    let (count, elapsed) = (executions.end - executions.start, begun.elapsed().as_secs_f32());
-    println!("{name}: seed {seed}, {count} executions in {elapsed:.0} s");
-    Ok(true)
+    let seconds = begun.elapsed().as_secs_f64();
+    let rate = count as f64 / seconds;
+    Ok(format!("{name}: seed {seed}, {count} executions in {seconds:.0} s, {rate:.0} a second"))
 }
 
 fn minimise(name: &str, file: &Path) -> io::Result<()> {

@@ -38,7 +38,10 @@ pub fn seeds(target: &str) -> Seeds {
         "gossip_batch" => copies(&genuine().batches),
         "gossip_evidence" => copies(&genuine().evidence),
         "gossip_frame" => copies(&genuine().frames),
+        "gossip_inputs" => crate::subscriber::seeds(),
         "gossip_proof" => copies(&genuine().proofs),
+        // Signatures take the time of an execution.
+        "gossip_world" => crate::modelled::seeds(2),
         "id" => vec![fixture().agent.id().to_string().into_bytes(), b"Ab".repeat(32)],
         "kem" => kem(),
         "key_file" => copies(&fixture().key_files),
@@ -47,6 +50,10 @@ pub fn seeds(target: &str) -> Seeds {
         "node_inputs" => node_inputs(),
         "node_recording" => crate::recording::seeds(),
         "node_restored" => node_restored(),
+        "node_world" => crate::node_world::seeds(),
+        "overlay_frame" => overlay_frames(),
+        "overlay_inputs" => crate::overlay::seeds(),
+        "overlay_world" => crate::modelled::seeds(6),
         "path_probe" => path_probes(),
         "peer_streams" => peer_streams(),
         "reconcile_histories" => reconcile_histories(),
@@ -216,6 +223,12 @@ fn reconcile_histories() -> Seeds {
         [&[100, 0][..], &[0, 1, 2, 0, 9, 3, 0, 5, 4, 9, 9][..], &lies.collect::<Vec<u8>>()]
             .concat(),
     ]
+}
+
+/// One of each kind, as the overlay's target makes them.
+fn overlay_frames() -> Seeds {
+    let choices = (0..16).map(|kind| vec![kind, 1, 2, 3, 4, 5, 6, 7]).chain([vec![16, 3, 1, 2, 0]]);
+    choices.map(|choices| crate::overlay::frame(&choices).to_vec()).collect()
 }
 
 fn kem() -> Seeds {
@@ -397,7 +410,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use x0x_core::overlay::reconcile;
-    use x0x_core::{direct, link};
+    use x0x_core::{direct, link, overlay};
 
     use super::*;
     use crate::{node, peer};
@@ -426,6 +439,9 @@ mod tests {
         }
         for message in seeds("reconcile_message") {
             assert_eq!(reconcile::fuzzing::message(&message), Some(message.into()));
+        }
+        for frame in seeds("overlay_frame") {
+            assert_eq!(overlay::fuzzing::frame(&frame.clone().into()), Some(frame.into()));
         }
         for probe in seeds("path_probe") {
             let taken = |at_client| link::fuzzing::probe(&probe, &exported(), at_client).is_some();

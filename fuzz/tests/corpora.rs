@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use x0x_fuzz::{TARGETS, corpus, seeds};
+use x0x_fuzz::corpus::Material;
+use x0x_fuzz::{STATEFUL, TARGETS, corpus, dictionary, seeds, target};
 
 #[test]
 fn every_stored_input_passes() {
@@ -36,8 +37,8 @@ fn every_target_has_a_wrapper() {
 
 #[test]
 fn the_same_execution_gives_the_same_input() {
-    let inputs = corpus::load("varint").expect("each target has a corpus");
-    let change = |execution| corpus::change(&inputs, "varint", 1, execution);
+    let material = Material::load("varint").expect("each target has a corpus");
+    let change = |execution| corpus::change(&material, "varint", 1, execution);
     assert_eq!(change(7), change(7));
     assert!((0..100).any(|execution| change(execution) != change(execution + 1)));
 }
@@ -47,4 +48,20 @@ fn a_failing_input_is_cut_to_what_fails() {
     let data: Vec<u8> = (0..200).collect();
     let cut = corpus::minimise(data, |data| data.contains(&17) && data.contains(&150));
     assert_eq!(cut, [17, 150]);
+}
+
+#[test]
+fn what_has_a_state_is_a_target() {
+    assert!(STATEFUL.iter().all(|name| target(name).is_some()));
+}
+
+#[test]
+fn every_dictionary_is_of_some_target() {
+    for file in std::fs::read_dir(dictionary::folder()).expect("there are dictionaries") {
+        let path = file.expect("it is there").path();
+        let family = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+        let of_family = |name: &str| name.split('_').next() == Some(&family);
+        assert!(TARGETS.iter().any(|(name, _)| of_family(name)), "{family}");
+        assert!(!dictionary::load(&family).expect("it is well formed").is_empty(), "{family}");
+    }
 }

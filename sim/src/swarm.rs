@@ -8,8 +8,8 @@
 //! acknowledged in both directions, and what is published is heard by all who can.
 //!
 //! What the ground permits is told by [`Ground::can_dial`]: nobody reaches a host behind a NAT or a
-//! firewall from outside, since nodes neither punch holes nor relay yet, and nothing passes a wall
-//! ([`Ground::walls`]), which stays, too. So links are only asked for where one end can dial the
+//! firewall from outside, since nodes punch no holes on purpose and relay nothing yet, and nothing
+//! passes a wall ([`Ground::walls`]), which stays, too. So links are only asked for where one end can dial the
 //! other, and a message of a topic only has to reach those to whom a chain of such links leads through
 //! members of the topic.
 //!

@@ -132,34 +132,35 @@ fn read(word: &str) -> Option<u64> {
 
 /// Returns the word on the list that is the fewest typing errors away, if they are few.
 fn nearest(word: &str) -> Option<&'static str> {
-    if word.chars().count() > SUGGESTION_LEN_MAX {
+    let letters: Vec<char> = word.chars().collect();
+    if letters.len() > SUGGESTION_LEN_MAX {
         return None;
     }
-    let distances = WORDS.iter().map(|&known| (distance(word, known), known));
+    let distances = WORDS.iter().map(|&known| (distance(&letters, known.as_bytes()), known));
     let (errors, known) = distances.min()?;
     (errors <= SUGGESTION_ERRORS_MAX).then_some(known)
 }
 
 /// Returns how many letters must be added, removed, replaced, or swapped with their neighbours to
-/// turn one word into the other.
-fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let mut rows = vec![(0..=right.len()).collect::<Vec<_>>()];
+/// turn one word into the other. The second has letters of ASCII; both have no more than
+/// [`SUGGESTION_LEN_MAX`].
+fn distance(left: &[char], right: &[u8]) -> usize {
+    let is_same = |i: usize, j: usize| left[i - 1] == char::from(right[j - 1]);
+    // The last three rows.
+    let mut rows = [std::array::from_fn::<usize, { SUGGESTION_LEN_MAX + 1 }, _>(|j| j); 3];
     for i in 1..=left.len() {
-        let mut row = vec![i];
+        let (row, above, beyond) = (i % 3, (i + 2) % 3, (i + 1) % 3);
+        rows[row][0] = i;
         for j in 1..=right.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            let swapped =
-                i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
-            if swapped {
-                least = least.min(rows[i - 2][j - 2] + 1);
+            let replaced = rows[above][j - 1] + usize::from(!is_same(i, j));
+            let mut least = replaced.min(rows[above][j] + 1).min(rows[row][j - 1] + 1);
+            if i > 1 && j > 1 && is_same(i, j - 1) && is_same(i - 1, j) {
+                least = least.min(rows[beyond][j - 2] + 1);
             }
-            row.push(least);
+            rows[row][j] = least;
         }
-        rows.push(row);
     }
-    rows[left.len()][right.len()]
+    rows[left.len() % 3][right.len()]
 }
 
 /// The words for an agent and, where it matters, for its user.
@@ -199,6 +200,10 @@ mod tests {
     use super::*;
     use crate::crypto::hash::sha256;
 
+    fn errors(left: &str, right: &str) -> usize {
+        distance(&left.chars().collect::<Vec<_>>(), right.as_bytes())
+    }
+
     #[test]
     fn the_words_are_plain_and_in_order() {
         assert_eq!(WORDS.len(), 1 << WORD_BITS);
@@ -228,7 +233,7 @@ mod tests {
         }
         for alike in shortened.values() {
             for (at, left) in alike.iter().enumerate() {
-                let close = alike[at + 1..].iter().find(|right| distance(left, right) <= 1);
+                let close = alike[at + 1..].iter().find(|right| errors(left, right) <= 1);
                 assert_eq!(close, None, "{left}");
             }
         }
@@ -245,11 +250,11 @@ mod tests {
     fn typing_errors_are_counted() {
         let cases =
             [("", "", 0), ("tiger", "tiger", 0), ("tigr", "tiger", 1), ("itger", "tiger", 1)];
-        for (left, right, errors) in cases {
-            assert_eq!(distance(left, right), errors, "{left} {right}");
-            assert_eq!(distance(right, left), errors, "{right} {left}");
+        for (left, right, expected) in cases {
+            assert_eq!(errors(left, right), expected, "{left} {right}");
+            assert_eq!(errors(right, left), expected, "{right} {left}");
         }
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("stiger", "tigre"), 2);
+        assert_eq!(errors("abc", ""), 3);
+        assert_eq!(errors("stiger", "tigre"), 2);
     }
 }

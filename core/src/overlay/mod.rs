@@ -34,6 +34,9 @@
 
 mod broadcast;
 mod frames;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod history;
 mod item;
 mod membership;

@@ -161,6 +161,7 @@ proptest! {
     fn what_is_sealed_is_parsed_verified_delivered_and_proven(
         texts in proptest::collection::vec("[a-z]{0,40}", 1..=64),
         index in any::<prop::sample::Index>(),
+        (at, bit) in (any::<prop::sample::Index>(), 0..8_u8),
     ) {
         let mut author = Writer::new(AUTHOR, BEGIN);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -179,6 +180,11 @@ proptest! {
         let proof = Proof::of(&author.author(), &batch, u16::try_from(index).unwrap()).unwrap();
         let proven = Proof::parse(&proof.encode()).unwrap().verify(&author.key.id()).unwrap();
         prop_assert_eq!(&proven.payload[..], texts[index].as_bytes());
+        let mut changed = proof.encode().to_vec();
+        let at = at.index(changed.len());
+        changed[at] ^= 1 << bit;
+        let proven = Proof::parse(&changed.into()).and_then(|p| p.verify(&author.key.id()));
+        prop_assert!(proven.is_err(), "byte {}", at);
     }
 
     #[test]
