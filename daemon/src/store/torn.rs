@@ -102,7 +102,7 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let offset = usize::try_from(offset).expect("it fits into memory");
+        let offset = place(offset);
         let platter = self.lock();
         let bytes = platter.seen.get(offset..offset + out.len());
         out.copy_from_slice(bytes.ok_or_else(|| io::Error::other("beyond the end"))?);
@@ -110,7 +110,7 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, length: u64) -> Result<(), io::Error> {
-        let length = usize::try_from(length).expect("it fits into memory");
+        let length = place(length);
         let mut platter = self.lock();
         platter.take()?;
         platter.seen.resize(length, 0);
@@ -127,13 +127,17 @@ impl StorageBackend for Disk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        let offset = usize::try_from(offset).expect("it fits into memory");
+        let offset = place(offset);
         let mut platter = self.lock();
         platter.take()?;
         platter.seen[offset..offset + data.len()].copy_from_slice(data);
         platter.changes.push(Change::Bytes(offset, data.to_vec()));
         Ok(())
     }
+}
+
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).expect("it fits into memory")
 }
 
 fn index(rng: &mut Rng, bound: usize) -> usize {
