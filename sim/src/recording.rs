@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{Failure, Machine, Step, World, WorldConfig};
@@ -62,11 +63,25 @@ impl std::fmt::Display for RecordingError {
 
 impl std::error::Error for RecordingError {}
 
+/// Returns the bytes of a file: the line that names its form, and the value in postcard.
+pub(crate) fn to_file<T: Serialize>(format: &[u8], value: &T) -> Vec<u8> {
+    let record = postcard::to_stdvec(value).expect("the types have a postcard form");
+    [format, &record].concat()
+}
+
+/// Reads what [`to_file`] wrote.
+pub(crate) fn from_file<T: DeserializeOwned>(
+    format: &[u8],
+    bytes: &[u8],
+) -> Result<T, RecordingError> {
+    let record = bytes.strip_prefix(format).ok_or(RecordingError::Format)?;
+    postcard::from_bytes(record).map_err(|_| RecordingError::Content)
+}
+
 impl Recording {
     /// Returns the bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let record = postcard::to_stdvec(self).expect("the types have a postcard form");
-        [FORMAT, &record].concat()
+        to_file(FORMAT, self)
     }
 
     /// Reads a file.
@@ -75,8 +90,7 @@ impl Recording {
     ///
     /// If it is no recording.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordingError> {
-        let record = bytes.strip_prefix(FORMAT).ok_or(RecordingError::Format)?;
-        postcard::from_bytes(record).map_err(|_| RecordingError::Content)
+        from_file(FORMAT, bytes)
     }
 
     /// Makes the world of the recording; [`World::play`] plays it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::{Act, Stage, TimedAct};
 use crate::model::{GossipNode, ModelConfig, OverlayNode, Protocol};
-use crate::recording::RecordingError;
+use crate::recording::{RecordingError, from_file, to_file};
 use crate::swarm::shrink::{minimise, way};
 
 /// The first line of a file: what it is and in which version.
@@ -51,8 +51,7 @@ impl ModelledRecording {
 
     /// Returns the bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let record = postcard::to_stdvec(self).expect("the types have a postcard form");
-        [FORMAT, &record].concat()
+        to_file(FORMAT, self)
     }
 
     /// Reads a file.
@@ -61,8 +60,7 @@ impl ModelledRecording {
     ///
     /// If it is no recording of a modelled world.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordingError> {
-        let record = bytes.strip_prefix(FORMAT).ok_or(RecordingError::Format)?;
-        postcard::from_bytes(record).map_err(|_| RecordingError::Content)
+        from_file(FORMAT, bytes)
     }
 
     /// Plays it again and returns what came of it, which is the same if the program is.
