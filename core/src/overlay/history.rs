@@ -9,7 +9,7 @@
 //! The owner checks an item, then calls [`History::insert`], or [`History::refuse`] if it wants
 //! none of it. It calls [`History::expire`] now and then; nothing happens between calls. Times are
 //! milliseconds since the Unix epoch. After a clock jumped back, what lies
-//! in the future is forgotten.
+//! in the future is given up.
 //!
 //! # Invariants
 //!
@@ -21,7 +21,7 @@
 //!   old to be taken or [`SEEN_MAX`] others came after it. An owner that sees more than that number
 //!   in [`HISTORY_MILLIS`] needs numbers of its own to tell what is old.
 //! - **From the floor on, every item that came is known.** It is kept, or it is marked as gone: it
-//!   was evicted or refused. What is gone counts as known in a [`Fingerprint`], so that nobody
+//!   was evicted, given up or refused. What is gone counts as known in a [`Fingerprint`], so that nobody
 //!   offers it again.
 //!
 //! # The floor
@@ -97,7 +97,7 @@ pub enum Insertion {
 pub struct History {
     /// What is kept.
     items: BTreeMap<Stamp, Item>,
-    /// What was evicted or refused, from the floor on.
+    /// What was evicted, given up or refused, from the floor on.
     gone: BTreeSet<Stamp>,
     /// What each author holds.
     shares: BTreeMap<u64, Share>,
@@ -169,7 +169,7 @@ impl History {
         self.raise_floor(now);
     }
 
-    /// Forgets what is too old, or of a time that is not yet.
+    /// Forgets what is too old, and gives up what is of a time that is not yet.
     pub fn expire(&mut self, now: u64) {
         let oldest = oldest(now);
         while let Some((&stamp, _)) = self.items.first_key_value()
@@ -177,12 +177,13 @@ impl History {
         {
             self.release(&stamp);
         }
-        // The clock went back: nobody else took these.
+        // The clock went back. They stay known, for they came: peers that have them do not offer them.
         let skew = u64::try_from(CLOCK_SKEW_MAX.as_millis()).unwrap_or(u64::MAX);
         while let Some((&stamp, _)) = self.items.last_key_value()
             && stamp.time > now.saturating_add(skew)
         {
             self.release(&stamp);
+            self.gone.insert(stamp);
         }
         self.seen.expire(oldest);
         self.raise_floor(now);

@@ -91,15 +91,20 @@ fn what_becomes_too_old_is_forgotten_with_its_id() {
 }
 
 #[test]
-fn what_lies_in_the_future_is_given_up_when_the_clock_goes_back() {
-    let mut history = history();
+fn what_lies_in_the_future_is_given_up_and_stays_known_when_the_clock_goes_back() {
+    let (mut history, mut other) = (history(), history());
     let skew = u64::try_from(CLOCK_SKEW_MAX.as_millis()).unwrap();
-    for number in [0, skew, skew + 1, 4 * skew] {
-        let _ = history.insert(item(number, NOW + number, 7, 5), NOW + number);
+    let numbers = [0, skew, skew + 1, 4 * skew];
+    for number in numbers {
+        for history in [&mut history, &mut other] {
+            let _ = history.insert(item(number, NOW + number, 7, 5), NOW + number);
+        }
     }
     history.expire(NOW);
-    let kept = [0, skew, skew + 1, 4 * skew].map(|number| history.contains(&id(number)));
+    let kept = numbers.map(|number| history.contains(&id(number)));
     assert_eq!(kept, [true, true, false, false]);
+    assert_eq!(history.gone_len(), 2);
+    assert_eq!(history.fingerprint(all(), 5), other.fingerprint(all(), 5));
 }
 
 #[test]
