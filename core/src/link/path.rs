@@ -52,8 +52,15 @@ pub(super) const PROBES_MAX: u32 = 6;
 /// The pause after the first probe; it doubles.
 const PROBE_INTERVAL: Duration = Duration::from_millis(40);
 
+/// How long a check lasts whose path does not answer.
+const CHECK_TIME: Duration = PROBE_INTERVAL.saturating_mul(2_u32.pow(PROBES_MAX));
+
 /// How long the current path may take longer than the new one to answer, at least.
 const GRACE_MIN: Duration = Duration::from_millis(100);
+
+/// How long at most, whatever QUIC measured: after an interruption its round trip may be longer than
+/// what the connection has left.
+const GRACE_MAX: Duration = CHECK_TIME;
 
 /// Bytes that may go to a path for each byte that came over it, until it answers (RFC 9000 §8.1).
 pub(super) const AMPLIFICATION_MAX: usize = 3;
@@ -341,7 +348,7 @@ impl PathState {
     ) {
         let Some(considered) = &mut self.considered else { return };
         if considered.new.take_answer(path, challenge, now) {
-            considered.ends_at = now + GRACE_MIN.max(round_trip * 2);
+            considered.ends_at = now + (round_trip * 2).clamp(GRACE_MIN, GRACE_MAX);
         } else if let Some(current) = &mut considered.current
             && current.take_answer(path, challenge, now)
         {
@@ -388,8 +395,7 @@ impl PathState {
     }
 
     fn consider(&mut self, now: Instant, new: Check, current: Option<Check>, prefer: bool) {
-        let ends_at = now + PROBE_INTERVAL * 2_u32.pow(PROBES_MAX);
-        self.considered = Some(Move { new, current, prefer, ends_at });
+        self.considered = Some(Move { new, current, prefer, ends_at: now + CHECK_TIME });
     }
 }
 

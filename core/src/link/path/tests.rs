@@ -124,6 +124,16 @@ fn a_connection_follows_a_peer_whose_old_address_is_dead() {
 }
 
 #[test]
+fn a_round_trip_of_minutes_holds_no_connection_to_a_dead_path() {
+    let mut case = Case::new();
+    case.foreign(path(2), 1200);
+    let challenge = case.challenge(path(2));
+    case.state.handle_answer(case.now, path(2), challenge, Duration::from_secs(60));
+    case.pass(GRACE_MAX);
+    assert_eq!(case.moves, [path(2)]);
+}
+
+#[test]
 fn a_connection_stays_on_a_path_that_works() {
     let mut case = Case::new();
     case.foreign(path(2), 1200);
@@ -142,7 +152,7 @@ fn a_path_that_never_answers_gets_few_probes_and_is_given_up() {
     for _ in 0..1000 {
         case.foreign(path(2), 1200);
     }
-    case.pass(PROBE_INTERVAL * 2_u32.pow(PROBES_MAX));
+    case.pass(CHECK_TIME);
     let limit = usize::try_from(PROBES_MAX).unwrap();
     assert_eq!((case.probes_to(path(1)), case.probes_to(path(2))), (limit, limit));
     assert_eq!((case.moves.len(), case.state.deadline()), (0, None));
