@@ -244,11 +244,6 @@ impl Checks {
         self.gossip.stopped(node);
     }
 
-    /// Wall clocks may show different times from here on.
-    pub(crate) fn clocks_differ(&mut self) {
-        self.gossip.clocks_differ();
-    }
-
     /// The wall clock of a node goes back.
     pub(crate) fn clock_went_back(&mut self, node: NodeId) {
         self.gossip.clock_went_back(node);

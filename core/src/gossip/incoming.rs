@@ -55,9 +55,19 @@ pub(super) struct Author<P> {
     /// Its latest batches.
     roots: Roots,
     /// How far it is delivered, while the topic is subscribed to.
-    pub(super) order: Option<Order>,
+    order: Option<Order>,
     /// What is missing.
-    pub(super) gap: Option<Gap<P>>,
+    gap: Option<Gap<P>>,
+}
+
+impl<P> Author<P> {
+    /// Delivers no more, and waits for nothing. Returns the stream and the first sequence that was
+    /// not delivered, if one was.
+    pub(super) fn leave(&mut self) -> Option<(u64, u64)> {
+        self.gap = None;
+        let next = self.order.take()?.delivered_to()?;
+        Some((self.stream, next))
+    }
 }
 
 /// Missing batches that are waited for.
@@ -300,6 +310,7 @@ impl<P: Peer> State<P> {
         author: AgentId,
         stream: u64,
     ) {
+        let first = self.past.next(context.now, (topic, author), stream);
         let Some(room) = self.topics.get_mut(&topic) else { return };
         if let Some(known) = room.authors.remove(&author) {
             room.finish(context, author, known, &self.blocked);
@@ -308,7 +319,7 @@ impl<P: Peer> State<P> {
         let known = Author {
             stream,
             roots: Roots::default(),
-            order: room.since.map(Order::new),
+            order: room.since.map(|since| Order::new(since, first)),
             gap: None,
         };
         if let Some((forgotten, known)) = room.authors.insert(author, known) {
@@ -328,7 +339,10 @@ impl<P: Peer> State<P> {
         if root.stream != known.stream || is_past_own {
             return context.count(Counter::GossipBatchesPast);
         }
-        let order = known.order.get_or_insert_with(|| Order::new(since));
+        let order = known.order.get_or_insert_with(|| {
+            let subject = (root.topic, root.author);
+            Order::new(since, self.past.next(context.now, subject, root.stream))
+        });
         let before = order.waiting_bytes();
         order.take(batch, is_repair);
         room.waiting_bytes = room.waiting_bytes - before + order.waiting_bytes();

@@ -6,6 +6,7 @@
 //!
 //! - `outgoing`: messages collect for a moment and are signed together.
 //! - `incoming`: what came is checked, then goes on to others; `order`: it waits for its turn.
+//! - `past`: how far authors were heard in topics that were left.
 //! - `keys`: a batch names its author by a hash, and keys are fetched once.
 //! - [`Evidence`]: what proves that an author contradicts itself.
 //! - [`Proof`]: what proves to a third party that an author published a message.
@@ -22,7 +23,8 @@
 //! # Invariants
 //!
 //! - Nothing is delivered or handed on to others before its author's signature was checked.
-//! - What is delivered of one author's stream is in order and at most once. What is missing in
+//! - What is delivered of one author's stream is in order and at most once, even if the topic is left
+//!   and subscribed to again in between. What is missing in
 //!   between is told ([`Output::Lagged`]) before what comes after it.
 //! - An author that contradicts itself is told once and not heard again in the topic.
 //! - A blocked author is not delivered and still handed on: one user's block cuts off nobody else.
@@ -42,6 +44,7 @@ mod incoming;
 mod keys;
 mod order;
 mod outgoing;
+mod past;
 mod proof;
 mod state;
 #[cfg(test)]
@@ -65,6 +68,7 @@ pub use outgoing::{
     BACKLOG_MARK, PENDING_BYTES_LOW, PENDING_BYTES_MAX, PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX,
     PUBLISHER_TIME, STALL_TIME, WINDOW, WINDOW_MAX,
 };
+pub use past::PAST_AUTHORS_MAX;
 pub use proof::{PROOF_NODES_MAX, PROOF_SIZE_MAX, Proof, ProofError, ProvenMessage};
 pub use state::State;
 pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};

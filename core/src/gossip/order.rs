@@ -112,6 +112,8 @@ struct Position {
 pub(super) struct Order {
     /// When the subscription began, in milliseconds since the Unix epoch.
     since: u64,
+    /// The first sequence that was not delivered to an earlier subscription.
+    first: u64,
     /// Where the delivery is, once that is known.
     position: Option<Position>,
     /// What came too early, by sequence.
@@ -121,17 +123,23 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Starts the delivery for a subscription that began at `since`.
-    pub(super) fn new(since: u64) -> Self {
-        Self { since, position: None, waiting: BTreeMap::new(), waiting_bytes: 0 }
+    /// Starts the delivery for a subscription that began at `since`, where what is before the sequence
+    /// `first` was delivered to an earlier one.
+    pub(super) fn new(since: u64, first: u64) -> Self {
+        Self { since, first, position: None, waiting: BTreeMap::new(), waiting_bytes: 0 }
+    }
+
+    /// Returns the first sequence that was not delivered, if one was.
+    pub(super) fn delivered_to(&self) -> Option<u64> {
+        self.position.filter(|position| position.is_live).map(|position| position.sequence)
     }
 
     /// Takes a batch. Whether something can be delivered, [`Self::next`] tells.
     pub(super) fn take(&mut self, batch: VerifiedBatch, is_repair: bool) {
         let root = batch.root();
         let (sequence, end) = (root.sequence, root.end());
-        let is_past = self.position.is_some_and(|position| sequence < position.sequence);
-        if is_past || self.waiting.contains_key(&sequence) {
+        let next = self.position.map_or(self.first, |position| position.sequence);
+        if sequence < next.max(self.first) || self.waiting.contains_key(&sequence) {
             return;
         }
         let is_live = self.position.is_some_and(|position| position.is_live);
@@ -154,7 +162,7 @@ impl Order {
             Some(position) if position.is_live || position.sequence == sequence => {
                 position.sequence == sequence
             }
-            Some(_) | None => starts(batch.root(), self.since),
+            Some(_) | None => self.starts_with(batch.root()),
         };
         is_next.then(|| self.pop()).flatten()
     }
@@ -176,7 +184,7 @@ impl Order {
     /// Returns the sequence that is missing, if something waits for it.
     pub(super) fn gap(&self) -> Option<u64> {
         let is_open = !self.waiting.is_empty();
-        is_open.then(|| self.position.map_or(0, |position| position.sequence))
+        is_open.then(|| self.position.map_or(self.first, |position| position.sequence))
     }
 
     /// Tells whether more waits than may.
@@ -200,10 +208,10 @@ impl Order {
         });
         Some(batch)
     }
-}
 
-/// Tells whether a batch is the first of its stream for a subscription.
-fn starts(root: &Root, since: u64) -> bool {
-    let slack = u64::try_from(START_SLACK.as_millis()).unwrap_or(u64::MAX);
-    root.sequence == 0 || root.previous_time.saturating_add(slack) < since
+    /// Tells whether a batch is the first of its stream for the subscription.
+    fn starts_with(&self, root: &Root) -> bool {
+        let slack = u64::try_from(START_SLACK.as_millis()).unwrap_or(u64::MAX);
+        root.sequence == self.first || root.previous_time.saturating_add(slack) < self.since
+    }
 }

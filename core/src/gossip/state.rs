@@ -11,6 +11,7 @@ use super::frames::{self, Frame};
 use super::incoming::Author;
 use super::keys::{AuthorKey, Keys, Session};
 use super::outgoing::{PUBLISHER_TIME, Pending, Publisher};
+use super::past::Past;
 use super::{
     AUTHORS_MAX, BLOCKED_MAX, CheckError, Context, EQUIVOCATORS_MAX, Input, Output, TOPICS_MAX,
     Topic, TopicInfo,
@@ -66,6 +67,8 @@ pub struct State<P> {
     pub(super) blocked: BTreeSet<AgentId>,
     /// The authors that are no longer heard in a topic.
     pub(super) equivocators: BoundedMap<(TopicId, AgentId), ()>,
+    /// How far authors were heard before their topic was left.
+    pub(super) past: Past,
     pub(super) timers: Timers<Timer>,
     is_shut_down: bool,
 }
@@ -85,6 +88,7 @@ impl<P: Peer> State<P> {
             last_stream: 0,
             blocked: BTreeSet::new(),
             equivocators: BoundedMap::new(EQUIVOCATORS_MAX),
+            past: Past::new(),
             timers: Timers::default(),
             is_shut_down: false,
         }
@@ -327,15 +331,13 @@ impl<P: Peer> State<P> {
         };
         room.since = None;
         room.waiting_bytes = 0;
-        for author in room.authors.values_mut() {
-            author.order = None;
-            author.gap = None;
-        }
-        let stays = room.publisher.published_at.map(|at| at + PUBLISHER_TIME);
-        let timers: Vec<AgentId> = room.authors.iter().map(|(&author, _)| author).collect();
-        for author in timers {
+        for (&author, known) in room.authors.iter_mut() {
+            if let Some((stream, next)) = known.leave() {
+                self.past.note(context.now, (id, author), stream, next);
+            }
             self.timers.cancel(&Timer::Gap(id, author));
         }
+        let stays = room.publisher.published_at.map(|at| at + PUBLISHER_TIME);
         match stays.filter(|&stays| stays > context.now) {
             Some(stays) => self.timers.set(Timer::Leave(id), stays),
             None => self.leave(context, id),

@@ -61,9 +61,9 @@ impl<K: Ord + Clone, V> BoundedMap<K, V> {
         self.entries.iter().map(|(key, (_, value))| (key, value))
     }
 
-    /// Returns the values in the order of their keys, without marking them.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.entries.values_mut().map(|(_, value)| value)
+    /// Returns the entries in the order of their keys, without marking them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.entries.iter_mut().map(|(key, (_, value))| (key, value))
     }
 
     /// Returns how many entries there are.

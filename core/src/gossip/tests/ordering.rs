@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::super::batch::VerifiedBatch;
 use super::super::{
-    AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAYLOAD_MAX, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX, Topic,
-    WAITING_BATCHES_MAX, WAITING_BYTES_ALL_MAX,
+    AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAST_AUTHORS_MAX, PAYLOAD_MAX, PULL_AGAIN,
+    TOPIC_WAITING_BYTES_MAX, Topic, WAITING_BATCHES_MAX, WAITING_BYTES_ALL_MAX,
 };
+use super::super::past::Past;
 use super::harness::{BEGIN, Heard, Node, Writer, messages, millis};
-use crate::identity::{AgentKey, CLOCK_SKEW_MAX};
+use crate::crypto::hash::blake3;
+use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
 use crate::support::Counter;
 
 const AUTHOR: u8 = 9;
@@ -252,6 +254,60 @@ fn what_came_before_a_second_subscription_is_not_delivered_in_it() {
     let c = author.write_at(BEGIN + 20_000, &["c"]);
     node.receive(1, &c);
     assert_eq!(node.heard, messages(&["a", "c"]));
+}
+
+#[test]
+fn what_was_delivered_is_not_delivered_again_to_a_later_subscription() {
+    let again = |node: &mut Node| {
+        node.handle(Input::Unsubscribe { topic: super::harness::topic() });
+        node.advance(Duration::from_secs(20));
+        node.handle(Input::Subscribe { topic: super::harness::topic() });
+    };
+    let (mut node, mut author) = start(BEGIN);
+    let mut older = Writer::new(AUTHOR, BEGIN - 1);
+    let [a, b, c] = write(&mut author, ["a", "b", "c"]);
+    node.receive(1, &a);
+    node.receive(1, &b);
+    for _ in 0..2 {
+        again(&mut node);
+        // No repair: it was on its way for long, or its author's clock is slow.
+        node.receive(1, &a);
+        node.receive(1, &b);
+        node.receive(1, &older.write(&["older"]));
+    }
+    node.receive(1, &c);
+    assert_eq!(node.heard, messages(&["a", "b", "c"]), "what is new is delivered at once");
+
+    again(&mut node);
+    node.receive(1, &Writer::new(AUTHOR, BEGIN + 1).write(&["another stream"]));
+    assert_eq!(node.heard.last(), messages(&["another stream"]).last());
+}
+
+#[test]
+fn it_is_forgotten_how_far_an_author_was_heard_once_nobody_takes_what_it_said() {
+    let (mut node, mut author) = start(BEGIN);
+    node.receive(1, &author.write(&["a"]));
+    node.handle(Input::Unsubscribe { topic: super::harness::topic() });
+    node.advance(AGE_MAX + CLOCK_SKEW_MAX + Duration::from_secs(1));
+    node.handle(Input::Subscribe { topic: super::harness::topic() });
+    // Its clock went back, so that its next stream seems older.
+    let now = super::super::state::millis(node.unix_time);
+    node.receive(1, &Writer::new(AUTHOR, BEGIN - 1).write_at(now, &["b"]));
+    assert_eq!(node.heard, messages(&["a", "b"]));
+}
+
+#[test]
+fn how_far_authors_were_heard_before_is_known_of_a_bounded_number() {
+    let now = Node::new(0).now;
+    let mut past = Past::new();
+    let topic = super::harness::topic().id();
+    let author = |number: usize| AgentId(blake3(&number.to_be_bytes()));
+    for number in 0..=PAST_AUTHORS_MAX {
+        past.note(now, (topic, author(number)), 1, 5);
+    }
+    assert_eq!(past.len(), PAST_AUTHORS_MAX);
+    let next = [0, 1].map(|number| past.next(now, (topic, author(number)), 1));
+    assert_eq!(next, [0, 5], "the first was forgotten");
 }
 
 #[test]
