@@ -136,8 +136,10 @@ fn nearest(word: &str) -> Option<&'static str> {
     if letters.len() > SUGGESTION_LEN_MAX {
         return None;
     }
-    let distances = WORDS.iter().map(|&known| (distance(&letters, known.as_bytes()), known));
-    let (errors, known) = distances.min()?;
+    // Each letter that is missing or too many is an error.
+    let is_near = |known: &&str| known.len().abs_diff(letters.len()) <= SUGGESTION_ERRORS_MAX;
+    let known = WORDS.iter().copied().filter(is_near);
+    let (errors, known) = known.map(|known| (distance(&letters, known.as_bytes()), known)).min()?;
     (errors <= SUGGESTION_ERRORS_MAX).then_some(known)
 }
 
