@@ -248,6 +248,11 @@ impl Network {
         self.partitions.remove(&name);
     }
 
+    /// Ends every partition.
+    pub fn heal_all(&mut self) {
+        self.partitions.clear();
+    }
+
     /// Sends a datagram of a node whose socket is behind `nat`, and tells when it arrives. What
     /// changes on the way is changed in it.
     pub fn send(

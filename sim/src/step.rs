@@ -214,7 +214,8 @@ pub enum Step {
         /// How they differ from here on.
         profile: ClockProfile,
     },
-    /// Nothing happens. From here on there are no more faults, see [`shrink`](crate::swarm::shrink).
+    /// Every partition ends. From here on there are no more faults, see
+    /// [`shrink`](crate::swarm::shrink).
     Calm,
     /// Something must be true, or the world has failed.
     Expect(Expectation),

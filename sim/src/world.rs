@@ -297,7 +297,7 @@ impl<M: Machine> World<M> {
             Step::Sleep { node, stops_clock } => self.sleep(node, stops_clock),
             Step::Wake { node } => self.wake(node),
             Step::SetClock { node, profile } => self.set_clock(node, profile),
-            Step::Calm => {}
+            Step::Calm => self.network.heal_all(),
             Step::Expect(expectation) => {
                 if let Err((node, what)) = self.meets(&expectation) {
                     self.checks.fail(self.now, node, what);

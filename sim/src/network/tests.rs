@@ -126,6 +126,10 @@ fn of_two_partitions_each_heals_alone() {
     assert!(!passes(&mut network, B, C));
     network.heal(other);
     assert!(passes(&mut network, B, C));
+    network.partition(one, &[vec![A]]);
+    network.partition(other, &[vec![B]]);
+    network.heal_all();
+    assert!(passes(&mut network, A, C) && passes(&mut network, B, C));
 }
 
 #[test]

@@ -79,6 +79,16 @@ impl Ground {
         to.firewall.is_none() && (network.is_none() || from.networks[0] == network)
     }
 
+    /// Tells whether some NAT stands in front of both nodes.
+    pub fn have_common_nat(&self, a: NodeId, b: NodeId) -> bool {
+        let numbers = 0..u32::try_from(self.nats.len()).unwrap_or(0);
+        let is_behind = |node: NodeId, nat| {
+            let networks = &self.places[node.index()].networks;
+            networks.iter().any(|&network| self.is_within(network, nat))
+        };
+        numbers.map(NatId).any(|nat| is_behind(a, nat) && is_behind(b, nat))
+    }
+
     /// Tells whether others depend on where a node is: it is dialled, or it dials within its network.
     pub fn must_stay(&self, node: NodeId) -> bool {
         let is_private = |node: NodeId| self.places[node.index()].networks[0].is_some();
