@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::super::batch::VerifiedBatch;
+use super::super::past::Past;
 use super::super::{
     AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAST_AUTHORS_MAX, PAYLOAD_MAX, PULL_AGAIN,
     TOPIC_WAITING_BYTES_MAX, Topic, WAITING_BATCHES_MAX, WAITING_BYTES_ALL_MAX,
 };
-use super::super::past::Past;
 use super::harness::{BEGIN, Heard, Node, Writer, messages, millis};
 use crate::crypto::hash::blake3;
 use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
