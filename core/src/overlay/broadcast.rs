@@ -27,10 +27,10 @@ use crate::wire::BoundedBytes;
 const ANNOUNCE_TIME: Duration = Duration::from_millis(20);
 
 /// How long the other side of a link is given to announce an item that it is to announce.
-const LEFT_TIME: Duration = Duration::from_millis(300);
+const DEFER_TIME: Duration = Duration::from_millis(300);
 
 /// How many items that the other side is to announce are waited for. More are announced at once.
-pub(super) const LEFT_MAX: usize = 1024;
+pub(super) const DEFERRED_MAX: usize = 1024;
 
 /// The most items that are missing in a topic, and of those announced by one peer.
 pub const MISSING_MAX: usize = 8192;
@@ -118,7 +118,7 @@ impl<P: Peer> Topic<P> {
         }
         let is_parent = self.parent == Some(peer);
         let Some(neighbour) = self.active.get_mut(&peer) else { return };
-        neighbour.has(&receipt.stamp.id);
+        neighbour.knows(&receipt.stamp.id);
         if !neighbour.is_child && !is_parent && !is_repair {
             neighbour.is_eager = false;
             air.tell(peer, self.id, Message::Prune);
@@ -184,7 +184,7 @@ impl<P: Peer> Topic<P> {
         let hops = hops.saturating_add(1);
         let push = Frame::Topic(self.id, Message::Push { stamp, hops, is_repair: false });
         let header = frames::encode::<P>(&push);
-        let (mut news, mut leaves) = (false, false);
+        let (mut news, mut defers) = (false, false);
         for (&peer, neighbour) in &mut self.active {
             if holders.contains(&peer) {
                 continue;
@@ -193,9 +193,9 @@ impl<P: Peer> Topic<P> {
                 air.sessions.push(air.context, peer, self.id, (header.clone(), item.clone()));
             } else if !is_repair
                 && !announces(&self.me, &peer, &stamp.id)
-                && neighbour.leave(stamp.id, air.now() + LEFT_TIME)
+                && neighbour.defer(stamp.id, air.now() + DEFER_TIME)
             {
-                leaves = true;
+                defers = true;
             } else {
                 neighbour.news.push(stamp.id);
                 news = true;
@@ -205,8 +205,8 @@ impl<P: Peer> Topic<P> {
         if news && !self.timers.contains(&Timer::Announce) {
             self.timers.set(Timer::Announce, air.now() + ANNOUNCE_TIME);
         }
-        if leaves && !self.timers.contains(&Timer::Left) {
-            self.timers.set(Timer::Left, air.now() + LEFT_TIME);
+        if defers && !self.timers.contains(&Timer::Deferred) {
+            self.timers.set(Timer::Deferred, air.now() + DEFER_TIME);
         }
         let is_full = |neighbour: &super::topic::Neighbour<P>| neighbour.news.len() >= IDS_MAX;
         if self.active.values().any(is_full) {
@@ -227,11 +227,11 @@ impl<P: Peer> Topic<P> {
     }
 
     /// Tells neighbours of what they should have announced and have not.
-    pub(super) fn announce_left(&mut self, air: &mut Air<'_, '_, P>) {
+    pub(super) fn announce_deferred(&mut self, air: &mut Air<'_, '_, P>) {
         let now = air.now();
         let mut next = None;
         for neighbour in self.active.values_mut() {
-            neighbour.left.retain(|&(id, until)| {
+            neighbour.deferred.retain(|&(id, until)| {
                 if until <= now {
                     neighbour.news.push(id);
                 } else {
@@ -241,7 +241,7 @@ impl<P: Peer> Topic<P> {
             });
         }
         if let Some(next) = next {
-            self.timers.set(Timer::Left, next);
+            self.timers.set(Timer::Deferred, next);
         }
         self.announce(air);
     }
@@ -258,7 +258,7 @@ impl<P: Peer> Topic<P> {
         for &id in ids {
             if self.history.has_seen(&id) {
                 if let Some(neighbour) = self.active.get_mut(&peer) {
-                    neighbour.has(&id);
+                    neighbour.knows(&id);
                 }
                 continue;
             }

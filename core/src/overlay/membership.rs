@@ -366,7 +366,7 @@ impl<P: Peer> Topic<P> {
             was_parent: false,
             root: None,
             news: Vec::new(),
-            left: Vec::new(),
+            deferred: Vec::new(),
             walks: TokenBucket::new(WALK_BURST, WALK_INTERVAL, air.now()),
         };
         self.active.insert(peer, neighbour);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::broadcast::{LEFT_MAX, Missing};
+use super::broadcast::{DEFERRED_MAX, Missing};
 use super::frames::{Entry, Message};
 use super::history::History;
 use super::membership::Asked;
@@ -151,7 +151,7 @@ pub(super) enum Timer<P> {
     /// Tell neighbours what there is.
     Announce,
     /// Tell neighbours what they should have announced and have not.
-    Left,
+    Deferred,
     /// Compare histories with some neighbour.
     Compare,
     /// A peer has not answered.
@@ -176,31 +176,31 @@ pub(super) struct Neighbour<P> {
     /// Items to announce to it.
     pub(super) news: Vec<ItemId>,
     /// Items that it is to announce, by name, and until when it is given the time.
-    pub(super) left: Vec<(ItemId, Instant)>,
+    pub(super) deferred: Vec<(ItemId, Instant)>,
     /// Random walks that it may start or pass on.
     pub(super) walks: TokenBucket,
 }
 
 impl<P> Neighbour<P> {
-    /// Leaves an item to it to announce, for a while. Returns whether there is room for that.
-    pub(super) fn leave(&mut self, id: ItemId, until: Instant) -> bool {
+    /// Leaves it to the neighbour to announce an item, for a while. Returns whether there is room for that.
+    pub(super) fn defer(&mut self, id: ItemId, until: Instant) -> bool {
         let Err(place) = self.place(&id) else { return true };
-        let has_room = self.left.len() < LEFT_MAX;
+        let has_room = self.deferred.len() < DEFERRED_MAX;
         if has_room {
-            self.left.insert(place, (id, until));
+            self.deferred.insert(place, (id, until));
         }
         has_room
     }
 
     /// It showed that it has an item.
-    pub(super) fn has(&mut self, id: &ItemId) {
+    pub(super) fn knows(&mut self, id: &ItemId) {
         if let Ok(place) = self.place(id) {
-            self.left.remove(place);
+            self.deferred.remove(place);
         }
     }
 
     fn place(&self, id: &ItemId) -> Result<usize, usize> {
-        self.left.binary_search_by_key(id, |&(other, _)| other)
+        self.deferred.binary_search_by_key(id, |&(other, _)| other)
     }
 }
 
@@ -293,7 +293,7 @@ impl<P: Peer> Topic<P> {
                 Timer::Settle => self.settle_tree(air),
                 Timer::Prune => self.prune(air),
                 Timer::Announce => self.announce(air),
-                Timer::Left => self.announce_left(air),
+                Timer::Deferred => self.announce_deferred(air),
                 Timer::Compare => self.compare(air),
                 Timer::Asked(peer) => self.unanswered(air, peer),
                 Timer::Missing(id) => self.still_missing(air, id),

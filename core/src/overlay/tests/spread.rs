@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::Input;
-use super::super::broadcast::LEFT_MAX;
+use super::super::broadcast::DEFERRED_MAX;
 use super::world::{TOPIC, World, ms, secs};
 use crate::support::Counter;
 
@@ -74,16 +74,20 @@ fn an_item_that_the_other_side_of_a_link_does_not_announce_is_announced_to_it() 
 #[test]
 fn no_more_items_are_left_to_the_other_side_of_a_link_than_the_limit() {
     let mut world = World::joined(3);
-    let count = 4 * LEFT_MAX;
+    let count = 4 * DEFERRED_MAX;
     for _ in 0..count {
         world.publish(0, 100);
     }
     let topic = &world.nodes[&0].state.topics[&TOPIC];
-    let left: Vec<usize> = topic.active.values().map(|neighbour| neighbour.left.len()).collect();
-    assert!(left.iter().all(|&left| left <= LEFT_MAX), "{left:?}");
+    let deferred: Vec<usize> =
+        topic.active.values().map(|neighbour| neighbour.deferred.len()).collect();
+    assert!(deferred.iter().all(|&deferred| deferred <= DEFERRED_MAX), "{deferred:?}");
     world.run(secs(30));
     let topic = &world.nodes[&0].state.topics[&TOPIC];
-    assert!(topic.active.values().all(|neighbour| neighbour.left.is_empty()), "all was announced");
+    assert!(
+        topic.active.values().all(|neighbour| neighbour.deferred.is_empty()),
+        "all was announced"
+    );
     assert!(world.nodes.values().all(|node| node.taken.len() == count));
 }
 
