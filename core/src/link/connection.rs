@@ -1,7 +1,5 @@
 //! What a link knows of one QUIC connection.
 
-use std::time::Instant;
-
 use super::Class;
 use super::address_book::Resident;
 use super::lanes::{InLane, OutLane};
@@ -53,8 +51,6 @@ pub(super) struct Connection {
     pub(super) goal: Option<Goal>,
     out: [OutLane; Class::ALL.len()],
     pub(super) lanes: Vec<InLane>,
-    /// When the first data was sent since the peer was last heard over the path.
-    pub(super) unanswered_since: Option<Instant>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -80,7 +76,6 @@ impl Connection {
             goal,
             out: Default::default(),
             lanes: Vec::new(),
-            unanswered_since: None,
         }
     }
 

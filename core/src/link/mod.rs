@@ -425,11 +425,8 @@ impl State {
         }
         loop {
             let packets = self.transport.poll_transmit(now, buf)?;
-            if let Some(connection) = self.connections.get_mut(&packets.connection) {
+            if let Some(connection) = self.connections.get(&packets.connection) {
                 let path = connection.path.current();
-                if packets.has_data {
-                    connection.unanswered_since.get_or_insert(now);
-                }
                 return Some(Transmit {
                     target: path.remote,
                     local: path.local,

@@ -1,7 +1,6 @@
 //! Datagrams in, paths and probes.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::admission::Source;
 use super::connection::{Connection, Phase};
@@ -10,10 +9,6 @@ use super::path::{self, PathOutput, Probe};
 use super::{Context, HANDSHAKE_TIME_MAX, Output, Path, State, Timer, admission};
 use crate::support::Counter;
 use crate::transport::{ConnectionKey, Datagram, Received, Side, Stranger};
-
-/// A peer that did not answer for so long, and for so many round trips, was cut off.
-const SILENCE_MIN: Duration = Duration::from_secs(3);
-const SILENCE_ROUND_TRIPS: u32 = 4;
 
 impl State {
     /// Takes a datagram.
@@ -27,8 +22,7 @@ impl State {
         if path::is_probe(&datagram.payload) {
             return self.handle_probe(context, path, &datagram.payload);
         }
-        let owner = self.transport.owner(&datagram.payload);
-        let label = match owner {
+        let label = match self.transport.owner(&datagram.payload) {
             Some(key) if self.is_misplaced(key, path) => {
                 return context.count(Counter::DatagramsUnknown);
             }
@@ -49,28 +43,7 @@ impl State {
             Received::Response => self.answer(path, answer, context),
             Received::Unknown => context.count(Counter::DatagramsUnknown),
         }
-        if let Some(key) = owner {
-            self.heard(context, key, path);
-        }
         self.drain_transport(context);
-    }
-
-    /// A datagram came over a path. If the peer was silent for long although data was sent to it, what
-    /// QUIC measured is forgotten: after an interruption its window is small and its round trip long,
-    /// and while the window is full it holds back acknowledgements as well, so that both ends would
-    /// wait for each other for as long as that.
-    fn heard(&mut self, context: &mut Context<'_>, key: ConnectionKey, path: Path) {
-        let Some(connection) = self.connections.get_mut(&key) else { return };
-        if connection.path.current() != path || connection.probe_keys.is_none() {
-            return;
-        }
-        let Some(since) = connection.unanswered_since.take() else { return };
-        let shortest = self.transport.shortest_round_trip(key).unwrap_or_default();
-        let silence = context.now.saturating_duration_since(since);
-        if silence >= SILENCE_MIN.max(shortest * SILENCE_ROUND_TRIPS) {
-            context.count(Counter::PathsRevived);
-            self.transport.path_revived(context.now, key);
-        }
     }
 
     /// Takes the new list of sockets. Sessions whose socket is gone move to another one; returns

@@ -32,8 +32,6 @@ struct Pair {
     now: Instant,
     start: Instant,
     ends: [End; 2],
-    /// Whether no datagram arrives.
-    is_cut: bool,
 }
 
 impl Pair {
@@ -62,7 +60,7 @@ impl Pair {
                 frames: Vec::new(),
             }
         };
-        Self { now, start: now, ends: [end(0), end(1)], is_cut: false }
+        Self { now, start: now, ends: [end(0), end(1)] }
     }
 
     fn act(&mut self, index: usize, act: impl FnOnce(&mut State, &mut Context<'_>)) {
@@ -136,9 +134,7 @@ impl Pair {
             if queue.is_empty() {
                 return;
             }
-            let arrived = if self.is_cut { VecDeque::new() } else { std::mem::take(&mut queue) };
-            queue.clear();
-            for (index, payload) in arrived {
+            for (index, payload) in queue.drain(..) {
                 let (source, local) = (address(1 - index), address(index));
                 let datagram = Datagram { source, local, ecn: None, payload };
                 self.act(index, |state, context| state.handle_datagram(context, datagram));
@@ -184,25 +180,6 @@ fn a_resumed_session_does_not_carry_a_binding_past_its_end() {
         assert_eq!(pair.count(checker, Counter::BindingsProven), 1, "the one before");
         assert!(pair.count(checker, Counter::BindingsRefused) > 0);
         assert_eq!(pair.ends[checker].ups, 1, "the one before");
-    }
-}
-
-#[test]
-fn a_link_that_was_cut_off_forgets_what_quic_measured_and_one_that_is_idle_does_not() {
-    for (cut, revived) in [(0, 0), (2, 0), (10, 1)] {
-        let mut pair = Pair::new();
-        pair.connect();
-        let machine = pair.ends[SERVER].state.identity.machine_key.id();
-        for is_cut in [true, false] {
-            pair.is_cut = is_cut && cut > 0;
-            pair.act(DIALLER, |state, _| {
-                state.send(&machine, Class::Direct, &[], &vec![7; 10].into());
-            });
-            pair.run_for(Duration::from_secs(if is_cut { cut } else { 100 }));
-        }
-        assert_eq!(pair.ends[SERVER].frames, [Class::Direct; 2], "{cut} s");
-        assert_eq!(pair.count(DIALLER, Counter::PathsRevived), revived, "{cut} s");
-        assert_eq!(pair.count(SERVER, Counter::PathsRevived), 0, "it sent no data");
     }
 }
 

@@ -45,8 +45,6 @@ counters! {
     ProbesForged => "probes_forged",
     /// Moves of a link to another path.
     PathsChanged => "paths_changed",
-    /// Paths that were silent for long although data was sent, and carry again.
-    PathsRevived => "paths_revived",
     /// Answers to strangers and probes that were dropped because too many waited.
     AnswersDropped => "answers_dropped",
     /// Attempts to reach a peer.

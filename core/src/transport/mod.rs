@@ -155,8 +155,6 @@ pub struct Packets {
     pub segment_size: Option<usize>,
     /// The congestion notification to set.
     pub ecn: Option<Ecn>,
-    /// Whether there is data of a stream among them.
-    pub has_data: bool,
 }
 
 struct Entry {
@@ -170,8 +168,6 @@ struct Entry {
     /// Whether the peer signed in this connection.
     is_proven: bool,
     is_lost: bool,
-    /// How many frames with data of streams were sent.
-    data_frames: u64,
 }
 
 /// The endpoint and its connections.
@@ -371,14 +367,6 @@ impl State {
         }
     }
 
-    /// Forgets what the connection learned of its path, which is the same as before.
-    pub fn path_revived(&mut self, now: Instant, key: ConnectionKey) {
-        if let Some(entry) = self.connections.get_mut(&key) {
-            entry.connection.path_changed(now);
-            self.drive(key);
-        }
-    }
-
     /// Makes the peer show whether it still knows the connection.
     pub fn ping(&mut self, key: ConnectionKey) {
         if let Some(entry) = self.connections.get_mut(&key) {
@@ -399,15 +387,11 @@ impl State {
                 let mtu = usize::from(entry.connection.current_mtu());
                 let segments = (SEGMENTED_BYTES_MAX / mtu).clamp(1, SEGMENTS_MAX);
                 if let Some(transmit) = entry.connection.poll_transmit(now, segments, buf) {
-                    let data_frames = entry.connection.stats().frame_tx.stream;
-                    let has_data =
-                        std::mem::replace(&mut entry.data_frames, data_frames) < data_frames;
                     return Some(Packets {
                         connection: key,
                         size: transmit.size,
                         segment_size: transmit.segment_size,
                         ecn: transmit.ecn.and_then(|ecn| Ecn::from_bits(ecn as u8)),
-                        has_data,
                     });
                 }
                 entry.is_dirty = false;
@@ -431,11 +415,6 @@ impl State {
     /// Returns the smoothed round-trip time of a connection.
     pub fn round_trip(&self, key: ConnectionKey) -> Option<Duration> {
         self.connections.get(&key).map(|entry| entry.connection.rtt())
-    }
-
-    /// Returns the shortest round-trip time that was seen on the path of a connection.
-    pub fn shortest_round_trip(&self, key: ConnectionKey) -> Option<Duration> {
-        self.connections.get(&key).map(|entry| entry.connection.min_rtt())
     }
 
     /// Derives a secret that only the two ends of an established connection know (RFC 8446 §7.5).
@@ -485,7 +464,6 @@ impl State {
             is_established: false,
             is_proven: false,
             is_lost: false,
-            data_frames: 0,
         };
         self.connections.insert(key, entry);
     }
