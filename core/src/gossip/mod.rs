@@ -24,8 +24,8 @@
 //!
 //! - Nothing is delivered or handed on to others before its author's signature was checked.
 //! - What is delivered of one author's stream is in order and at most once, even if the topic is left
-//!   and subscribed to again in between. What is missing in
-//!   between is told ([`Output::Lagged`]) before what comes after it.
+//!   and subscribed to again. What is missing in between is told ([`Output::Lagged`]) before what
+//!   comes after it.
 //! - An author that contradicts itself is told once and not heard again in the topic.
 //! - A blocked author is not delivered and still handed on: one user's block cuts off nobody else.
 //! - Nothing grows beyond the limits that the parts name, whatever a peer sends.

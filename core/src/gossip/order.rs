@@ -138,8 +138,7 @@ impl Order {
     pub(super) fn take(&mut self, batch: VerifiedBatch, is_repair: bool) {
         let root = batch.root();
         let (sequence, end) = (root.sequence, root.end());
-        let next = self.position.map_or(self.first, |position| position.sequence);
-        if sequence < next.max(self.first) || self.waiting.contains_key(&sequence) {
+        if sequence < self.expected() || self.waiting.contains_key(&sequence) {
             return;
         }
         let is_live = self.position.is_some_and(|position| position.is_live);
@@ -184,7 +183,7 @@ impl Order {
     /// Returns the sequence that is missing, if something waits for it.
     pub(super) fn gap(&self) -> Option<u64> {
         let is_open = !self.waiting.is_empty();
-        is_open.then(|| self.position.map_or(self.first, |position| position.sequence))
+        is_open.then(|| self.expected())
     }
 
     /// Tells whether more waits than may.
@@ -195,6 +194,11 @@ impl Order {
     /// Returns the size of what waits.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// The lowest sequence that can still be delivered.
+    fn expected(&self) -> u64 {
+        self.position.map_or(self.first, |position| position.sequence)
     }
 
     fn pop(&mut self) -> Option<VerifiedBatch> {

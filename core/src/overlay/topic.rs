@@ -182,7 +182,8 @@ pub(super) struct Neighbour<P> {
 }
 
 impl<P> Neighbour<P> {
-    /// Leaves it to the neighbour to announce an item, for a while. Returns whether there is room for that.
+    /// Leaves it to the neighbour to announce an item, for a while. Returns whether there is room for
+    /// that.
     pub(super) fn defer(&mut self, id: ItemId, until: Instant) -> bool {
         let Err(place) = self.place(&id) else { return true };
         let has_room = self.deferred.len() < DEFERRED_MAX;
