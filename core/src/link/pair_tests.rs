@@ -32,6 +32,8 @@ struct Pair {
     now: Instant,
     start: Instant,
     ends: [End; 2],
+    /// Which ends hear nothing.
+    is_deaf: [bool; 2],
 }
 
 impl Pair {
@@ -60,7 +62,7 @@ impl Pair {
                 frames: Vec::new(),
             }
         };
-        Self { now, start: now, ends: [end(0), end(1)] }
+        Self { now, start: now, ends: [end(0), end(1)], is_deaf: [false; 2] }
     }
 
     fn act(&mut self, index: usize, act: impl FnOnce(&mut State, &mut Context<'_>)) {
@@ -135,6 +137,9 @@ impl Pair {
                 return;
             }
             for (index, payload) in queue.drain(..) {
+                if self.is_deaf[index] {
+                    continue;
+                }
                 let (source, local) = (address(1 - index), address(index));
                 let datagram = Datagram { source, local, ecn: None, payload };
                 self.act(index, |state, context| state.handle_datagram(context, datagram));
@@ -202,6 +207,35 @@ fn a_direct_message_overtakes_bulk_that_was_handed_over_before_it() {
     let arrived = &pair.ends[SERVER].frames;
     let expected = [&[Class::Direct][..], &[Class::Gossip; 100], &[Class::Bulk; 100]].concat();
     assert_eq!(arrived, &expected);
+}
+
+#[test]
+fn who_hears_while_its_congestion_window_is_full_answers_all_the_same() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let machines = pair.ends.each_ref().map(|end| end.state.identity.machine_key.id());
+    let say = |state: &mut State, context: &mut Context<'_>| {
+        state.send(&machines[DIALLER], Class::Direct, &[], &vec![7; 10].into());
+        state.flush(context);
+    };
+    pair.is_deaf[SERVER] = true;
+    pair.act(DIALLER, |state, context| {
+        for _ in 0..100 {
+            state.send(&machines[SERVER], Class::Bulk, &[], &vec![7; 10_000].into());
+        }
+        state.flush(context);
+    });
+    // The first message acknowledges what came before the bulk, and that makes the dialler probe. The
+    // second brings no such news, and the probes are seconds apart again.
+    for _ in 0..2 {
+        pair.run_for(Duration::from_secs(6));
+        pair.act(SERVER, say);
+    }
+    pair.run_for(Duration::ZERO);
+    assert_eq!(pair.ends[DIALLER].frames, [Class::Direct; 2]);
+    pair.is_deaf[SERVER] = false;
+    pair.run_for(Duration::from_millis(200));
+    assert_eq!(pair.ends[SERVER].frames.len(), 100, "the answer showed what was lost");
 }
 
 impl Pair {

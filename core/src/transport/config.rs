@@ -9,6 +9,7 @@ use quinn_proto::{
     ServerConfig, TimeSource, TransportConfig, VarInt,
 };
 
+use super::congestion::{Valve, ValvedCubic};
 use super::connection_ids::{CONNECTION_ID_LEN, ConnectionIds};
 use super::keys::{ResetKey, TokenKey};
 use crate::crypto::hash::blake3_keyed;
@@ -69,6 +70,7 @@ pub(super) struct Configured {
     pub(super) endpoint: Endpoint,
     pub(super) client: ClientConfig,
     pub(super) proofs: Proofs,
+    pub(super) valve: Arc<Valve>,
 }
 
 /// Makes the endpoint. Nothing in it draws from the operating system or reads its clock.
@@ -88,13 +90,15 @@ pub(super) fn configure(
         .grease_quic_bit(false)
         .rng_seed(Some(rng.bytes()));
 
+    let valve = Arc::new(Valve::default());
+    let congestion = Arc::new(ValvedCubic(valve.clone()));
     let tls = TlsConfigs::new(key, identity.key_exchange, clock);
     let quic_server = QuicServerConfig::try_from(tls.server)
         .expect("the cipher suites hold the one of Initial packets");
     let mut server =
         ServerConfig::new(Arc::new(quic_server), Arc::new(TokenKey(derived("address token key"))));
     server
-        .transport_config(Arc::new(transport_config(settings, None, STRANGER_WINDOW)))
+        .transport_config(Arc::new(transport_config(settings, &congestion, None, STRANGER_WINDOW)))
         .time_source(Arc::new(TokenClock(WallClock::clone(clock))))
         .max_incoming(INCOMING_MAX)
         // To QUIC a peer's address is a label that never changes.
@@ -104,7 +108,12 @@ pub(super) fn configure(
         .expect("the cipher suites hold the one of Initial packets");
     let mut client = ClientConfig::new(Arc::new(quic_client));
     client
-        .transport_config(Arc::new(transport_config(settings, Some(settings.keep_alive), WINDOW)))
+        .transport_config(Arc::new(transport_config(
+            settings,
+            &congestion,
+            Some(settings.keep_alive),
+            WINDOW,
+        )))
         .initial_dst_cid_provider(first_destination_ids(rng.fork("first destination ids")));
 
     let endpoint = Endpoint::new(
@@ -113,7 +122,7 @@ pub(super) fn configure(
         settings.discover_mtu,
         None,
     );
-    Configured { endpoint, client, proofs: tls.proofs }
+    Configured { endpoint, client, proofs: tls.proofs, valve }
 }
 
 fn first_destination_ids(rng: Rng) -> Arc<dyn Fn() -> ConnectionId + Send + Sync> {
@@ -126,6 +135,7 @@ fn first_destination_ids(rng: Rng) -> Arc<dyn Fn() -> ConnectionId + Send + Sync
 
 fn transport_config(
     settings: &TransportSettings,
+    congestion: &Arc<ValvedCubic>,
     keep_alive: Option<Duration>,
     receive_window: u32,
 ) -> TransportConfig {
@@ -136,6 +146,7 @@ fn transport_config(
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(receive_window))
         .send_window(WINDOW.into())
+        .congestion_controller_factory(congestion.clone())
         .initial_rtt(INITIAL_ROUND_TRIP)
         .initial_mtu(settings.initial_mtu)
         .max_idle_timeout(Some(idle_timeout(settings.idle_timeout)))

@@ -25,6 +25,7 @@
 //! - A peer's bytes never make a call fail; they end a connection at most.
 
 mod config;
+mod congestion;
 mod connection_ids;
 mod datagram;
 #[cfg(feature = "fuzzing")]
@@ -35,6 +36,7 @@ mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -53,6 +55,7 @@ use crate::crypto::entropy::Entropy;
 use crate::crypto::signature::VerifyingKey;
 use crate::crypto::tls;
 use crate::support::Rng;
+use congestion::{Answer, Valve};
 use connection_ids::{CONNECTION_ID_LEN, ConnectionIds};
 
 /// How many datagrams at most are built at once, for one segmented send.
@@ -163,6 +166,7 @@ struct Entry {
     label: SocketAddr,
     side: Side,
     deadline: Option<Instant>,
+    answer: Answer,
     is_dirty: bool,
     is_established: bool,
     /// Whether the peer signed in this connection.
@@ -175,6 +179,7 @@ pub struct State {
     endpoint: Endpoint,
     client: ClientConfig,
     proofs: tls::Proofs,
+    valve: Arc<Valve>,
     entropy: Entropy,
     ids: ConnectionIds,
     /// The connection id that was read last and what it names: the next is mostly the same.
@@ -207,6 +212,7 @@ impl State {
             endpoint: configured.endpoint,
             client: configured.client,
             proofs: configured.proofs,
+            valve: configured.valve,
             entropy: Entropy::new(rng.fork("tls")),
             last_read: ([0; CONNECTION_ID_LEN], ConnectionKey(ids.number(&[0; CONNECTION_ID_LEN]))),
             ids,
@@ -267,7 +273,7 @@ impl State {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 match self.keys.get(handle.0).copied().flatten() {
                     Some(key) => {
-                        self.deliver(key, event);
+                        self.deliver(now, key, event);
                         Received::Handled
                     }
                     None => Received::Unknown,
@@ -384,9 +390,7 @@ impl State {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Packets> {
         while let Some(&key) = self.dirty.front() {
             if let Some(entry) = self.connections.get_mut(&key) {
-                let mtu = usize::from(entry.connection.current_mtu());
-                let segments = (SEGMENTED_BYTES_MAX / mtu).clamp(1, SEGMENTS_MAX);
-                if let Some(transmit) = entry.connection.poll_transmit(now, segments, buf) {
+                if let Some(transmit) = entry.poll_transmit(now, &self.valve, buf) {
                     return Some(Packets {
                         connection: key,
                         size: transmit.size,
@@ -460,6 +464,7 @@ impl State {
             label,
             side,
             deadline: None,
+            answer: Answer::default(),
             is_dirty: false,
             is_established: false,
             is_proven: false,
@@ -468,8 +473,9 @@ impl State {
         self.connections.insert(key, entry);
     }
 
-    fn deliver(&mut self, key: ConnectionKey, event: ConnectionEvent) {
+    fn deliver(&mut self, now: Instant, key: ConnectionKey, event: ConnectionEvent) {
         if let Some(entry) = self.connections.get_mut(&key) {
+            entry.answer.heard(now);
             let (connection, proofs) = (&mut entry.connection, self.proofs.count());
             self.entropy.scope(|| connection.handle_event(event));
             entry.is_proven |= self.proofs.count() > proofs;
@@ -514,7 +520,8 @@ impl State {
 
     fn update_deadline(&mut self, key: ConnectionKey) {
         let Some(entry) = self.connections.get_mut(&key) else { return };
-        let deadline = entry.connection.poll_timeout();
+        let deadlines = [entry.connection.poll_timeout(), entry.answer.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         if deadline != entry.deadline {
             if let Some(at) = entry.deadline {
                 self.deadlines.remove(&(at, key));
@@ -528,6 +535,24 @@ impl State {
 }
 
 impl Entry {
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        valve: &Valve,
+        buf: &mut Vec<u8>,
+    ) -> Option<quinn_proto::Transmit> {
+        let connection = &mut self.connection;
+        let mtu = usize::from(connection.current_mtu());
+        let segments = (SEGMENTED_BYTES_MAX / mtu).clamp(1, SEGMENTS_MAX);
+        let (transmit, is_asked) = valve.watch(|| connection.poll_transmit(now, segments, buf));
+        if transmit.is_some() {
+            self.answer.sent();
+            return transmit;
+        }
+        let is_due = self.answer.not_sent(now, is_asked);
+        is_due.then(|| valve.open(|| connection.poll_transmit(now, 1, buf))).flatten()
+    }
+
     fn translate(&mut self, event: quinn_proto::Event) -> Option<Event> {
         use quinn_proto::{Event as Quinn, StreamEvent};
         match event {
