@@ -122,6 +122,19 @@ fn a_dial_to_nobody_fails_after_the_dial_timeout() {
 }
 
 #[test]
+fn who_is_introduced_does_not_wait_for_a_dial_that_met_a_divided_network() {
+    let mut world = World::<Flood>::new(ModelConfig::new(1, 2));
+    world.start(0, &[]);
+    world.divide(|node| u8::from(node == 1));
+    world.start(1, &[0]);
+    world.run_until(S);
+    world.heal();
+    world.introduce(1, 0);
+    world.run_until(5 * S);
+    assert_eq!(log(&world, 1), ["up n0"]);
+}
+
+#[test]
 fn a_crash_is_seen_within_the_idle_timeout_and_a_goodbye_at_once() {
     let (mut world, latency) = pair(ModelConfig::new(1, 2));
     world.run_until(S);

@@ -169,6 +169,15 @@ mod tests {
     }
 
     #[test]
+    fn when_all_is_calm_whoever_is_there_is_introduced_to_another() {
+        let recording = failed();
+        let mut acts = recording.acts.clone();
+        let place = acts.len() - 2;
+        acts.insert(place, TimedAct { at: Duration::from_secs(20), act: Act::Calm });
+        assert_eq!(ModelledRecording { acts, ..recording }.play().failure, None);
+    }
+
+    #[test]
     fn one_seed_gives_one_trace() {
         for is_gossip in [true, false] {
             let world = |seed| run(&Options { is_gossip, ..Options::draw(seed) });

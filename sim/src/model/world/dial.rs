@@ -49,6 +49,17 @@ impl<P: Protocol> World<P> {
         self.queue.push(self.now + 3 * latency, Event::Connected(end));
     }
 
+    /// Ends the dial that a node has under way to a target, if it has one, without a word.
+    pub(super) fn give_up_dial(&mut self, node: u32, target: u32) {
+        let peer = self.nodes[target as usize].id;
+        if let Some(end) = self.end(node, peer)
+            && self.sessions.get(end).is_some_and(Session::is_dialling)
+        {
+            self.forget(node, target);
+            self.sessions.remove(end);
+        }
+    }
+
     /// The handshake of a dial is over, unless the other side cannot be reached.
     pub(super) fn connected(&mut self, end: End) {
         let Some(session) = self.sessions.get(end) else { return };

@@ -34,9 +34,11 @@ impl<P: Protocol> World<P> {
         self.tell(node, [Input::Join { topic }]);
     }
 
-    /// Tells a node of another, as its owner would: it dials it, now and whenever it is lonely.
+    /// Tells a node of another, as its owner would: it dials it, now and whenever it is lonely. A dial
+    /// that is under way begins anew, since the network may have become whole in the middle of it.
     pub fn introduce(&mut self, node: u32, contact: u32) {
         self.nodes[node as usize].contacts.push(contact);
+        self.give_up_dial(node, contact);
         self.dial(node, contact, true);
     }
 

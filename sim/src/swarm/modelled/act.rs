@@ -70,14 +70,8 @@ pub enum Act {
         /// Bytes each second; `None` is any number.
         bandwidth: Option<u64>,
     },
-    /// A node is told of another.
-    Introduce {
-        /// The node.
-        node: u32,
-        /// The other.
-        contact: u32,
-    },
-    /// There are no more faults. What follows is demanded.
+    /// There are no more faults: the network is whole, no session is slow, and each node that is there
+    /// is told of the one before it. What follows is demanded.
     Calm,
     /// All who were there all the time have a message, or the world has failed.
     ExpectReached {
@@ -95,6 +89,17 @@ pub struct TimedAct {
     pub at: Duration,
     /// What is done.
     pub act: Act,
+}
+
+fn calm<P: Protocol>(world: &mut World<P>) {
+    world.heal();
+    let present: Vec<u32> = world.present().iter().collect();
+    for pair in present.windows(2) {
+        world.introduce(pair[1], pair[0]);
+    }
+    for node in present {
+        world.set_bandwidth(node, None);
+    }
 }
 
 /// A world with all that was done to it.
@@ -150,13 +155,11 @@ impl<P: Protocol + 'static> Stage<P> {
             Act::Publish { node, size, name } if world.present().contains(node) => {
                 self.numbers.insert(name, world.publish(node, size as usize));
             }
-            Act::Introduce { node, contact } if world.present().contains(node) => {
-                world.introduce(node, contact);
-            }
             Act::Divide { parts } => {
                 world.divide(|node| parts.get(node as usize).copied().unwrap_or_default());
             }
             Act::Heal => world.heal(),
+            Act::Calm => calm(world),
             Act::LoseSessions { share } => world.lose_sessions(share),
             Act::SetBandwidth { node, bandwidth } => world.set_bandwidth(node, bandwidth),
             Act::ExpectReached { name } => {
@@ -168,13 +171,11 @@ impl<P: Protocol + 'static> Stage<P> {
                 let mut kept = self.world.records().iter().filter(is_kept);
                 return kept.try_for_each(|record| self.check_reached(record));
             }
-            Act::Calm
-            | Act::Start { .. }
+            Act::Start { .. }
             | Act::StartHostile { .. }
             | Act::Stop { .. }
             | Act::Crash { .. }
-            | Act::Publish { .. }
-            | Act::Introduce { .. } => {}
+            | Act::Publish { .. } => {}
         }
         Ok(())
     }

@@ -130,14 +130,7 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
     /// Makes the network whole, and demands that messages reach everybody.
     fn live(&mut self) -> Result<(), String> {
         self.stage.act(Act::Calm)?;
-        self.stage.act(Act::Heal)?;
         let present = self.present();
-        for pair in present.windows(2) {
-            self.stage.act(Act::Introduce { node: pair[1], contact: pair[0] })?;
-        }
-        for &node in &present {
-            self.stage.act(Act::SetBandwidth { node, bandwidth: None })?;
-        }
         self.stage.run_until(self.stage.world.now() + SETTLE)?;
         let first = self.published + 1;
         for _ in 0..PUBLISHED {

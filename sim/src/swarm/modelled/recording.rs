@@ -11,7 +11,7 @@ use crate::recording::{RecordingError, from_file, to_file};
 use crate::swarm::shrink::{minimise, way};
 
 /// The first line of a file: what it is and in which version.
-const FORMAT: &[u8] = b"x0x-sim modelled acts 1\n";
+const FORMAT: &[u8] = b"x0x-sim modelled acts 2\n";
 
 /// What is said of a world that panicked.
 pub(super) const PANIC: &str = "a node or the world panicked";
