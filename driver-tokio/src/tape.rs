@@ -34,7 +34,7 @@ impl fmt::Display for Ended {
 pub struct TapeState {
     /// How many bytes are in the file.
     pub bytes: u64,
-    /// Why there will be no more, once there will not.
+    /// Why there will be no more, once the file is whole or given up.
     pub ended: Option<Ended>,
 }
 
@@ -59,8 +59,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// Whether nothing follows.
-    is_closed: bool,
+    /// Why nothing follows, if nothing does.
+    closed: Option<End>,
     written: u64,
     ended: Option<Ended>,
 }
@@ -127,8 +127,7 @@ impl TapeWriter {
     pub(crate) fn close(self, bytes: &[u8], end: End) -> thread::JoinHandle<()> {
         let mut queue = self.shared.lock();
         queue.bytes.extend_from_slice(bytes);
-        queue.is_closed = true;
-        queue.ended.get_or_insert(Ended::With(end));
+        queue.closed = Some(end);
         drop(queue);
         self.shared.changed.notify_one();
         self.thread
@@ -139,7 +138,7 @@ fn write(mut file: File, shared: &Shared) {
     let mut chunk = Vec::new();
     let failed = loop {
         let mut queue = shared.lock();
-        while queue.bytes.is_empty() && !queue.is_closed {
+        while queue.bytes.is_empty() && queue.closed.is_none() {
             queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         std::mem::swap(&mut queue.bytes, &mut chunk);
@@ -153,9 +152,10 @@ fn write(mut file: File, shared: &Shared) {
         shared.lock().written += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         chunk.clear();
     };
-    if let Some(error) = failed {
-        let mut queue = shared.lock();
-        queue.ended = Some(Ended::Unwritable(error.to_string()));
-        queue.bytes = Vec::new();
-    }
+    let mut queue = shared.lock();
+    queue.bytes = Vec::new();
+    queue.ended = match failed {
+        Some(error) => Some(Ended::Unwritable(error.to_string())),
+        None => queue.closed.map(Ended::With),
+    };
 }

@@ -16,7 +16,9 @@ use x0x_core::node::{
     CommandError, Config, Connect, Event, ListTopics, MemoryStore, Output, ProbePeer, Publish,
     SendDirect, SetBlocked, Subscribe, Table, Target,
 };
-use x0x_tokio::{Ended, Events, Handle, RecordError, StartError, Tape, start, start_recorded};
+use x0x_tokio::{
+    Ended, Events, Handle, RecordError, StartError, Tape, TapeWatch, start, start_recorded,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const LIMIT: u64 = 64 << 20;
@@ -95,6 +97,19 @@ async fn heard(events: &mut Events, count: usize) {
         }
     };
     timeout(PATIENCE, listen).await.expect("they come");
+}
+
+/// Waits until a recording has ended.
+async fn ended(watch: &TapeWatch) -> Ended {
+    let wait = async {
+        loop {
+            if let Some(ended) = watch.state().ended {
+                return ended;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("its file is written")
 }
 
 fn messages(replay: &mut Replay) -> (Tally, usize) {
@@ -184,8 +199,7 @@ async fn a_tape_that_is_full_ends_and_the_node_goes_on() {
     connect(&alice, &bob).await;
     load(&bob, 1, 1000).await;
     assert!(!alice.stop_recording().await);
-    let state = watch.state();
-    assert_eq!(state.ended, Some(Ended::With(End::Full)));
+    assert_eq!(ended(&watch).await, Ended::With(End::Full));
     assert!(std::fs::metadata(&file.0).unwrap().len() <= SMALL);
     let (tally, received) = messages(&mut file.replay());
     assert_eq!(tally.end, Some(End::Full));
