@@ -226,15 +226,15 @@ fn who_hears_while_its_congestion_window_is_full_answers_all_the_same() {
         state.flush(context);
     });
     // The first message acknowledges what came before the bulk, and that makes the dialler probe. The
-    // second brings no such news, and the probes are seconds apart again.
-    for _ in 0..2 {
-        pair.run_for(Duration::from_secs(6));
+    // second brings no such news, and the next probe is two seconds away.
+    for seconds in [6, 4] {
+        pair.run_for(Duration::from_secs(seconds));
         pair.act(SERVER, say);
     }
     pair.run_for(Duration::ZERO);
     assert_eq!(pair.ends[DIALLER].frames, [Class::Direct; 2]);
     pair.is_deaf[SERVER] = false;
-    pair.run_for(Duration::from_millis(200));
+    pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.ends[SERVER].frames.len(), 100, "the answer showed what was lost");
 }
 

@@ -55,7 +55,7 @@ use crate::crypto::entropy::Entropy;
 use crate::crypto::signature::VerifyingKey;
 use crate::crypto::tls;
 use crate::support::Rng;
-use congestion::{Answer, Valve};
+use congestion::{Debt, Valve};
 use connection_ids::{CONNECTION_ID_LEN, ConnectionIds};
 
 /// How many datagrams at most are built at once, for one segmented send.
@@ -166,7 +166,7 @@ struct Entry {
     label: SocketAddr,
     side: Side,
     deadline: Option<Instant>,
-    answer: Answer,
+    debt: Debt,
     is_dirty: bool,
     is_established: bool,
     /// Whether the peer signed in this connection.
@@ -273,7 +273,7 @@ impl State {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 match self.keys.get(handle.0).copied().flatten() {
                     Some(key) => {
-                        self.deliver(now, key, event);
+                        self.deliver(key, event);
                         Received::Handled
                     }
                     None => Received::Unknown,
@@ -464,7 +464,7 @@ impl State {
             label,
             side,
             deadline: None,
-            answer: Answer::default(),
+            debt: Debt::default(),
             is_dirty: false,
             is_established: false,
             is_proven: false,
@@ -473,11 +473,13 @@ impl State {
         self.connections.insert(key, entry);
     }
 
-    fn deliver(&mut self, now: Instant, key: ConnectionKey, event: ConnectionEvent) {
+    fn deliver(&mut self, key: ConnectionKey, event: ConnectionEvent) {
         if let Some(entry) = self.connections.get_mut(&key) {
-            entry.answer.heard(now);
             let (connection, proofs) = (&mut entry.connection, self.proofs.count());
-            self.entropy.scope(|| connection.handle_event(event));
+            let receive = || connection.handle_event(event);
+            if self.entropy.scope(|| self.valve.watch_acknowledgements(receive)) {
+                entry.debt.acknowledged();
+            }
             entry.is_proven |= self.proofs.count() > proofs;
             self.drive(key);
         }
@@ -520,7 +522,7 @@ impl State {
 
     fn update_deadline(&mut self, key: ConnectionKey) {
         let Some(entry) = self.connections.get_mut(&key) else { return };
-        let deadlines = [entry.connection.poll_timeout(), entry.answer.deadline()];
+        let deadlines = [entry.connection.poll_timeout(), entry.debt.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         if deadline != entry.deadline {
             if let Some(at) = entry.deadline {
@@ -544,12 +546,13 @@ impl Entry {
         let connection = &mut self.connection;
         let mtu = usize::from(connection.current_mtu());
         let segments = (SEGMENTED_BYTES_MAX / mtu).clamp(1, SEGMENTS_MAX);
-        let (transmit, is_asked) = valve.watch(|| connection.poll_transmit(now, segments, buf));
-        if transmit.is_some() {
-            self.answer.sent();
+        let send = || connection.poll_transmit(now, segments, buf);
+        let (transmit, is_asked) = valve.watch_window(send);
+        if transmit.is_some() || !is_asked {
+            self.debt.free();
             return transmit;
         }
-        let is_due = self.answer.not_sent(now, is_asked);
+        let is_due = self.debt.held_back(now, &connection.stats());
         is_due.then(|| valve.open(|| connection.poll_transmit(now, 1, buf))).flatten()
     }
 
