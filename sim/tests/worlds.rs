@@ -221,7 +221,7 @@ fn the_trace_of_a_rough_world_is_the_same_in_every_build() {
     assert!(network.lost > 0 && network.reordered > 0 && network.duplicated > 0, "{network:?}");
     assert_eq!(world.tally().crashes, 1);
     assert!(world.tally().sends_acknowledged > 300, "{:?}", world.tally());
-    let expected = "99b664dc1a44d0de10baf1a2f5f966fc961db312def63f0cb0aab6d221d29325";
+    let expected = "a6b338f1357a7f47309b4127aabad17a4d9cafade6669e786558fe0b26c251ac";
     assert_eq!(world.trace_hex(), expected);
 }
 

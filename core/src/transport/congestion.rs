@@ -75,7 +75,8 @@ impl Valve {
 }
 
 /// Whether a connection owes its peer an acknowledgement. It is looked at only while the connection is
-/// held back.
+/// held back. What came and what was sent between two looks has no order: then the debt counts as new,
+/// and one datagram may pass that need not.
 #[derive(Debug, Default)]
 pub(super) struct Debt {
     /// The acknowledgements sent and the frames received that ask for one, at the last look.
