@@ -124,8 +124,8 @@ impl Debt {
     /// Returns when a datagram must go past the window.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let doublings = (self.openings / DELAY_DOUBLES_AFTER).min(DELAY_DOUBLINGS_MAX);
-        let is_due_at_all = self.is_held_back && self.openings < OPENINGS_MAX;
-        let since = self.since.filter(|_| is_due_at_all)?;
+        let may_pass = self.is_held_back && self.openings < OPENINGS_MAX;
+        let since = self.since.filter(|_| may_pass)?;
         Some(since + ANSWER_DELAY_MIN * (1 << doublings))
     }
 }

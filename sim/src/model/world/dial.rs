@@ -49,15 +49,15 @@ impl<P: Protocol> World<P> {
         self.queue.push(self.now + 3 * latency, Event::Connected(end));
     }
 
-    /// Ends the dial that a node has under way to a target, if it has one, without a word.
-    pub(super) fn give_up_dial(&mut self, node: u32, target: u32) {
-        let peer = self.nodes[target as usize].id;
-        if let Some(end) = self.end(node, peer)
-            && self.sessions.get(end).is_some_and(Session::is_dialling)
-        {
-            self.forget(node, target);
+    /// Ends the dial that a node has under way to a peer, without a word. Returns whether there was one.
+    pub(super) fn give_up_dial(&mut self, node: u32, peer: PeerId) -> bool {
+        let Some(end) = self.end(node, peer) else { return false };
+        let is_dialling = self.sessions.get(end).is_some_and(Session::is_dialling);
+        if is_dialling {
+            self.forget(node, peer.index());
             self.sessions.remove(end);
         }
+        is_dialling
     }
 
     /// The handshake of a dial is over, unless the other side cannot be reached.
@@ -118,27 +118,24 @@ impl<P: Protocol> World<P> {
 
     /// A side has no more use for a session. It ends if no side that dialled it has one.
     pub(super) fn release(&mut self, node: u32, peer: PeerId) {
+        if self.give_up_dial(node, peer) {
+            return;
+        }
         let Some(end) = self.end(node, peer) else { return };
         let Some(session) = self.sessions.get_mut(end) else { return };
-        let had_dialled = session.wanted[end.index()];
-        session.wanted[end.index()] = false;
-        if session.is_dialling() {
-            self.forget(node, peer.index());
-            self.sessions.remove(end);
-        } else if had_dialled && session.wanted == [false; 2] && !session.is_pinned {
+        let had_dialled = std::mem::take(&mut session.wanted[end.index()]);
+        if had_dialled && session.wanted == [false; 2] && !session.is_pinned {
             self.end_session(node, peer);
         }
     }
 
     /// Ends a session: at once here, after the latency there.
     pub(super) fn end_session(&mut self, node: u32, peer: PeerId) {
-        let Some(end) = self.end(node, peer) else { return };
-        let Some(session) = self.sessions.get(end) else { return };
-        if session.is_dialling() {
-            self.forget(node, peer.index());
-            self.sessions.remove(end);
+        if self.give_up_dial(node, peer) {
             return;
         }
+        let Some(end) = self.end(node, peer) else { return };
+        let Some(session) = self.sessions.get(end) else { return };
         let latency = session.latency;
         self.queue.push(self.now, Event::Down(end));
         if !session.is_cut {

@@ -38,7 +38,7 @@ impl<P: Protocol> World<P> {
     /// that is under way begins anew, since the network may have become whole in the middle of it.
     pub fn introduce(&mut self, node: u32, contact: u32) {
         self.nodes[node as usize].contacts.push(contact);
-        self.give_up_dial(node, contact);
+        self.give_up_dial(node, self.nodes[contact as usize].id);
         self.dial(node, contact, true);
     }
 

@@ -91,17 +91,6 @@ pub struct TimedAct {
     pub act: Act,
 }
 
-fn calm<P: Protocol>(world: &mut World<P>) {
-    world.heal();
-    let present: Vec<u32> = world.present().iter().collect();
-    for pair in present.windows(2) {
-        world.introduce(pair[1], pair[0]);
-    }
-    for node in present {
-        world.set_bandwidth(node, None);
-    }
-}
-
 /// A world with all that was done to it.
 #[derive(Debug)]
 pub(super) struct Stage<P> {
@@ -213,5 +202,16 @@ impl<P: Protocol + 'static> Stage<P> {
                 Err(format!("at {at:.6} s: {count} {what}: {:?}", self.world.rules()))
             }
         }
+    }
+}
+
+fn calm<P: Protocol>(world: &mut World<P>) {
+    world.heal();
+    let present: Vec<u32> = world.present().iter().collect();
+    for pair in present.windows(2) {
+        world.introduce(pair[1], pair[0]);
+    }
+    for node in present {
+        world.set_bandwidth(node, None);
     }
 }
