@@ -143,6 +143,8 @@ impl<P: Protocol + 'static> Player<P> {
         }
         let present: Vec<u32> = self.world.present().iter().collect();
         for pair in present.windows(2) {
+            // One of them may believe in a session that the other lost when it started again.
+            self.world.introduce(pair[0], pair[1]);
             self.world.introduce(pair[1], pair[0]);
         }
         let Some(&author) = present.first() else { return };
