@@ -312,7 +312,14 @@ impl History {
     /// Computes the floor. A wall clock may jump back, so the floor may fall.
     fn raise_floor(&mut self, now: u64) {
         let evicted = self.evicted.min(now.saturating_sub(PRESENT_MILLIS));
-        self.floor = oldest(now).max(evicted).max(self.since.min(now)).min(END.time);
+        let floor = oldest(now).max(evicted).max(self.since.min(now)).min(END.time);
+        let before = std::mem::replace(&mut self.floor, floor);
+        if floor < before {
+            // What was below the floor has no mark.
+            let is_gone =
+                |it: &Stamp| (floor..before).contains(&it.time) && !self.items.contains_key(it);
+            self.gone.extend(self.seen.stamps().filter(is_gone));
+        }
         while let Some(stamp) = self.gone.first()
             && (stamp.time < self.floor || self.gone.len() > GONE_MAX)
         {
@@ -349,6 +356,11 @@ impl Seen {
         self.times.insert(stamp.id, stamp.time);
         self.order.push_back(stamp.id);
         true
+    }
+
+    /// Returns the stamps of what came.
+    fn stamps(&self) -> impl Iterator<Item = Stamp> {
+        self.times.iter().map(|(&id, &time)| Stamp { time, id })
     }
 
     /// Forgets the first ids while their items are too old to be taken.
