@@ -148,7 +148,7 @@ impl History {
             while self.items.len() > HISTORY_ITEMS_MAX || self.bytes > HISTORY_BYTES_MAX {
                 self.evict();
             }
-            self.raise_floor(now);
+            self.move_floor(now);
         }
         insertion
     }
@@ -158,7 +158,7 @@ impl History {
         let insertion = self.note(stamp, now);
         if insertion == Insertion::New {
             self.gone.insert(stamp);
-            self.raise_floor(now);
+            self.move_floor(now);
         }
         insertion
     }
@@ -166,7 +166,7 @@ impl History {
     /// Gives up an item, as if there were no room.
     pub fn shrink(&mut self, now: u64) {
         self.evict();
-        self.raise_floor(now);
+        self.move_floor(now);
     }
 
     /// Forgets what is too old, and gives up what is of a time that is not yet.
@@ -186,7 +186,7 @@ impl History {
             self.gone.insert(stamp);
         }
         self.seen.expire(oldest);
-        self.raise_floor(now);
+        self.move_floor(now);
     }
 
     /// Tells whether an item came before, whether or not it is kept.
@@ -310,7 +310,7 @@ impl History {
     }
 
     /// Computes the floor. A wall clock may jump back, so the floor may fall.
-    fn raise_floor(&mut self, now: u64) {
+    fn move_floor(&mut self, now: u64) {
         let evicted = self.evicted.min(now.saturating_sub(PRESENT_MILLIS));
         let floor = oldest(now).max(evicted).max(self.since.min(now)).min(END.time);
         let before = std::mem::replace(&mut self.floor, floor);
