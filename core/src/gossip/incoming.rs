@@ -199,7 +199,8 @@ impl<P: Peer> State<P> {
         if let Some(key) = key {
             return self.admit(context, receipt, batch, &key);
         }
-        match self.keys.park(context.now, receipt, batch) {
+        let can_ask = self.overlay.state.has_room(&peer);
+        match self.keys.park(context.now, receipt, batch, can_ask) {
             Ok(true) => {
                 context.count(Counter::GossipKeysAsked);
                 let (header, payload) = (frames::key_request(&author), Bytes::new());

@@ -183,12 +183,13 @@ impl<P: Copy + Eq> Keys<P> {
     }
 
     /// Lets a batch wait for the key of its author. Tells whether the peer is to be asked for it,
-    /// or gives the receipt back if too much waits.
+    /// or gives the receipt back if too much waits, or the peer would have to be asked and cannot.
     pub(super) fn park(
         &mut self,
         now: Instant,
         receipt: Receipt<P>,
         batch: Batch,
+        can_ask: bool,
     ) -> Result<bool, Receipt<P>> {
         let (peer, author) = (receipt.peer, batch.root().author);
         let (mut count, mut bytes, mut is_asked) = (0, batch.size(), false);
@@ -197,7 +198,8 @@ impl<P: Copy + Eq> Keys<P> {
             bytes += parked.batch.size();
             is_asked |= parked.batch.root().author == author;
         }
-        if count >= PARKED_PEER_BATCHES_MAX
+        if !(is_asked || can_ask)
+            || count >= PARKED_PEER_BATCHES_MAX
             || bytes > PARKED_PEER_BYTES_MAX
             || self.parked_bytes + batch.size() > PARKED_BYTES_MAX
         {

@@ -354,6 +354,11 @@ impl<P: Peer> State<P> {
         waiting.map(sessions::Session::backlog).max().unwrap_or(0)
     }
 
+    /// Tells whether a session takes one more frame of the owner's.
+    pub fn has_room(&self, peer: &P) -> bool {
+        self.sessions.get(peer).is_some_and(sessions::Session::has_room)
+    }
+
     /// Takes room of a session for a frame of the owner's. Returns whether there was any: like every
     /// frame, it may need more than what is left.
     pub fn take_room(&mut self, peer: &P, bytes: usize) -> bool {

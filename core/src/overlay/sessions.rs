@@ -142,9 +142,13 @@ impl Session {
         self.item_bytes
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.room > 0
+    }
+
     /// Takes room; returns whether there was any.
     pub(super) fn take_room(&mut self, bytes: usize) -> bool {
-        let has_room = self.room > 0;
+        let has_room = self.has_room();
         self.room = self.room.saturating_sub(bytes);
         has_room
     }

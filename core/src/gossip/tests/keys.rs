@@ -141,6 +141,32 @@ fn answers_end_where_the_room_of_a_session_ends() {
     assert_eq!(kinds(&node.take_sent(), 1), [1]);
 }
 
+/// A peer that sends what has to be asked about and does not read the questions.
+#[test]
+fn questions_end_where_the_room_of_a_session_ends() {
+    const ROOM: usize = 300;
+    let mut node = Node::subscribed(0, &[]);
+    let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
+    node.handle(Input::PeerUp { peer: 1, contact, round_trip, room: ROOM });
+    for number in 20..40 {
+        node.receive(1, &batch(number));
+    }
+    let sent: usize = node.take_sent().iter().map(|sent| sent.header.len()).sum();
+    assert!((ROOM..ROOM + request(0).len()).contains(&sent), "{sent}");
+    let asked = node.count(Counter::GossipKeysAsked);
+    assert_eq!(
+        node.count(Counter::GossipBatchesWithoutKey),
+        20 - asked,
+        "what cannot be asked is not kept"
+    );
+    node.handle(Input::Writable { peer: 1, room: ROOM });
+    node.take_sent();
+    node.receive(1, &batch(39));
+    assert_eq!(kinds(&node.take_sent(), 1), [2]);
+    node.learn(1, 39);
+    assert_eq!(node.heard, messages(&["x"]));
+}
+
 #[test]
 fn keys_that_prove_nothing_push_out_one_another_and_no_proven_one() {
     let mut node = Node::subscribed(0, &[1, 2]);

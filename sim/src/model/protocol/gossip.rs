@@ -112,11 +112,11 @@ impl Protocol for GossipNode {
         is_overlay_repair(kind)
     }
 
-    /// The byte before a frame of the overlay, the key that goes before a batch, the question for one.
+    /// The byte before a frame of the overlay, the key that goes before a batch.
     fn uncounted(header: &[u8]) -> usize {
         match header {
             [0, ..] => 1,
-            [1 | 2, ..] => header.len(),
+            [1, ..] => header.len(),
             _ => 0,
         }
     }
