@@ -46,6 +46,8 @@ pub(crate) struct Burst {
     pub(crate) end: End,
     pub(crate) parcels: Vec<Parcel>,
     pub(crate) bytes: u64,
+    /// Its number among the bursts of its lane: a session keeps their order.
+    pub(crate) number: u64,
 }
 
 /// One direction of a session.
@@ -57,6 +59,8 @@ pub(crate) struct Lane {
     pub(crate) queued: usize,
     /// When the last byte so far will have left.
     pub(crate) free_at: u64,
+    /// How many bursts were sent.
+    pub(crate) bursts: u64,
     /// What waits for the network to heal.
     pub(crate) held: Vec<Burst>,
 }

@@ -14,12 +14,19 @@ struct Flood {
     peers: Vec<PeerId>,
     log: Vec<String>,
     seen: Bits,
+    heard: Vec<Number>,
     wants: Vec<Effect>,
 }
 
 impl Protocol for Flood {
     fn start(_me: PeerId, _rng: &Rng) -> Self {
-        Self { peers: Vec::new(), log: Vec::new(), seen: Bits::default(), wants: Vec::new() }
+        Self {
+            peers: Vec::new(),
+            log: Vec::new(),
+            seen: Bits::default(),
+            heard: Vec::new(),
+            wants: Vec::new(),
+        }
     }
 
     fn handle(&mut self, env: &mut Env<'_>, input: Input) {
@@ -35,7 +42,10 @@ impl Protocol for Flood {
             Input::ConnectFailed { peer } => self.log.push(format!("failed {peer}")),
             Input::Writable { peer, room } => self.log.push(format!("writable {peer} {room}")),
             Input::Frame { frame, .. } => match env.library.identify(&frame) {
-                Some(number) => self.spread(env, number),
+                Some(number) => {
+                    self.heard.push(number);
+                    self.spread(env, number);
+                }
                 None => self.wants.push(Effect::Forgery),
             },
             Input::Publish { number } => self.spread(env, number),
@@ -169,6 +179,24 @@ fn a_short_partition_holds_frames_back_and_a_long_one_ends_sessions() {
         (log(&world, 0), log(&world, 1)),
         (vec!["up n1".into(), "down n1".into()], vec!["up n0".into(), "down n0".into()])
     );
+}
+
+#[test]
+fn a_session_keeps_the_order_of_its_frames_over_a_partition() {
+    for bandwidth in [None, Some(100_000)] {
+        let (mut world, _) = pair(ModelConfig { bandwidth, ..ModelConfig::new(1, 2) });
+        world.run_until(S);
+        let before = [world.publish(1, 40_000), world.publish(1, 40_000)];
+        world.divide(|node| u8::from(node == 1));
+        let during = world.publish(1, 100);
+        world.run_for(10 * S);
+        let end = world.publish(1, 40_000);
+        world.heal();
+        let after = world.publish(1, 100);
+        world.run_for(10 * S);
+        let heard = &world.protocol(0).unwrap().heard;
+        assert_eq!(*heard, [before[0], before[1], during, end, after]);
+    }
 }
 
 #[test]

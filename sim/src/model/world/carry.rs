@@ -42,12 +42,12 @@ impl<P: Protocol> World<P> {
             self.kinds.add(kind, size);
         }
         sent.flush(bytes);
-        let burst = Burst { end: from.other(), parcels, bytes };
+        let burst = Burst { end: from.other(), parcels, bytes, number: lane.bursts };
+        lane.bursts += 1;
         if session.is_cut {
-            session.lanes[from.index()].held.push(burst);
+            lane.held.push(burst);
             return;
         }
-        let lane = &mut session.lanes[from.index()];
         let start = self.now.max(lane.free_at);
         let busy = bandwidth.map_or(0, |rate| bytes * 1_000_000_000 / rate.max(1));
         lane.free_at = start + busy;

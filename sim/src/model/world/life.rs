@@ -153,11 +153,14 @@ impl<P: Protocol> World<P> {
                 continue;
             }
             session.is_cut = false;
-            let held: Vec<_> = session.lanes.iter_mut().flat_map(|l| l.held.drain(..)).collect();
-            let at = self.now + 2 * session.latency;
-            for burst in held {
-                let slot: Slot = self.bursts.insert(burst);
-                self.queue.push(at, Event::Burst(slot));
+            for lane in session.lanes.iter_mut().filter(|lane| !lane.held.is_empty()) {
+                // What was on its way when the network fell apart was sent before what waited here.
+                lane.held.sort_by_key(|burst| burst.number);
+                lane.free_at = lane.free_at.max(self.now + session.latency);
+                for burst in lane.held.drain(..) {
+                    let slot: Slot = self.bursts.insert(burst);
+                    self.queue.push(lane.free_at + session.latency, Event::Burst(slot));
+                }
             }
         }
     }
