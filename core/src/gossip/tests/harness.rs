@@ -179,8 +179,12 @@ impl Node {
     }
 
     pub(super) fn up(&mut self, peer: u64) {
+        self.up_with_room(peer, PLENTY);
+    }
+
+    pub(super) fn up_with_room(&mut self, peer: u64, room: usize) {
         let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
-        self.handle(Input::PeerUp { peer, contact, round_trip, room: PLENTY });
+        self.handle(Input::PeerUp { peer, contact, round_trip, room });
     }
 
     pub(super) fn frame(&mut self, peer: u64, frame: Bytes) {

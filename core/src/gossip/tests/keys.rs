@@ -1,7 +1,5 @@
 //! How keys of authors travel.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::super::frames;
@@ -11,7 +9,6 @@ use super::super::{
 };
 use super::super::{Input, batch::VerifiedBatch};
 use super::harness::{BEGIN, Node, Sent, World, Writer, key, messages, millis};
-use crate::overlay::Contact;
 use crate::support::Counter;
 
 const AUTHOR: u8 = 9;
@@ -126,8 +123,7 @@ fn a_question_for_a_key_is_answered_if_the_key_is_known_but_not_too_often() {
 fn answers_end_where_the_room_of_a_session_ends() {
     const ROOM: usize = 10_000;
     let mut node = Node::subscribed(0, &[]);
-    let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
-    node.handle(Input::PeerUp { peer: 1, contact, round_trip, room: ROOM });
+    node.up_with_room(1, ROOM);
     node.take_sent();
     for _ in 0..1000 {
         node.frame(1, request(0));
@@ -146,8 +142,7 @@ fn answers_end_where_the_room_of_a_session_ends() {
 fn questions_end_where_the_room_of_a_session_ends() {
     const ROOM: usize = 300;
     let mut node = Node::subscribed(0, &[]);
-    let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
-    node.handle(Input::PeerUp { peer: 1, contact, round_trip, room: ROOM });
+    node.up_with_room(1, ROOM);
     for number in 20..40 {
         node.receive(1, &batch(number));
     }
