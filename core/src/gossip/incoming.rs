@@ -272,10 +272,21 @@ impl<P: Peer> State<P> {
             }
             Relation::New => {}
         }
+        if author == self.key.id() {
+            self.note_own_stream(topic, batch.root().stream);
+        }
         let (item, is_repair) = (batch.item(), receipt.is_repair);
         self.drive(context, |overlay, context| overlay.accept(context, receipt, item));
         self.order(context, batch, is_repair);
         self.proceed(context, topic, author, peer);
+    }
+
+    /// A batch of this agent came that this run did not publish.
+    fn note_own_stream(&mut self, topic: TopicId, stream: u64) {
+        self.last_stream = self.last_stream.max(stream);
+        if let Some(room) = self.topics.get_mut(&topic) {
+            room.publisher.outdone_by(stream);
+        }
     }
 
     /// Compares a batch with those of its author that came, and remembers it.

@@ -16,7 +16,7 @@ use super::{
     AUTHORS_MAX, BLOCKED_MAX, CheckError, Context, EQUIVOCATORS_MAX, Input, Output, TOPICS_MAX,
     Topic, TopicInfo,
 };
-use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
+use crate::identity::{AgentId, AgentKey};
 use crate::overlay::{self, Item, Peer, TopicId};
 use crate::support::part::Part;
 use crate::support::{BoundedMap, Counter, Rng, Timers};
@@ -61,7 +61,7 @@ pub struct State<P> {
     pub(super) pending: Pending,
     /// The topics in which something waits to be signed.
     pub(super) unsealed: BTreeSet<TopicId>,
-    /// The number of the stream that began last.
+    /// The greatest number of a stream of this agent, in any topic, that this node knows.
     pub(super) last_stream: u64,
     /// The authors that are not delivered.
     pub(super) blocked: BTreeSet<AgentId>,
@@ -142,14 +142,12 @@ impl<P: Peer> State<P> {
         self.drain(context);
     }
 
-    /// The wall clock was set. If it went back, what this node published in a time that is not yet
-    /// was taken by nobody.
+    /// The wall clock was set.
     pub fn handle_wall_time(&mut self, context: &mut Context<'_, P>) {
         let now = millis(context.unix_time);
-        let newest = newest(context.unix_time);
         for room in self.topics.values_mut() {
             room.since = room.since.map(|since| since.min(now));
-            room.publisher.end_unheard(now, newest);
+            room.publisher.clock_was_set(context.now, now);
         }
     }
 
@@ -401,9 +399,4 @@ impl<P: Peer> State<P> {
 /// A time in milliseconds.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The latest time of a batch that a node takes, in milliseconds.
-pub(super) fn newest(unix_time: Duration) -> u64 {
-    millis(unix_time.saturating_add(CLOCK_SKEW_MAX))
 }

@@ -1,5 +1,6 @@
 //! Several states joined by queues, over virtual time.
 
+mod clocks;
 mod codec;
 mod equivocation;
 mod golden;
