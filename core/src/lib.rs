@@ -24,6 +24,7 @@
 //!         sockets: vec![([192, 0, 2, number], 5483).into()],
 //!         link: LinkConfig::default(),
 //!         overlay: x0x_core::overlay::Config::default(),
+//!         memory: x0x_core::support::MemoryBudget::DEFAULT,
 //!     };
 //!     let unix_time = Duration::from_secs(1_750_000_000);
 //!     Node::new(config, [number; 32], Restored::default(), start + elapsed, unix_time)

@@ -26,6 +26,7 @@ fn node(number: u8, now: Instant) -> Node {
         sockets: vec![address(number)],
         link: LinkConfig::default(),
         overlay: x0x_core::overlay::Config::default(),
+        memory: x0x_core::support::MemoryBudget::DEFAULT,
     };
     let unix_time = Duration::from_secs(1_750_000_000);
     Node::new(config, [number; 32], Restored::default(), now, unix_time)

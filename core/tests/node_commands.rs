@@ -60,6 +60,7 @@ fn config() -> Config {
         sockets: vec![([192, 0, 2, 1], 5483).into()],
         link: LinkConfig::default(),
         overlay: overlay::Config::default(),
+        memory: x0x_core::support::MemoryBudget::DEFAULT,
     }
 }
 

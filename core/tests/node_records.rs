@@ -111,6 +111,7 @@ fn config() -> Config {
         sockets: vec![([192, 0, 2, 1], 5483).into()],
         link: LinkConfig::default(),
         overlay: x0x_core::overlay::Config::default(),
+        memory: x0x_core::support::MemoryBudget::DEFAULT,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use x0x_core::overlay;
+use x0x_core::support::MemoryBudget;
 
 use crate::paths::{Home, InstanceName};
 use crate::recordings::{MIB_DEFAULT, MIB_MAX};
@@ -39,7 +40,7 @@ pub enum ConfigError {
         error: Box<toml::de::Error>,
     },
     /// A number in the file is out of its range.
-    #[error("{path}: [{section}] {name} is {value}: it must be from 1 to {most}")]
+    #[error("{path}: [{section}] {name} is {value}: it must be from {least} to {most}")]
     OutOfRange {
         /// The file.
         path: PathBuf,
@@ -49,6 +50,8 @@ pub enum ConfigError {
         name: &'static str,
         /// What it is.
         value: u64,
+        /// The least that it may be.
+        least: u64,
         /// The most that it may be.
         most: u64,
     },
@@ -81,7 +84,39 @@ struct File {
     user_key_path: Option<PathBuf>,
     instance_name: Option<String>,
     gossip: Gossip,
+    memory: Memory,
     record: Record,
+}
+
+/// The section `[memory]`: how much memory peers can make the node hold.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Memory {
+    max_mib: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { max_mib: wide(MemoryBudget::DEFAULT.total() >> 20) }
+    }
+}
+
+impl Memory {
+    fn check(&self, path: &Path) -> Result<MemoryBudget, ConfigError> {
+        let bytes = usize::try_from(self.max_mib).ok().and_then(|mib| mib.checked_mul(1 << 20));
+        bytes.and_then(MemoryBudget::new).ok_or_else(|| ConfigError::OutOfRange {
+            path: path.into(),
+            section: "memory",
+            name: "max_mib",
+            value: self.max_mib,
+            least: wide(MemoryBudget::BYTES_MIN >> 20),
+            most: wide(MemoryBudget::BYTES_MAX >> 20),
+        })
+    }
+}
+
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// The section `[record]`: whether everything that happens to the node is recorded.
@@ -103,7 +138,7 @@ impl Record {
         let (name, value, most) = ("max_mib", self.max_mib, MIB_MAX);
         if !(1..=most).contains(&value) {
             let (path, section) = (path.into(), "record");
-            return Err(ConfigError::OutOfRange { path, section, name, value, most });
+            return Err(ConfigError::OutOfRange { path, section, name, value, least: 1, most });
         }
         Ok(self.enabled.then_some(value))
     }
@@ -141,13 +176,13 @@ impl Gossip {
             if (1..=most).contains(&value) {
                 return Ok(value);
             }
-            let wide = |number| u64::try_from(number).unwrap_or(u64::MAX);
             let (path, section) = (path.into(), "gossip");
             Err(ConfigError::OutOfRange {
                 path,
                 section,
                 name,
                 value: wide(value),
+                least: 1,
                 most: wide(most),
             })
         };
@@ -202,6 +237,8 @@ pub struct Config {
     pub user_key: PathBuf,
     /// How many peers a topic has around this node.
     pub overlay: overlay::Config,
+    /// The memory that peers can make the node hold.
+    pub memory: MemoryBudget,
     /// How large the recording of the node becomes that is made from its start, in MiB; nothing if
     /// none is made.
     pub record_mib: Option<u64>,
@@ -259,6 +296,7 @@ impl Config {
             bootstrap_peers: [file.bootstrap_peers, overrides.peers.clone()].concat(),
             user_key: file.user_key_path.unwrap_or_else(|| home.user_key()),
             overlay: file.gossip.check(path)?,
+            memory: file.memory.check(path)?,
             record_mib: file.record.check(path)?,
             name,
         })
@@ -321,6 +359,18 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn the_memory_budget_can_be_set_and_is_checked() {
+        let bytes = |text| read(text, &Overrides::default()).memory.total();
+        assert_eq!(bytes(""), 256 << 20);
+        assert_eq!(bytes("[memory]\nmax_mib = 32"), 32 << 20);
+        let path = Path::new("/etc/x.toml");
+        let file = parse(path, "[memory]\nmax_mib = 31").expect("it is TOML");
+        let merged = Config::merge(&home(), path, file, &Overrides::default());
+        let text = merged.expect_err("it is out of range").to_string();
+        assert_eq!(text, "/etc/x.toml: [memory] max_mib is 31: it must be from 32 to 65536");
     }
 
     #[test]

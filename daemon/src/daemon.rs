@@ -113,6 +113,7 @@ impl Daemon {
             sockets: vec![config.bind_address],
             link: LinkConfig::default(),
             overlay: config.overlay,
+            memory: config.memory,
         };
         let (recording, tape) = match config.record_mib {
             Some(max_mib) => {

@@ -104,6 +104,7 @@ impl Bench {
             sockets: vec![socket(who)],
             link: LinkConfig { discover_mtu: false, ..LinkConfig::default() },
             overlay: x0x_core::overlay::Config::default(),
+            memory: x0x_core::support::MemoryBudget::DEFAULT,
         };
         // Timers may lie in the past of the first input.
         let now = start() + Duration::from_secs(3600);

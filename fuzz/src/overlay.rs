@@ -11,7 +11,7 @@ use x0x_core::overlay::{
     Stamp, State, TopicId, fuzzing,
 };
 use x0x_core::support::part::{Clock, Part};
-use x0x_core::support::{Counters, Rng};
+use x0x_core::support::{Counters, MemoryBudget, Rng};
 
 use crate::fixture::UNIX_TIME;
 use crate::frames::{BLAME_MAX, ME, PEERS, Stock, millis};
@@ -112,7 +112,7 @@ pub(crate) struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            part: Part::new(State::new(CONFIG, ME), Rng::from_seed([5; 32])),
+            part: Part::new(State::new(CONFIG, MemoryBudget::DEFAULT, ME), Rng::from_seed([5; 32])),
             counters: Counters::default(),
             clock: Clock { now: start(), unix_time: UNIX_TIME },
             rooms: BTreeMap::new(),

@@ -38,6 +38,7 @@ fn header() -> Header {
             sockets: vec![socket(Who::Tested)],
             link: LinkConfig::default(),
             overlay: x0x_core::overlay::Config::default(),
+            memory: x0x_core::support::MemoryBudget::DEFAULT,
         },
         seed: [21; 32],
         restored: Restored::default(),

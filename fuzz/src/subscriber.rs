@@ -9,7 +9,7 @@ use x0x_core::gossip::{Context, Evidence, Input, Output, PublishId, State, Topic
 use x0x_core::identity::AgentId;
 use x0x_core::overlay::{self, Config, Contact};
 use x0x_core::support::part::{Clock, Part};
-use x0x_core::support::{Counters, Rng};
+use x0x_core::support::{Counters, MemoryBudget, Rng};
 
 use crate::authors::{LIAR, OWN, Place, library};
 use crate::fixture::{UNIX_TIME, fixture};
@@ -92,7 +92,7 @@ pub(crate) struct Bench {
 impl Bench {
     fn new() -> Self {
         let rng = Rng::from_seed([5; 32]);
-        let state = State::new(CONFIG, fixture().agent.clone(), ME, rng.fork("state"));
+        let state = State::new(CONFIG, MemoryBudget::DEFAULT, fixture().agent.clone(), ME, rng.fork("state"));
         Self {
             part: Part::new(state, rng),
             counters: Counters::default(),

@@ -24,6 +24,7 @@ impl End {
         Self {
             state: State::new(
                 x0x_core::overlay::Config::default(),
+                x0x_core::support::MemoryBudget::DEFAULT,
                 key,
                 number.into(),
                 rng.fork("state"),

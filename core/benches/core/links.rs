@@ -42,7 +42,15 @@ impl LinkEnd {
         let (config, sockets) = (link_config(initial_mtu), vec![address(index)]);
         let fork = rng.fork("state");
         Self {
-            state: link::State::new(config, identity, sockets, anchor(), UNIX_TIME, fork),
+            state: link::State::new(
+                config,
+                x0x_core::support::MemoryBudget::DEFAULT,
+                identity,
+                sockets,
+                anchor(),
+                UNIX_TIME,
+                fork,
+            ),
             rng,
             counters: Counters::default(),
             outbox: Outbox::default(),

@@ -53,6 +53,7 @@ impl NodeEnd {
             sockets: vec![address(index)],
             link: link_config(initial_mtu),
             overlay: x0x_core::overlay::Config::default(),
+            memory: x0x_core::support::MemoryBudget::DEFAULT,
         };
         let restored = Restored::default();
         Self {

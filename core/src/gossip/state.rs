@@ -19,7 +19,7 @@ use super::{
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::{self, Item, Peer, TopicId};
 use crate::support::part::Part;
-use crate::support::{BoundedMap, Counter, Rng, Timers};
+use crate::support::{BoundedMap, Counter, MemoryBudget, Rng, Timers};
 
 /// What is to happen later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,11 +75,17 @@ pub struct State<P> {
 
 impl<P: Peer> State<P> {
     /// Makes the state of a node that is in no topic. Its messages are signed by `key`.
-    pub fn new(config: overlay::Config, key: AgentKey, me: P, rng: Rng) -> Self {
+    pub fn new(
+        config: overlay::Config,
+        memory: MemoryBudget,
+        key: AgentKey,
+        me: P,
+        rng: Rng,
+    ) -> Self {
         let own = AuthorKey::new(key.public().clone());
         Self {
             key,
-            overlay: Part::new(overlay::State::new(config, me), rng.fork("overlay")),
+            overlay: Part::new(overlay::State::new(config, memory, me), rng.fork("overlay")),
             sessions: BTreeMap::new(),
             topics: BTreeMap::new(),
             keys: Keys::new(own),

@@ -73,7 +73,7 @@ pub use receive::REASSEMBLY_BYTES_MAX;
 use crate::identity::{
     AgentBinding, AgentId, BINDING_VALIDITY, BindingVerifier, MachineId, Validity,
 };
-use crate::support::{Counter, Rng, Timers};
+use crate::support::{Counter, MemoryBudget, Rng, Timers};
 use crate::transport::{
     ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
 };
@@ -250,6 +250,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct State {
     config: LinkConfig,
+    memory: MemoryBudget,
     identity: LinkIdentity,
     binding: AgentBinding,
     /// When it was issued, since the Unix epoch.
@@ -288,6 +289,7 @@ impl State {
     /// Makes the state of a node without sessions.
     pub fn new(
         config: LinkConfig,
+        memory: MemoryBudget,
         identity: LinkIdentity,
         sockets: Vec<SocketAddr>,
         now: Instant,
@@ -314,6 +316,7 @@ impl State {
         timers.set(Timer::Renew, now + BINDING_VALIDITY / 2);
         Self {
             config,
+            memory,
             identity,
             binding,
             bound_at: unix_time,

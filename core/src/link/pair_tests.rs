@@ -7,7 +7,7 @@ use super::*;
 use crate::crypto::tls::WallClock;
 use crate::identity::{AgentKey, MachineKey};
 use crate::support::testing::start;
-use crate::support::{Counters, Outbox};
+use crate::support::{Counters, MemoryBudget, Outbox};
 use crate::transport::Datagram;
 
 const UNIX_TIME: Duration = Duration::from_secs(1_800_000_000);
@@ -49,7 +49,15 @@ impl Pair {
             };
             let sockets = vec![address(index.into())];
             let config = LinkConfig::default();
-            let state = State::new(config, identity, sockets, now, UNIX_TIME, rng.fork("state"));
+            let state = State::new(
+                config,
+                MemoryBudget::DEFAULT,
+                identity,
+                sockets,
+                now,
+                UNIX_TIME,
+                rng.fork("state"),
+            );
             let (counters, outbox) = (Counters::default(), Outbox::default());
             End {
                 state,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{AgentCertificate, AgentKey, MachineKey};
 use crate::link::{LinkConfig, PROTOCOL_VERSION_MAX};
 use crate::overlay;
+use crate::support::MemoryBudget;
 
 /// The longest time that a configuration may name.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -28,6 +29,8 @@ pub struct Config {
     pub link: LinkConfig,
     /// How many peers a topic has around this node.
     pub overlay: overlay::Config,
+    /// The memory that peers can make the node hold.
+    pub memory: MemoryBudget,
 }
 
 impl Config {

@@ -123,7 +123,13 @@ impl Node {
         let machine = config.machine_key.id();
         let agent = config.agent_key.id();
         let key = config.agent_key.clone();
-        let gossip = gossip::State::new(config.overlay, key, machine, root.fork("gossip state"));
+        let gossip = gossip::State::new(
+            config.overlay,
+            config.memory,
+            key,
+            machine,
+            root.fork("gossip state"),
+        );
         let identity = LinkIdentity {
             machine_key: config.machine_key,
             agent_key: config.agent_key,
@@ -132,6 +138,7 @@ impl Node {
         };
         let link = link::State::new(
             config.link,
+            config.memory,
             identity,
             config.sockets,
             now,

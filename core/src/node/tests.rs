@@ -17,6 +17,7 @@ pub(super) fn config() -> Config {
         sockets: vec![([192, 0, 2, 1], 5483).into()],
         link: LinkConfig::default(),
         overlay: crate::overlay::Config::default(),
+        memory: crate::support::MemoryBudget::DEFAULT,
     }
 }
 

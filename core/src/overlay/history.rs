@@ -55,9 +55,6 @@ pub const HISTORY_ITEMS_MAX: usize = 4096;
 /// The most bytes that are kept: those of the items, and [`ITEM_COST`] for each.
 pub const HISTORY_BYTES_MAX: usize = 16 << 20;
 
-/// The most bytes that are kept of all topics, counted in the same way.
-pub const HISTORY_BYTES_ALL_MAX: usize = 64 << 20;
-
 /// What an item counts beside its bytes.
 pub const ITEM_COST: usize = 128;
 

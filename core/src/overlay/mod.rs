@@ -60,12 +60,11 @@ use serde::de::DeserializeOwned;
 
 pub use broadcast::MISSING_MAX;
 pub use frames::{ENTRIES_MAX, IDS_MAX, RECONCILE_BYTES_MAX, TOPICS_MAX};
-use history::HISTORY_BYTES_ALL_MAX;
 pub use item::{CONTACT_SIZE_MAX, Contact, Item, ItemId, Stamp, TopicId};
 pub use membership::PROTECTED;
 pub use sessions::{CONTROL_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, SHUN_TIME, SHUNNED_MAX};
 
-use crate::support::{Counter, Timers};
+use crate::support::{Counter, MemoryBudget, Timers};
 use crate::wire;
 use frames::{Entries, Entry, Frame, Message};
 use sessions::Sessions;
@@ -264,6 +263,7 @@ pub struct Usage {
 pub struct State<P> {
     me: P,
     config: Config,
+    memory: MemoryBudget,
     sessions: Sessions<P>,
     /// Boxed, like the sessions: a node of the tree has room for eleven.
     topics: BTreeMap<TopicId, Box<Topic<P>>>,
@@ -275,10 +275,11 @@ pub struct State<P> {
 
 impl<P: Peer> State<P> {
     /// Makes the state of a node without peers and topics.
-    pub fn new(config: Config, me: P) -> Self {
+    pub fn new(config: Config, memory: MemoryBudget, me: P) -> Self {
         Self {
             me,
             config,
+            memory,
             sessions: Sessions::new(),
             topics: BTreeMap::new(),
             history_bytes: 0,
@@ -428,7 +429,7 @@ impl<P: Peer> State<P> {
 
     /// Takes room from the topics with the longest histories until there is enough.
     fn shrink_histories(&mut self, now: u64) {
-        while self.history_bytes > HISTORY_BYTES_ALL_MAX {
+        while self.history_bytes > self.memory.history() {
             let longest = self.topics.values_mut().max_by_key(|topic| topic.history.bytes());
             let Some(topic) = longest else { return };
             let before = topic.history.bytes();

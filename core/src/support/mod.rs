@@ -7,6 +7,7 @@
 pub mod bounded;
 pub mod context;
 pub mod counters;
+pub mod memory;
 pub mod part;
 pub mod rng;
 pub mod timers;
@@ -18,6 +19,7 @@ pub(crate) mod testing;
 pub use bounded::{BoundedMap, Shares, TieredMap};
 pub use context::{Context, Outbox};
 pub use counters::{Counter, Counters};
+pub use memory::MemoryBudget;
 pub use rng::Rng;
 pub use timers::Timers;
 pub use token_bucket::TokenBucket;

@@ -132,6 +132,7 @@ mod tests {
             sockets: vec![([127, 0, 0, 1], 0).into()],
             link: LinkConfig::default(),
             overlay: x0x_core::overlay::Config::default(),
+            memory: x0x_core::support::MemoryBudget::DEFAULT,
         };
         let (node, _) = x0x_tokio::start(config, MemoryStore::default()).expect("it starts");
         let (hub, address) = (Arc::new(Hub::default()), ([127, 0, 0, 1], 1).into());

@@ -127,6 +127,7 @@ fn node() -> Handle {
         sockets: vec![([127, 0, 0, 1], 0).into()],
         link: LinkConfig::default(),
         overlay: x0x_core::overlay::Config::default(),
+        memory: x0x_core::support::MemoryBudget::DEFAULT,
     };
     x0x_tokio::start(config, MemoryStore::default()).expect("it starts").0
 }

@@ -25,6 +25,7 @@ fn header() -> Header {
             sockets: vec![([192, 0, 2, 1], 5483).into()],
             link: LinkConfig::default(),
             overlay: x0x_core::overlay::Config::default(),
+            memory: x0x_core::support::MemoryBudget::DEFAULT,
         },
         seed: [3; 32],
         restored: Restored::default(),

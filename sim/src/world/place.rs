@@ -57,6 +57,7 @@ impl<M: Machine> World<M> {
             sockets: sockets.iter().map(|socket| socket.local).collect(),
             link: self.config.link_config.clone(),
             overlay: x0x_core::overlay::Config::default(),
+            memory: x0x_core::support::MemoryBudget::DEFAULT,
         };
         self.checks.add_node(node, config.machine_key.id(), config.agent_key.id());
         for socket in &sockets {

@@ -14,7 +14,7 @@ use crate::identity::{AgentId, AgentKey};
 use crate::overlay::testing::neighbour_frames;
 use crate::overlay::{self, Contact, ItemId, Receipt, Stamp, TopicId};
 use crate::support::testing::start;
-use crate::support::{Context, Counter, Counters, Outbox, Rng};
+use crate::support::{Context, Counter, Counters, MemoryBudget, Outbox, Rng};
 
 /// Room that is never used up.
 pub(super) const PLENTY: usize = usize::MAX / 2;
@@ -104,6 +104,7 @@ impl Node {
         Self {
             state: State::new(
                 overlay::Config::default(),
+                MemoryBudget::DEFAULT,
                 key(number),
                 number.into(),
                 rng.fork("state"),

@@ -46,6 +46,7 @@ fn header(number: usize) -> Header {
             sockets: vec![address(number)],
             link: LinkConfig::default(),
             overlay: crate::overlay::Config::default(),
+            memory: crate::support::MemoryBudget::DEFAULT,
         },
         seed: [seed; 32],
         restored: Restored::default(),

@@ -1,10 +1,10 @@
 //! What was missed comes back.
 
 use super::super::Input;
-use super::super::history::HISTORY_BYTES_ALL_MAX;
 use super::super::item::TopicId;
 use super::world::{TOPIC, World, ms, secs};
 use crate::support::Counter;
+use crate::support::MemoryBudget;
 
 #[test]
 fn an_item_that_the_tree_loses_is_fetched_from_another_neighbour() {
@@ -31,8 +31,8 @@ fn all_histories_together_keep_no_more_than_their_limit() {
         }
         let usage = |topic| world.node(0).state.usage(topic).map_or(0, |usage| usage.history_bytes);
         let all: usize = topics.iter().map(usage).sum();
-        assert!(all <= HISTORY_BYTES_ALL_MAX, "{all}");
-        assert!(number < 4 || all > HISTORY_BYTES_ALL_MAX - (2 << 20), "{all}");
+        assert!(all <= MemoryBudget::DEFAULT.history(), "{all}");
+        assert!(number < 4 || all > MemoryBudget::DEFAULT.history() - (2 << 20), "{all}");
     }
     for topic in &topics {
         assert!(world.node(0).state.usage(topic).unwrap().history_items > 8, "each has a share");

@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::crypto::hash::blake3;
 use crate::support::testing::start;
-use crate::support::{Context, Counter, Counters, Outbox, Rng};
+use crate::support::{Context, Counter, Counters, MemoryBudget, Outbox, Rng};
 
 /// The one topic.
 pub(super) const TOPIC: TopicId = TopicId([7; 32]);
@@ -124,7 +124,7 @@ impl World {
 
     pub(super) fn add(&mut self, id: u64) {
         let node = Node {
-            state: State::new(self.config, id),
+            state: State::new(self.config, MemoryBudget::DEFAULT, id),
             counters: Counters::default(),
             rng: Rng::from_seed([0; 32]).fork(&format!("node {id} {}", self.order)),
             outbox: Outbox::default(),

@@ -5,8 +5,8 @@ use std::time::Instant;
 use x0x_core::gossip::{self, PublishId, Topic};
 use x0x_core::identity::AgentKey;
 use x0x_core::overlay;
-use x0x_core::support::Rng;
 use x0x_core::support::part::Part;
+use x0x_core::support::{MemoryBudget, Rng};
 
 use super::overlay::{is_overlay_repair, overlay_kind, overlay_kind_name};
 use super::{Effect, Env, Input, Protocol, TopicNumber};
@@ -29,7 +29,8 @@ impl Protocol for GossipNode {
     fn start(me: PeerId, rng: &Rng) -> Self {
         let key = AgentKey::from_seed(&rng.fork("agent").bytes());
         let config = overlay::Config::default();
-        let state = gossip::State::new(config, key, me, rng.fork("gossip state"));
+        let state =
+            gossip::State::new(config, MemoryBudget::DEFAULT, key, me, rng.fork("gossip state"));
         Self { part: Part::new(state, rng.fork("gossip")) }
     }
 

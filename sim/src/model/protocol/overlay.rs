@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use x0x_core::crypto::hash::Blake3;
 use x0x_core::overlay::{self, Fault, TopicId};
-use x0x_core::support::Rng;
 use x0x_core::support::part::Part;
+use x0x_core::support::{MemoryBudget, Rng};
 
 use super::{Effect, Env, Input, Protocol, TopicNumber};
 use crate::model::ledger::Kind;
@@ -23,7 +23,7 @@ impl Protocol for OverlayNode {
     fn start(me: PeerId, rng: &Rng) -> Self {
         Self {
             part: Part::new(
-                overlay::State::new(overlay::Config::default(), me),
+                overlay::State::new(overlay::Config::default(), MemoryBudget::DEFAULT, me),
                 rng.fork("overlay"),
             ),
         }
