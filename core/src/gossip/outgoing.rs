@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Draft, Root, VerifiedBatch};
-use super::incoming::{AGE_MAX, deliver};
+use super::delivery::{Holder, deliver};
+use super::incoming::AGE_MAX;
 use super::state::{State, Timer, millis};
 use super::{CheckError, Context, Output, PAYLOAD_MAX, PublishId, Topic};
 use crate::crypto::hash::HASH_LEN;
@@ -78,6 +79,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Returns how many messages wait.
+    pub(super) fn messages(&self) -> usize {
+        self.messages
+    }
+
     fn is_low(&self) -> bool {
         self.messages < PENDING_MESSAGES_LOW && self.bytes < PENDING_BYTES_LOW
     }
@@ -150,10 +156,10 @@ impl Publisher {
         }
     }
 
-    /// Another run of this agent published a stream. If it is the newer one, the stream of this run
-    /// is heard by nobody who heard that.
+    /// This agent published a stream, maybe in another run. If it is newer than that of this run,
+    /// nobody who heard it hears this run.
     pub(super) fn outdone_by(&mut self, stream: u64) {
-        self.stream = self.stream.filter(|own| own.number > stream);
+        self.stream = self.stream.filter(|own| own.number >= stream);
     }
 
     /// When the next batch may leave, if not at once.
@@ -265,11 +271,12 @@ impl<P: Peer> State<P> {
         let own = self.key.id();
         let Some(room) = self.topics.get_mut(&topic) else { return };
         if room.publisher.stream.is_none()
-            && let Some(earlier) = room.authors.remove(&own)
+            && let Some(mut earlier) = room.authors.remove(&own)
         {
             // What came of an earlier run is told before what this run says, or never.
-            room.finish(context, own, earlier, &self.blocked);
+            room.finish(context, own, &mut earlier, self.blocked.contains(&own));
             self.timers.cancel(&Timer::Gap(topic, own));
+            self.held.set(Holder::Author(topic, own), 0);
         }
         let publisher = &mut room.publisher;
         let now = millis(context.unix_time);

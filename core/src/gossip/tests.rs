@@ -2,10 +2,12 @@
 
 mod clocks;
 mod codec;
+mod crowds;
 mod equivocation;
 mod golden;
 mod harness;
 mod hostile;
+mod joining;
 mod keys;
 mod ordering;
 mod publishing;

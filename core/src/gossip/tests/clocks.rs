@@ -79,12 +79,11 @@ fn an_author_that_starts_again_with_a_clock_set_back_is_heard_once_it_hears_of_i
         let clock = world.nodes[0].unix_millis() - back;
         world.restart(AUTHOR, clock, 77);
         // What it published comes back to it.
-        world.advance(Duration::from_secs(1));
+        world.advance(Duration::from_secs(20));
         publish(&mut world, "after");
         for node in 1..3 {
             assert_eq!(world.heard(node), messages(&["before", "after"]), "{back} ms");
         }
-        assert_eq!(world.nodes[0].heard, messages(&["before", "after"]), "{back} ms");
     }
 }
 
@@ -113,14 +112,14 @@ fn times_in_a_stream_stand_still_while_a_clock_catches_up() {
     node.settle();
     let back = u64::try_from(SET_BACK_MAX.as_millis()).unwrap();
     for (set, is_same) in [(BEGIN - back, true), (BEGIN - back - 1, false)] {
+        node.advance(millis(2));
         node.set_clock(set);
         node.publish("b");
-        node.advance(millis(0));
+        node.settle();
         let batches = node.batches();
         let [.., first, second] = &batches[..] else { panic!("two batches") };
         assert_eq!(first.root().stream == second.root().stream, is_same);
         assert_eq!(second.root().time, if is_same { BEGIN } else { set });
-        node.advance(millis(2));
     }
 }
 
@@ -146,13 +145,15 @@ fn no_two_roots_of_an_honest_author_exclude_each_other_whatever_its_clock_does()
             for _ in 0..=rng.below(3) {
                 published += 1;
                 world.nodes[0].publish(format!("{published}"));
-                world.nodes[0].settle();
-                signed.extend(world.nodes[0].batches());
-                world.advance(millis(rng.below(4)));
+                for _ in 0..=rng.below(3) {
+                    world.nodes[0].advance(millis(1));
+                    signed.extend(world.nodes[0].batches());
+                    world.advance(millis(1));
+                }
             }
             world.advance(Duration::from_secs(rng.below(3)) / 4);
         }
-        assert!(signed.len() > 40);
+        assert!(signed.len() > 40, "{}", signed.len());
         let author = AuthorKey::new(key(AUTHOR).public().clone());
         for (at, one) in signed.iter().enumerate() {
             for other in &signed[..at] {
@@ -172,15 +173,17 @@ fn whatever_an_authors_clock_does_what_is_dated_well_is_heard_at_once_and_in_ord
     let mut rng = Rng::from_seed([43; 32]);
     for round in 0..10 {
         let mut world = World::line(3);
-        let mut expected: Vec<Heard> = Vec::new();
+        let (mut expected, mut is_too_slow): (Vec<Heard>, bool) = (Vec::new(), false);
         for number in 0..60 {
             let right = world.nodes[1].unix_millis();
-            // Up to a quarter of an hour slow, up to some minutes fast; now and then right.
-            let set = match rng.below(3) {
+            let set = match rng.below(4) {
+                _ if is_too_slow => right,
                 0 => right,
-                1 => right - rng.below(age_max() + 60_000),
+                1 => right - rng.below(age_max()),
+                2 => right - age_max() - 1 - rng.below(60_000),
                 _ => right + rng.below(skew_max() + 60_000),
             };
+            is_too_slow = set < right - age_max();
             world.nodes[0].set_clock(set);
             let text = format!("message {number}");
             if (right - age_max()..=right + skew_max()).contains(&set) {

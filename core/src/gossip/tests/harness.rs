@@ -95,16 +95,15 @@ pub(super) struct Node {
 impl Node {
     /// A node whose agent has the key of this number.
     pub(super) fn new(number: u8) -> Self {
-        Self::with_seed(number, number)
+        Self::made_of(MemoryBudget::DEFAULT, number, number)
     }
 
-    /// The same with other randomness.
-    fn with_seed(number: u8, seed: u8) -> Self {
+    fn made_of(memory: MemoryBudget, number: u8, seed: u8) -> Self {
         let rng = Rng::from_seed([seed; 32]);
         Self {
             state: State::new(
                 overlay::Config::default(),
-                MemoryBudget::DEFAULT,
+                memory,
                 key(number),
                 number.into(),
                 rng.fork("state"),
@@ -126,7 +125,12 @@ impl Node {
 
     /// A node that is subscribed to the topic and has a session with each of these peers.
     pub(super) fn subscribed(number: u8, peers: &[u64]) -> Self {
-        let mut node = Self::new(number);
+        Self::subscribed_with(MemoryBudget::DEFAULT, number, peers)
+    }
+
+    /// The same with another budget of memory.
+    pub(super) fn subscribed_with(memory: MemoryBudget, number: u8, peers: &[u64]) -> Self {
+        let mut node = Self::made_of(memory, number, number);
         node.handle(Input::Subscribe { topic: topic() });
         peers.iter().for_each(|&peer| node.up(peer));
         peers.iter().for_each(|&peer| node.join(peer));
@@ -331,15 +335,15 @@ impl World {
     /// A node loses its memory and starts again with a clock that shows this.
     pub(super) fn restart(&mut self, number: u8, unix_millis: u64, seed: u8) {
         let count = u8::try_from(self.nodes.len()).unwrap();
-        let mut node = Node::with_seed(number, seed);
+        let mut node = Node::made_of(MemoryBudget::DEFAULT, number, seed);
         node.now = self.nodes[usize::from(number)].now;
         node.unix_time = Duration::from_millis(unix_millis);
         neighbours(number, count).for_each(|peer| node.up(peer));
+        node.handle(Input::Subscribe { topic: topic() });
         self.nodes[usize::from(number)] = node;
         for peer in neighbours(number, count) {
             self.nodes[usize::try_from(peer).unwrap()].up(number.into());
         }
-        self.subscribe(number);
         self.run();
     }
 
