@@ -126,7 +126,7 @@ impl<P: Peer> State<P> {
     }
 
     /// Begins a stream of an author; what is missing of the stream before it will not come.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         context: &mut Context<'_, P>,
         topic: TopicId,
