@@ -11,6 +11,7 @@
 //! * A link that a node reports up was down before, and the other way round.
 //! * A direct message comes over a link that is up.
 //! * Subscribers hear what the rules of `checks/gossip.rs` say.
+//! * Nothing from a blocked agent is heard after the reply to the block.
 //! * No node halts while its disk works.
 //! * No datagram shows the [`MARKER`], which scenarios put into payloads and names of topics.
 //!
@@ -41,6 +42,9 @@ pub(crate) const REPLY_SLACK: Duration = Duration::from_secs(2);
 /// How long a published message may wait for peers that are slower than its author.
 const PUBLISH_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How long a write may take that a reply waits for: the slowest disk, and writes before it.
+const STORE_TIME_MAX: Duration = Duration::from_secs(20);
+
 /// What is secret in a world: scenarios put it into each payload and each name of a topic.
 pub const MARKER: [u8; 12] = *b"~x0x secret~";
 
@@ -68,7 +72,7 @@ enum Kind {
     Publish,
     ProveMessage,
     ListTopics,
-    SetBlocked,
+    SetBlocked { agent: AgentId, blocked: bool },
     ChangeNetwork,
     ListPeers,
     ProbePeer,
@@ -114,6 +118,8 @@ pub(crate) struct Checks {
     conversations: BTreeMap<(NodeId, NodeId), Conversation>,
     gossip: Gossip,
     links: BTreeSet<(NodeId, MachineId)>,
+    /// The agents that nodes block, from the reply on until they are to be heard again.
+    blocked: BTreeSet<(NodeId, AgentId)>,
     /// Nodes that break the rules on purpose: what they do or claim is not held against anybody.
     hostile: BTreeSet<NodeId>,
     pub(crate) tally: Tally,
@@ -131,6 +137,7 @@ impl Checks {
             conversations: BTreeMap::new(),
             gossip: Gossip::default(),
             links: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             hostile: BTreeSet::new(),
             tally: Tally::default(),
         }
@@ -189,7 +196,11 @@ impl Checks {
             Request::Publish(_) => (Kind::Publish, PUBLISH_TIME_MAX),
             Request::ProveMessage(_) => (Kind::ProveMessage, Duration::ZERO),
             Request::ListTopics(_) => (Kind::ListTopics, Duration::ZERO),
-            Request::SetBlocked(_) => (Kind::SetBlocked, Duration::ZERO),
+            Request::SetBlocked(set) => {
+                let (agent, blocked) = (set.agent, set.blocked);
+                // Its reply waits for the disk.
+                (Kind::SetBlocked { agent, blocked }, STORE_TIME_MAX)
+            }
             Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
             Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
             Request::ProbePeer(probe) => (Kind::ProbePeer, probe.timeout),
@@ -219,6 +230,14 @@ impl Checks {
             if let Some(recipient) = recipient {
                 let talk = self.conversations.entry((node, *recipient)).or_default();
                 *index = talk.sent(*key, run, now);
+            }
+        }
+        if let Kind::SetBlocked { agent, blocked } = kind {
+            if !blocked {
+                self.blocked.remove(&(node, agent));
+            }
+            if let Some(author) = self.agents.get(&agent) {
+                self.gossip.block_changed(node, *author);
             }
         }
         let outstanding =
@@ -313,9 +332,11 @@ impl Checks {
             }
             Event::GossipReceived { topic, author, payload, .. } => {
                 self.tally.heard += 1;
-                self.author(node, *author).and_then(|author| match author {
-                    Some(author) => self.gossip.received(node, topic, author, payload),
-                    None => Ok(()),
+                self.admitted(node, author).and_then(|()| {
+                    self.author(node, *author).and_then(|author| match author {
+                        Some(author) => self.gossip.received(node, topic, author, payload),
+                        None => Ok(()),
+                    })
                 })
             }
             Event::GossipLagged { topic, author, missed } => {
@@ -369,6 +390,14 @@ impl Checks {
         peers.find(|&(node, peer)| !self.is_linked(peer, node))
     }
 
+    /// Fails if a node blocks the sender of something that it heard.
+    fn admitted(&self, node: NodeId, sender: &AgentId) -> Result<(), String> {
+        if self.blocked.contains(&(node, *sender)) {
+            return Err(format!("a message of {sender:?}, which is blocked"));
+        }
+        Ok(())
+    }
+
     /// Returns the author of something that a node was told; nothing if one of both is hostile.
     fn author(&self, node: NodeId, author: AgentId) -> Result<Option<NodeId>, String> {
         let author = *self.agents.get(&author).ok_or("an author that does not exist")?;
@@ -401,6 +430,12 @@ impl Checks {
                 self.tally.connects_failed += u64::from(result.is_err());
                 Ok(())
             }
+            (Kind::SetBlocked { agent, blocked }, Reply::SetBlocked(_)) => {
+                if blocked && !self.is_unblocking(node, agent) {
+                    self.blocked.insert((node, agent));
+                }
+                Ok(())
+            }
             (Kind::SendDirect { recipient, index, .. }, Reply::SendDirect(result)) => {
                 let error = result.as_ref().err().copied();
                 let ends = recipient.map(|recipient| (node, recipient));
@@ -412,7 +447,6 @@ impl Checks {
             | (Kind::ProveMessage, Reply::ProveMessage(_))
             | (Kind::ListTopics, Reply::ListTopics(_))
             | (Kind::Disconnect, Reply::Disconnect(_))
-            | (Kind::SetBlocked, Reply::SetBlocked(_))
             | (Kind::ShutDown, Reply::ShutDown(()))
             | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
             | (Kind::ListPeers, Reply::ListPeers(_))
@@ -420,6 +454,12 @@ impl Checks {
             | (Kind::GetCounters, Reply::GetCounters(_)) => Ok(()),
             (kind, reply) => Err(format!("the reply to {kind:?} is {reply:?}")),
         }
+    }
+
+    /// Tells whether a node was asked to hear an agent again, and has not answered.
+    fn is_unblocking(&self, node: NodeId, agent: AgentId) -> bool {
+        let unblock = Kind::SetBlocked { agent, blocked: false };
+        self.outstanding.values().any(|waiting| waiting.node == node && waiting.kind == unblock)
     }
 
     fn send_ended(
@@ -479,6 +519,7 @@ impl Checks {
             return Err(format!("a message of {from} from another machine"));
         }
         self.tally.delivered += 1;
+        self.admitted(node, &sender)?;
         if self.hostile.contains(&from) {
             return Ok(());
         }

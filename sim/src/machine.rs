@@ -42,8 +42,14 @@ pub trait Machine: fmt::Debug + Sized {
         false
     }
 
-    /// Tells what the node holds more of than it may, if it tells.
+    /// Returns what the node holds more of than it may, if it counts.
     fn over_limit(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns what the node still holds although nothing happens, if it counts: each account goes
+    /// back to zero once a world is quiet.
+    fn held(&self) -> Option<String> {
         None
     }
 }
@@ -84,5 +90,17 @@ impl Machine for Node {
         ];
         let broken = holds.into_iter().find(|(_, count, most)| count > most);
         broken.map(|(what, count, most)| format!("{count} {what}, at most {most}"))
+    }
+
+    fn held(&self) -> Option<String> {
+        let usage = self.link_usage();
+        let holds = [
+            ("strangers", usage.half_open),
+            ("answers", usage.answers),
+            ("bytes of incomplete frames", usage.reassembly_bytes),
+            ("bytes that wait for room", usage.lane_bytes),
+        ];
+        let held = holds.into_iter().find(|&(_, count)| count > 0);
+        held.map(|(what, count)| format!("{count} {what}"))
     }
 }

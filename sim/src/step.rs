@@ -61,6 +61,11 @@ pub enum Expectation {
     },
     /// Something is not true.
     Not(Box<Self>),
+    /// A node holds nothing of what it holds only while something happens.
+    Idle {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 impl fmt::Display for Expectation {
@@ -75,6 +80,7 @@ impl fmt::Display for Expectation {
                 write!(formatter, "a message of {author} is heard by {}", by.join(", "))
             }
             Self::Not(inner) => write!(formatter, "not so: {inner}"),
+            Self::Idle { node } => write!(formatter, "{node} is idle"),
         }
     }
 }

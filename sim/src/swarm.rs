@@ -5,7 +5,10 @@
 //! **healed**: faults end, hosts wake, nodes that are down start, and every application asks again for
 //! the links and the topics that it wants. NATs, firewalls, latencies and bandwidths stay. At last it
 //! must **live**: every link that the ground permits is up, a message over each of them is
-//! acknowledged in both directions, and what is published is heard by all who can.
+//! acknowledged in both directions, and what is published is heard by all who can. Then all is calm,
+//! and what calm links permit has to happen promptly: links that were ended come up again, messages
+//! are acknowledged and heard within seconds. At the very end no node may hold anything of what it
+//! holds only while something happens ([`Machine::held`]).
 //!
 //! What the ground permits is told by [`Ground::can_dial`]: nobody reaches a host behind a NAT or a
 //! firewall from outside, since nodes punch no holes on purpose and relay nothing yet, and nothing
@@ -105,10 +108,12 @@ impl Swarm {
         life::demand_links(self, world)?;
         life::demand_messages(self, world)?;
         life::demand_gossip(self, world)?;
+        life::demand_promptness(self, world)?;
         world.run_for(workload::SEND_TIME + checks::REPLY_SLACK + Duration::from_secs(1))?;
         // A NAT forgets what nobody refreshes long after the faults, and then a link ends.
         world.run_until_true(AGREEMENT_MAX, World::agrees)?;
         world.check_agreement()?;
+        life::demand_idleness(world)?;
         Ok(Report::new(world, &self.ground.edges))
     }
 }

@@ -121,6 +121,12 @@ impl Gossip {
         self.heard.retain(|(subscriber, ..), _| *subscriber != node);
     }
 
+    /// A subscriber blocks an author or hears it again: what is published meanwhile is nobody's loss.
+    pub(super) fn block_changed(&mut self, node: NodeId, author: NodeId) {
+        let of_both = self.heard.iter_mut().filter(|((by, _, of), _)| *by == node && *of == author);
+        of_both.for_each(|(_, heard)| (heard.begins, heard.missed) = (true, 0));
+    }
+
     /// The wall clock of a node goes back: what it publishes after its next start may seem older than
     /// what it published before.
     pub(super) fn clock_went_back(&mut self, node: NodeId) {

@@ -88,6 +88,7 @@ pub trait Attacker: Debug {
             | Input::ConnectFailed { .. }
             | Input::Join { .. }
             | Input::Leave { .. }
+            | Input::SetBlocked { .. }
             | Input::Publish { .. } => {}
         }
     }

@@ -65,6 +65,8 @@ pub struct Tally {
     pub lagged: u64,
     /// Authors found out.
     pub equivocations: u64,
+    /// Deliveries of what a blocked author published.
+    pub blocked_heard: u64,
     /// Accusations of an honest node by an honest node.
     pub wrongly_accused: u64,
 }
@@ -93,6 +95,8 @@ struct Node<P> {
     part: u8,
     /// How fast its sessions are, if it is slow.
     bandwidth: Option<u64>,
+    /// The nodes whose agents it blocks.
+    blocked: Bits,
     /// When it joined the main topic.
     joined_at: Duration,
     /// How often it started.
@@ -145,6 +149,7 @@ impl<P: Protocol> World<P> {
             stuck: 0,
             part: 0,
             bandwidth: None,
+            blocked: Bits::default(),
             joined_at: Duration::ZERO,
             life: 0,
             accused: 0,

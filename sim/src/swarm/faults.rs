@@ -3,7 +3,7 @@
 //! Each fault has a beginning and an end while the world runs. What is still in force when it is
 //! healed is undone by [`Plan::opened`] and by what healing does for every node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ use crate::{
 
 /// When the first fault begins.
 const FIRST: Duration = Duration::from_secs(2);
+
+/// How far off clocks are at most after a jump, in milliseconds. Twice the largest is less than the
+/// difference that nodes accept.
+const JUMPS_MS: [u64; 4] = [200, 1500, 5000, 55_000];
 
 /// How long a fault lasts at most.
 const LAST_MAX: Duration = Duration::from_secs(25);
@@ -182,18 +186,17 @@ impl<M: Machine> Planner<'_, M> {
         self.plan.add(end, Step::SetInterface { node, socket, is_up: true });
     }
 
-    /// Clocks jump ahead, each once, and change their speed. None goes back: who starts again after
-    /// that is not heard by those who knew it, see the book.
+    /// Clocks jump, ahead and back, and change their speed. Any two differ by less than what nodes
+    /// accept of one another.
     fn clocks(&mut self, count: u32) {
-        let mut jumped = BTreeSet::new();
         for _ in 0..count {
             let (node, (at, _)) = (self.node(), self.span());
             let drawn = clock(&self.swarm.options, &mut self.rng);
-            if jumped.insert(node) {
-                let before = self.swarm.ground.places[node.index()].clock.ahead_ms;
-                let profile = ClockProfile { ahead_ms: before + drawn.ahead_ms.abs(), ..drawn };
-                self.plan.add(at, Step::SetClock { node, profile });
-            }
+            let jump = pick(&mut self.rng, &JUMPS_MS);
+            let ahead_ms = i64::try_from(self.rng.below(2 * jump + 1)).unwrap_or(0);
+            let ahead_ms = ahead_ms - i64::try_from(jump).unwrap_or(0);
+            let profile = ClockProfile { ahead_ms, ..drawn };
+            self.plan.add(at, Step::SetClock { node, profile });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use x0x_core::node::Publish;
+use x0x_core::node::{Disconnect, Publish};
 use x0x_core::support::Rng;
 
 use super::workload::{self, command, message, payload, subscribers, topic, wishes};
@@ -12,6 +12,21 @@ use crate::{Failure, LinkProfile, Machine, NodeId, Step, World, random};
 
 /// How many messages are published to each topic at the end.
 const PUBLISHED_MAX: usize = 6;
+
+/// How many links are ended, to see how fast they come up again.
+const ENDED_MAX: usize = 6;
+
+/// How long on calm links a link may take to come up, a message to be acknowledged and one of a topic
+/// to be heard, beside [`ROUNDS_MAX`] round trips over the slowest link.
+const LINK_TIME: Duration = Duration::from_secs(2);
+const MESSAGE_TIME: Duration = Duration::from_secs(1);
+const TOPIC_TIME: Duration = Duration::from_secs(5);
+
+/// See [`LINK_TIME`].
+const ROUNDS_MAX: u32 = 5;
+
+/// How long a node may hold something after the last thing happened.
+const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// The size of what is sent at the end.
 const SIZE: usize = 200;
@@ -27,9 +42,6 @@ pub(super) fn heal<M: Machine>(
         let _ = world.apply(step);
     };
     act(world, Step::Calm);
-    for step in opened {
-        act(world, step.clone());
-    }
     let link = swarm.options.link;
     let good =
         LinkProfile { loss: 0.0, burst: None, reorder: 0.0, duplicate: 0.0, corrupt: 0.0, ..link };
@@ -40,6 +52,9 @@ pub(super) fn heal<M: Machine>(
         for socket in 0..2 {
             act(world, Step::SetInterface { node, socket, is_up: true });
         }
+    }
+    for step in opened {
+        act(world, step.clone());
     }
     world.check()?;
     for node in world.nodes() {
@@ -106,7 +121,18 @@ pub(super) fn demand_gossip<M: Machine>(
     swarm: &Swarm,
     world: &mut World<M>,
 ) -> Result<(), Failure> {
-    let mut rng = rng(swarm, "gossip");
+    publish(swarm, world, HEARING_MAX)?;
+    // What everybody has heard of, links that were there before carry at once.
+    publish(swarm, world, promptly(swarm, TOPIC_TIME))
+}
+
+/// Publishes in every topic, and demands that all to whom links lead hear it within a time.
+fn publish<M: Machine>(
+    swarm: &Swarm,
+    world: &mut World<M>,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let mut rng = rng(swarm, &format!("gossip at {:?}", world.now()));
     let mut wanted = Vec::new();
     for number in 0..swarm.options.topics {
         let members = subscribers(swarm, number);
@@ -119,7 +145,44 @@ pub(super) fn demand_gossip<M: Machine>(
             wanted.push(Expectation::Heard { topic, author, payload, by });
         }
     }
-    demand(world, wanted, HEARING_MAX)
+    demand(world, wanted, limit)
+}
+
+/// Ends some links, and demands that they come up again and carry messages at once.
+pub(super) fn demand_promptness<M: Machine>(
+    swarm: &Swarm,
+    world: &mut World<M>,
+) -> Result<(), Failure> {
+    let mut rng = rng(swarm, "promptness");
+    let has_no_common_nat = |&(a, b): &(NodeId, NodeId)| !swarm.ground.have_common_nat(a, b);
+    let mut links: Vec<_> = swarm.ground.edges.iter().copied().filter(has_no_common_nat).collect();
+    while links.len() > ENDED_MAX {
+        links.swap_remove(random::index(&mut rng, links.len()));
+    }
+    for &(from, to) in &links {
+        let machine = world.node_config(to).machine_key.id();
+        // What is refused shows in what is demanded.
+        let _ = world.apply(command(from, Disconnect { machine }));
+    }
+    world.run_for(swarm.options.latency_max * 2)?;
+    for &(from, to) in &links {
+        let connect = workload::connect(world, from, to);
+        let _ = world.apply(connect);
+    }
+    let wanted = links.iter().map(|&(a, b)| Expectation::Linked { a, b }).collect();
+    demand(world, wanted, promptly(swarm, LINK_TIME))?;
+    let wanted = send_over(world, &links, &mut rng);
+    demand(world, wanted, promptly(swarm, MESSAGE_TIME))
+}
+
+fn promptly(swarm: &Swarm, time: Duration) -> Duration {
+    time + 2 * ROUNDS_MAX * swarm.options.latency_max
+}
+
+/// Demands that no node holds anything of what it holds only while something happens.
+pub(super) fn demand_idleness<M: Machine>(world: &mut World<M>) -> Result<(), Failure> {
+    let nodes: Vec<NodeId> = world.nodes().collect();
+    demand(world, nodes.into_iter().map(|node| Expectation::Idle { node }).collect(), IDLE_TIME)
 }
 
 /// Waits until everything is met; what is not is a step that fails the world.

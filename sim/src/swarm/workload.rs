@@ -7,7 +7,7 @@ use bytes::Bytes;
 use x0x_core::gossip::{MessageId, Topic};
 use x0x_core::node::{
     Connect, Disconnect, GetCounters, ListPeers, ListTopics, ProbePeer, ProveMessage, Publish,
-    Request, SendDirect, Subscribe, Target, Unsubscribe,
+    Request, SendDirect, SetBlocked, Subscribe, Target, Unsubscribe,
 };
 use x0x_core::overlay::ItemId;
 use x0x_core::support::Rng;
@@ -191,7 +191,7 @@ impl Talk<'_> {
             let timeout = up_to(&mut self.rng, SEND_TIME);
             let message = MessageId { batch: ItemId(self.rng.bytes()), index: 0 };
             let at = self.time();
-            let request: Request = match self.rng.below(7) {
+            let request: Request = match self.rng.below(8) {
                 0 => ListPeers.into(),
                 1 => ListTopics.into(),
                 2 => GetCounters.into(),
@@ -200,7 +200,14 @@ impl Talk<'_> {
                     self.interrupt(world, other, at);
                     continue;
                 }
-                5 => ProveMessage { topic: topic(0), message }.into(),
+                5 if other == self.node => continue,
+                5 => {
+                    let agent = world.node_config(other).agent_key.id();
+                    let heard = command(self.node, SetBlocked { agent, blocked: false });
+                    self.plan.opened.push(heard);
+                    SetBlocked { agent, blocked: true }.into()
+                }
+                6 => ProveMessage { topic: topic(0), message }.into(),
                 _ => Connect { target: Target::Machine(machine), keep: false, timeout }.into(),
             };
             self.plan.add(at, command(self.node, request));

@@ -7,7 +7,7 @@ use x0x_core::node::{CommandId, Config, Event, Reply};
 
 use super::{Logged, World, WorldConfig};
 use crate::step::Expectation;
-use crate::{DiskProfile, Failure, NatId, Network, NodeId, RecordedStep, Tally};
+use crate::{DiskProfile, Failure, Machine, NatId, Network, NodeId, RecordedStep, Tally};
 
 impl<M> World<M> {
     /// Returns the configuration.
@@ -76,37 +76,6 @@ impl<M> World<M> {
         self.checks.is_linked(a, b) && self.checks.is_linked(b, a)
     }
 
-    /// Tells whether something is true; if not, what is and for whom.
-    ///
-    /// # Errors
-    ///
-    /// If it is not true.
-    pub fn meets(&self, expectation: &Expectation) -> Result<(), (Option<NodeId>, String)> {
-        match expectation {
-            &Expectation::Linked { a, b } if !self.is_linked(a, b) => {
-                Err((Some(a), format!("the link to {b} stays down")))
-            }
-            &Expectation::Delivered { from, to, ref payload }
-                if !self.checks.was_delivered(from, to, payload) =>
-            {
-                Err((Some(to), format!("a message of {from} is not delivered and acknowledged")))
-            }
-            Expectation::Heard { topic, author, payload, by } => {
-                let has_heard =
-                    |&node: &NodeId| self.checks.has_heard(node, topic, *author, payload);
-                let deaf = by.iter().copied().find(|node| !has_heard(node));
-                let what = format!("a message of {author} is not heard");
-                deaf.map_or(Ok(()), |deaf| Err((Some(deaf), what)))
-            }
-            Expectation::Not(inner) if self.meets(inner).is_ok() => {
-                Err((None, format!("{inner}, which must not be")))
-            }
-            Expectation::Linked { .. } | Expectation::Delivered { .. } | Expectation::Not(_) => {
-                Ok(())
-            }
-        }
-    }
-
     /// Tells whether both ends of every link agree that it is up.
     pub fn agrees(&self) -> bool {
         self.checks.disagreement().is_none()
@@ -171,5 +140,42 @@ impl<M> World<M> {
     /// Returns the present time as a node sees it.
     pub(super) fn instant(&self, node: NodeId) -> Instant {
         self.anchor + self.hosts[node.index()].clock.local(self.now)
+    }
+}
+
+impl<M: Machine> World<M> {
+    /// Tells whether something is true; if not, what is and for whom.
+    ///
+    /// # Errors
+    ///
+    /// If it is not true.
+    pub fn meets(&self, expectation: &Expectation) -> Result<(), (Option<NodeId>, String)> {
+        match expectation {
+            &Expectation::Linked { a, b } if !self.is_linked(a, b) => {
+                Err((Some(a), format!("the link to {b} stays down")))
+            }
+            &Expectation::Delivered { from, to, ref payload }
+                if !self.checks.was_delivered(from, to, payload) =>
+            {
+                Err((Some(to), format!("a message of {from} is not delivered and acknowledged")))
+            }
+            Expectation::Heard { topic, author, payload, by } => {
+                let has_heard =
+                    |&node: &NodeId| self.checks.has_heard(node, topic, *author, payload);
+                let deaf = by.iter().copied().find(|node| !has_heard(node));
+                let what = format!("a message of {author} is not heard");
+                deaf.map_or(Ok(()), |deaf| Err((Some(deaf), what)))
+            }
+            Expectation::Not(inner) if self.meets(inner).is_ok() => {
+                Err((None, format!("{inner}, which must not be")))
+            }
+            &Expectation::Idle { node } => {
+                let held = self.machine(node).and_then(Machine::held);
+                held.map_or(Ok(()), |held| Err((Some(node), format!("holds {held} when idle"))))
+            }
+            Expectation::Linked { .. } | Expectation::Delivered { .. } | Expectation::Not(_) => {
+                Ok(())
+            }
+        }
     }
 }

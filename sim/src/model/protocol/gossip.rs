@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use x0x_core::gossip::{self, PublishId, Topic};
-use x0x_core::identity::AgentKey;
+use x0x_core::identity::{AgentId, AgentKey};
 use x0x_core::overlay;
 use x0x_core::support::part::Part;
 use x0x_core::support::{MemoryBudget, Rng};
@@ -23,15 +23,17 @@ const KINDS: [&str; 3] = ["key", "key request", "evidence"];
 #[derive(Debug)]
 pub struct GossipNode {
     part: Part<gossip::State<PeerId>, gossip::Output<PeerId>>,
+    agent: AgentId,
 }
 
 impl Protocol for GossipNode {
     fn start(me: PeerId, rng: &Rng) -> Self {
         let key = AgentKey::from_seed(&rng.fork("agent").bytes());
+        let agent = key.id();
         let config = overlay::Config::default();
         let state =
             gossip::State::new(config, MemoryBudget::DEFAULT, key, me, rng.fork("gossip state"));
-        Self { part: Part::new(state, rng.fork("gossip")) }
+        Self { part: Part::new(state, rng.fork("gossip")), agent }
     }
 
     fn handle(&mut self, env: &mut Env<'_>, input: Input) {
@@ -51,6 +53,9 @@ impl Protocol for GossipNode {
                 gossip::Input::Subscribe { topic }
             }
             Input::Leave { topic } => gossip::Input::Unsubscribe { topic: topic_of(topic) },
+            Input::SetBlocked { author, blocked } => {
+                gossip::Input::SetBlocked { agent: author, blocked }
+            }
             Input::Timeout => gossip::Input::Timeout,
             Input::Publish { number } => {
                 let topic = topic_of(env.library.topic(number));
@@ -124,6 +129,10 @@ impl Protocol for GossipNode {
 
     fn counted_bytes(&self) -> Option<usize> {
         Some(self.part.state.topics().map(|topic| topic.history_bytes).sum())
+    }
+
+    fn agent(&self) -> Option<AgentId> {
+        Some(self.agent)
     }
 
     fn known(&self) -> Option<usize> {

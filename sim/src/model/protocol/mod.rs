@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use x0x_core::identity::AgentId;
 use x0x_core::overlay::Contact;
 use x0x_core::support::part::Clock;
 use x0x_core::support::{Counters, Rng};
@@ -92,6 +93,13 @@ pub enum Input {
     Publish {
         /// The item.
         number: Number,
+    },
+    /// The user blocks an author, or no longer does.
+    SetBlocked {
+        /// The author.
+        author: AgentId,
+        /// Whether it is blocked.
+        blocked: bool,
     },
     /// The deadline has passed.
     Timeout,
@@ -192,6 +200,17 @@ pub trait Protocol: Debug + Sized {
 
     /// Returns the neighbours of the node in the main topic, if it tells.
     fn neighbours(&self) -> Option<Vec<PeerId>> {
+        None
+    }
+
+    /// Returns the agent that the node publishes as, if it has one.
+    fn agent(&self) -> Option<AgentId> {
+        None
+    }
+
+    /// Returns what the node still holds although nothing happens, if it counts: see
+    /// [`Machine::held`](crate::Machine::held).
+    fn held(&self) -> Option<String> {
         None
     }
 

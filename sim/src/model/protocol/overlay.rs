@@ -40,6 +40,8 @@ impl Protocol for OverlayNode {
             Input::ConnectFailed { peer } => overlay::Input::ConnectFailed { peer },
             Input::Join { topic } => overlay::Input::Join { topic: topic_id(topic) },
             Input::Leave { topic } => overlay::Input::Leave { topic: topic_id(topic) },
+            // The overlay carries items of anybody.
+            Input::SetBlocked { .. } => return,
             Input::Timeout => overlay::Input::Timeout,
             Input::Publish { number } => {
                 let topic = topic_id(env.library.topic(number));

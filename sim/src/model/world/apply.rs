@@ -95,8 +95,10 @@ impl<P: Protocol> World<P> {
 
     fn delivered(&mut self, node: u32, number: Number, hops: u8, is_repair: bool) {
         let now = self.now();
-        let joined_at = self.nodes[node as usize].joined_at;
+        let receiver = &self.nodes[node as usize];
+        let joined_at = receiver.joined_at;
         let record = &mut self.records[number.0 as usize];
+        self.tally.blocked_heard += u64::from(receiver.blocked.contains(record.origin));
         if !record.received.insert(node) {
             // What a node had before it left or crashed, it may get again.
             let is_known = record.origin != node && joined_at <= record.at;

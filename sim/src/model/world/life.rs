@@ -20,9 +20,27 @@ impl<P: Protocol> World<P> {
         let slot = &mut self.nodes[node as usize];
         slot.mind = Mind::Honest(P::start(slot.id, &rng));
         slot.contacts = contacts.to_vec();
+        slot.blocked = Bits::default();
+        for other in &mut self.nodes {
+            other.blocked.remove(node);
+        }
         for &contact in contacts {
             self.dial(node, contact, true);
         }
+    }
+
+    /// Has a node block the agent of another, or no longer. Whoever starts again has a new agent, that
+    /// nobody blocks.
+    pub fn set_blocked(&mut self, node: u32, author: u32, blocked: bool) {
+        let agent = self.protocol(author).and_then(P::agent);
+        let Some(agent) = agent else { return };
+        let set = &mut self.nodes[node as usize].blocked;
+        if blocked {
+            set.insert(author);
+        } else {
+            set.remove(author);
+        }
+        self.tell(node, [Input::SetBlocked { author: agent, blocked }]);
     }
 
     /// Has a node join a topic.

@@ -44,6 +44,11 @@ impl<P: Protocol> World<P> {
         }
     }
 
+    /// Tells whether a node blocks the agent of another.
+    pub fn is_blocked(&self, node: u32, author: u32) -> bool {
+        self.nodes[node as usize].blocked.contains(author)
+    }
+
     /// Returns what became of an item.
     pub fn record(&self, number: Number) -> &Record {
         &self.records[number.0 as usize]

@@ -73,6 +73,17 @@ pub enum Act {
     /// There are no more faults: the network is whole, no session is slow, and each node that is there
     /// is told of the one before it. What follows is demanded.
     Calm,
+    /// A node blocks the agent of another, or no longer.
+    SetBlocked {
+        /// The node.
+        node: u32,
+        /// The other.
+        author: u32,
+        /// Whether it is blocked.
+        blocked: bool,
+    },
+    /// No node holds anything of what it holds only while something happens, or the world has failed.
+    ExpectIdle,
     /// All who were there all the time have a message, or the world has failed.
     ExpectReached {
         /// What it was called.
@@ -147,6 +158,10 @@ impl<P: Protocol + 'static> Stage<P> {
             Act::Divide { parts } => {
                 world.divide(|node| parts.get(node as usize).copied().unwrap_or_default());
             }
+            Act::SetBlocked { node, author, blocked } if world.present().contains(node) => {
+                world.set_blocked(node, author, blocked);
+            }
+            Act::ExpectIdle => return self.check_idle(),
             Act::Heal => world.heal(),
             Act::Calm => calm(world),
             Act::LoseSessions { share } => world.lose_sessions(share),
@@ -164,7 +179,18 @@ impl<P: Protocol + 'static> Stage<P> {
             | Act::StartHostile { .. }
             | Act::Stop { .. }
             | Act::Crash { .. }
+            | Act::SetBlocked { .. }
             | Act::Publish { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Checks that no node holds anything of what it holds only while something happens.
+    fn check_idle(&self) -> Result<(), String> {
+        for node in self.world.present().iter() {
+            if let Some(held) = self.world.protocol(node).and_then(P::held) {
+                return Err(format!("n{node} holds {held} when idle"));
+            }
         }
         Ok(())
     }
@@ -191,6 +217,7 @@ impl<P: Protocol + 'static> Stage<P> {
         let broken = [
             ("forgeries were delivered", forgeries),
             ("messages were delivered twice", tally.delivered_twice),
+            ("messages of blocked agents were delivered", tally.blocked_heard),
             ("honest nodes were accused", tally.wrongly_accused),
             ("honest authors are said to contradict themselves", tally.equivocations),
             ("frames were sent without room", tally.frames_over_room),
@@ -211,7 +238,12 @@ fn calm<P: Protocol>(world: &mut World<P>) {
     for pair in present.windows(2) {
         world.introduce(pair[1], pair[0]);
     }
-    for node in present {
+    for &node in &present {
         world.set_bandwidth(node, None);
+        for &author in &present {
+            if world.is_blocked(node, author) {
+                world.set_blocked(node, author, false);
+            }
+        }
     }
 }

@@ -16,6 +16,13 @@ const SETTLE: Duration = Duration::from_secs(120);
 /// How long a message may take after that.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// How long one takes when all is calm, beside so many times the longest latency.
+const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT_HOPS: u32 = 16;
+
+/// How long a node may hold something after the last thing happened.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// How many messages are published at the end.
 const PUBLISHED: u32 = 5;
 
@@ -75,7 +82,7 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
         if chance(&mut self.rng, self.options.talk) {
             return self.any().map_or(Ok(()), |node| self.publish(node));
         }
-        let act = match self.rng.below(10) {
+        let act = match self.rng.below(11) {
             0 | 1 => self.stop(false),
             2 => self.stop(true),
             3..=5 => self.start(),
@@ -86,7 +93,11 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
                 Some(Act::Divide { parts })
             }
             7 => Some(Act::Heal),
-            8 => Some(Act::LoseSessions { share: pick(&mut self.rng, &[0.1, 0.3, 1.0]) }),
+            8 => self.any().zip(self.any()).map(|(node, author)| {
+                let blocked = !self.stage.world.is_blocked(node, author);
+                Act::SetBlocked { node, author, blocked }
+            }),
+            9 => Some(Act::LoseSessions { share: pick(&mut self.rng, &[0.1, 0.3, 1.0]) }),
             _ => {
                 let bandwidth = pick(&mut self.rng, &[None, Some(100_000), Some(200_000)]);
                 self.any().map(|node| Act::SetBandwidth { node, bandwidth })
@@ -141,6 +152,14 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
         self.stage.run_until(self.stage.world.now() + DRAIN)?;
         for name in first..=self.published {
             self.stage.act(Act::ExpectReached { name })?;
+        }
+        self.publish(pick(&mut self.rng.fork("prompt"), &present))?;
+        let prompt = PROMPT + self.options.config.latency.max * PROMPT_HOPS;
+        self.stage.run_until(self.stage.world.now() + prompt)?;
+        self.stage.act(Act::ExpectReached { name: self.published })?;
+        if self.options.hostile.is_none() {
+            self.stage.run_until(self.stage.world.now() + IDLE)?;
+            self.stage.act(Act::ExpectIdle)?;
         }
         // Gossip gives up a gap after seconds, but the overlay repairs whatever somebody still has.
         if self.options.is_gossip { Ok(()) } else { self.stage.act(Act::ExpectRepaired) }
