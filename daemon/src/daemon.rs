@@ -21,7 +21,7 @@ use crate::api::{self, App, Identity};
 use crate::config::Config;
 use crate::files::{self, Directories, FileError, Keys};
 use crate::hub::Hub;
-use crate::paths::{api_port, api_token};
+use crate::paths::{api_port, api_token, quic_port};
 use crate::recordings::{BeginError, Recorder, Recording, WARNING};
 use crate::store::{OpenError, RedbStore};
 
@@ -113,7 +113,7 @@ impl Daemon {
             machine_key: keys.machine,
             agent_key: keys.agent,
             certificate: keys.certificate,
-            sockets: vec![config.bind_address],
+            sockets: vec![usual_address(config)],
             link: LinkConfig::default(),
             overlay: config.overlay,
             memory: config.memory,
@@ -142,6 +142,9 @@ impl Daemon {
         })?;
         if let Some(recording) = &recording {
             tracing::warn!(path = %recording.path.display(), "the node is recorded. {WARNING}");
+        }
+        if let Some(port) = node.sockets().first().map(SocketAddr::port) {
+            files::write_private(&quic_port(&config.data_dir), port.to_string().as_bytes())?;
         }
         for &address in &config.bootstrap_peers {
             tokio::spawn(keep(node.clone(), address));
@@ -198,6 +201,18 @@ impl Daemon {
         app.node.shut_down().await;
         halted.map_or(Ok(()), |reason| Err(DaemonError::Halted { reason }))
     }
+}
+
+/// Returns where QUIC listens. If any port will do, it is the last one, at which peers look for the
+/// node, unless somebody else has it.
+fn usual_address(config: &Config) -> SocketAddr {
+    let mut usual = config.bind_address;
+    let last = std::fs::read_to_string(quic_port(&config.data_dir)).ok();
+    if let Some(port) = last.and_then(|text| text.parse().ok()).filter(|_| usual.port() == 0) {
+        usual.set_port(port);
+    }
+    let is_free = std::net::UdpSocket::bind(usual).is_ok();
+    if is_free { usual } else { config.bind_address }
 }
 
 /// Dials a configured peer and keeps the link.

@@ -3,7 +3,7 @@
 //! [`protect`] forbids core dumps, and other processes of the same user may not read the memory of this
 //! one. [`Wiping`] is the allocator of the programs: it overwrites what is freed. The API's token
 //! passes through buffers of the HTTP library, which nothing else can reach. The decision and its
-//! cost are in `docs/src/decisions/0007-freed-memory-is-wiped.md`.
+//! cost are in `docs/src/decisions/0008-freed-memory-is-wiped.md`.
 //!
 //! Neither keeps pages from the swap space, and root can read everything.
 

@@ -130,6 +130,11 @@ pub fn api_port(data: &Path) -> PathBuf {
     data.join("api.port")
 }
 
+/// The file that says on which port QUIC listened last.
+pub fn quic_port(data: &Path) -> PathBuf {
+    data.join("quic.port")
+}
+
 /// The file with the token of the API.
 pub fn api_token(data: &Path) -> PathBuf {
     data.join("api-token")

@@ -4,9 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use x0x_core::link::admission::HALF_OPEN_MAX;
-use x0x_core::link::{
-    ANSWERS_MAX, Class, LANE_BYTES_MAX, LINKS_MAX, PURSUITS_MAX, REASSEMBLY_BYTES_MAX,
-};
+use x0x_core::link::{ANSWERS_MAX, Class, LANE_BYTES_MAX, LINKS_MAX, PURSUITS_MAX};
 use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, StartError};
 
 /// The most bytes that wait for one peer: of each class what its lane takes, and one frame more.
@@ -81,12 +79,13 @@ impl Machine for Node {
 
     fn over_limit(&self) -> Option<String> {
         let usage = self.link_usage();
+        let received = usage.reassembly_bytes + usage.credit_bytes;
         let holds = [
             ("sessions", usage.sessions, LINKS_MAX),
             ("pursuits", usage.pursuits, PURSUITS_MAX),
             ("strangers", usage.half_open, HALF_OPEN_MAX),
             ("answers", usage.answers, ANSWERS_MAX),
-            ("bytes of incomplete frames", usage.reassembly_bytes, REASSEMBLY_BYTES_MAX),
+            ("bytes that peers may send or did not complete", received, usage.receive_bytes_max),
             ("bytes that wait for room", usage.lane_bytes, usage.connections * LANE_BYTES_EACH),
         ];
         let broken = holds.into_iter().find(|(_, count, most)| count > most);

@@ -1,224 +1,414 @@
 //! What a node knows of its peers: where they were reached, how well, and which agents live there.
 //!
-//! Addresses of a machine are ordered by what became of them: those that worked last come first.
-//! The book survives a restart, one record for each machine. It holds only machines and agents that
-//! proved themselves, and addresses that the application named.
+//! Anybody can make identities and name machines. So a machine has a place by what it is worth, its
+//! [`Standing`], and each standing has its own limit:
+//!
+//! | standing | what it takes | machines | for each network |
+//! |---|---|---|---|
+//! | named | the application asked for it or sent to it | [`NAMED_MAX`] | |
+//! | heard | the application got a message from it | [`HEARD_MAX`] | [`PER_NETWORK_MAX`] |
+//! | stranger | it had a session | [`STRANGERS_MAX`] | [`PER_NETWORK_MAX`] |
+//! | hearsay | a peer named it | [`HEARSAY_MAX`] | |
+//! | retired | it had a session and gave up its place | [`RETIRED_MAX`] | [`PER_NETWORK_MAX`] |
+//!
+//! A machine never loses its place to one of another standing, nor while it has a session. Of those
+//! with a limit for each network, the network that holds the most gives way, and in it the machine
+//! that was used longest ago; of those that the application named, one that it does not keep.
+//! Hearsay that finds no place is dropped.
+//!
+//! # Bindings
+//!
+//! The newest binding that was seen of an agent survives the loss of the machine's place: the
+//! machine retires, with its bindings and without addresses. A node that runs therefore refuses an
+//! older binding of a machine whose place was lost, unless [`PER_NETWORK_MAX`] machines of the same
+//! network, or [`RETIRED_MAX`] of many, lost theirs after it. What is retired is not stored: over a
+//! restart the promise holds for those that are named, heard, and strangers with a place.
+//!
+//! # Addresses
+//!
+//! Addresses of a machine are ordered by what became of them: those that worked last come first,
+//! and what peers say comes last. The last [`PROVEN_KEPT`] that worked stay whatever happens.
+//! Hearsay takes the places that are left and changes none; it goes when it fails.
+//!
+//! The book survives a restart, one record for each machine. It stores only machines and agents that
+//! proved themselves, and machines and addresses that the application named.
 
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
-
-use super::AGENTS_PER_MACHINE_MAX;
+use super::network::Network;
 use crate::identity::{AgentId, MachineId};
-use crate::support::BoundedMap;
-use crate::wire::{self, BoundedVec, DecodeError, Versioned};
+use crate::wire::DecodeError;
+use page::{Page, Place};
+pub(super) use page::{Resident, Standing, Wish};
 
-/// How many machines the book holds. The one that was used longest ago is forgotten.
-pub const MACHINES_MAX: usize = 4096;
+/// How many machines the book holds that the application named.
+pub const NAMED_MAX: usize = 4096;
+
+/// How many machines the book holds that the application got a message from and did not name.
+pub const HEARD_MAX: usize = 1024;
+
+/// How many machines the book holds that had a session and nothing else.
+pub const STRANGERS_MAX: usize = 2048;
+
+/// How many machines the book holds that peers named and that are not reached yet.
+pub const HEARSAY_MAX: usize = 64;
+
+/// How many machines the book holds of which it knows the bindings alone.
+pub const RETIRED_MAX: usize = 4096;
+
+/// How many machines of one standing the book holds of one IPv4 network of 24 bits or one IPv6
+/// network of 48 bits, unless the application named them.
+pub const PER_NETWORK_MAX: usize = 64;
 
 /// How many addresses of a machine the book holds.
 pub const ADDRESSES_MAX: usize = 8;
 
-/// An address and what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
-    address: SocketAddr,
-    /// When it worked last, in seconds since the Unix epoch; zero if it never did.
-    worked_at: u64,
-    /// How many attempts failed since then.
-    failures: u32,
+/// How many of the addresses that worked last stay whatever happens.
+pub const PROVEN_KEPT: usize = 2;
+
+impl Standing {
+    const fn machines_max(self) -> usize {
+        match self {
+            Self::Retired => RETIRED_MAX,
+            Self::Hearsay => HEARSAY_MAX,
+            Self::Stranger => STRANGERS_MAX,
+            Self::Heard => HEARD_MAX,
+            Self::Named => NAMED_MAX,
+        }
+    }
 }
 
-/// An agent that proved that it lives on a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Resident {
-    pub(super) agent: AgentId,
-    /// The newest binding seen: older ones are not accepted any more.
-    pub(super) sequence: u64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Page {
-    places: BoundedVec<Place, ADDRESSES_MAX>,
-    residents: BoundedVec<Resident, AGENTS_PER_MACHINE_MAX>,
-}
-
-impl Versioned for Page {
-    const VERSION: u8 = 1;
-    const SIZE_MAX: usize = 64 * (ADDRESSES_MAX + AGENTS_PER_MACHINE_MAX);
+/// A candidate for a dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) address: SocketAddr,
+    /// Whether nothing but the word of a peer stands for it.
+    pub(super) is_hearsay: bool,
 }
 
 /// The book.
 #[derive(Debug)]
 pub(super) struct AddressBook {
-    pages: BoundedMap<MachineId, Page>,
-    homes: BoundedMap<AgentId, MachineId>,
+    pages: BTreeMap<MachineId, Page>,
+    /// Where the agents on the pages were proven to live last.
+    homes: BTreeMap<AgentId, MachineId>,
+    /// How many machines have each standing.
+    counts: [usize; Standing::ALL.len()],
+    /// Counts the uses of pages.
+    clock: u64,
+}
+
+/// What must be stored after a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// Whether the record of the machine is another one.
+    pub(super) is_changed: bool,
+    /// A machine that lost its place: its record must go.
+    pub(super) forgotten: Option<MachineId>,
 }
 
 impl AddressBook {
     pub(super) fn new() -> Self {
         Self {
-            pages: BoundedMap::new(MACHINES_MAX),
-            homes: BoundedMap::new(MACHINES_MAX * AGENTS_PER_MACHINE_MAX),
+            pages: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            counts: [0; Standing::ALL.len()],
+            clock: 0,
         }
     }
 
-    /// Takes a stored record back.
-    pub(super) fn restore(&mut self, machine: MachineId, record: &[u8]) -> Result<(), DecodeError> {
-        let page: Page = wire::decode(record)?;
-        for resident in &page.residents[..] {
-            self.homes.insert(resident.agent, machine);
+    /// Takes a stored record back. Returns a machine that there is no room for.
+    pub(super) fn restore(
+        &mut self,
+        machine: MachineId,
+        record: &[u8],
+    ) -> Result<Option<MachineId>, DecodeError> {
+        let page = Page::read(record)?;
+        self.clock = self.clock.max(page.used);
+        let used = page.used;
+        let changed = self.change(machine, |present| *present = page);
+        if let Some(page) = self.pages.get_mut(&machine) {
+            page.used = used;
         }
-        self.pages.insert(machine, page);
-        Ok(())
+        Ok(changed.forgotten)
     }
 
-    /// Returns the record of a machine to store.
+    /// Returns the record of a machine to store, if it is worth one.
     pub(super) fn record(&self, machine: &MachineId) -> Option<bytes::Bytes> {
-        self.pages.peek(machine).map(wire::encode)
+        self.pages.get(machine).and_then(Page::record)
     }
 
-    /// Adds an address that the application named. Returns a machine that had to be forgotten.
-    pub(super) fn add(&mut self, machine: MachineId, address: SocketAddr) -> Option<MachineId> {
+    /// The application asked for a machine, at an address or wherever it is.
+    pub(super) fn name(&mut self, machine: MachineId, address: Option<SocketAddr>) -> Changed {
         self.change(machine, |page| {
-            if !page.places.iter().any(|place| place.address == address) {
-                page.add(Place { address, worked_at: 0, failures: 0 });
+            page.standing = Standing::Named;
+            if let Some(address) = address {
+                let known = page.places.iter().find(|place| place.address == address).copied();
+                let place =
+                    known.unwrap_or(Place { address, worked_at: 0, failures: 0, is_named: true });
+                page.set(Place { is_named: true, ..place });
             }
         })
     }
 
-    /// Notes that a link came up. Returns a machine that had to be forgotten.
+    /// A machine of which something is known got at least this standing.
+    pub(super) fn raise(&mut self, machine: MachineId, standing: Standing) -> Changed {
+        match self.pages.get(&machine) {
+            Some(page) if page.standing < standing && !page.places.is_empty() => {
+                self.change(machine, |page| page.standing = standing)
+            }
+            Some(_) | None => Changed::default(),
+        }
+    }
+
+    /// The application said whether it wants a session with a machine.
+    pub(super) fn wish(&mut self, machine: MachineId, wish: Wish) -> Changed {
+        match self.pages.get(&machine) {
+            Some(page) if page.wish != wish => self.change(machine, |page| page.wish = wish),
+            Some(_) | None => Changed::default(),
+        }
+    }
+
+    /// The application asked for a session with a machine that may be known, once or at all times.
+    pub(super) fn ask(&mut self, machine: MachineId, is_kept: bool) -> Changed {
+        let named = self.raise(machine, Standing::Named);
+        let is_open = self.pages.get(&machine).is_some_and(|page| page.wish >= Wish::Open);
+        let wish = match (is_kept, is_open) {
+            (true, _) => self.wish(machine, Wish::Kept),
+            (false, true) => Changed::default(),
+            (false, false) => self.wish(machine, Wish::Open),
+        };
+        Changed {
+            is_changed: named.is_changed || wish.is_changed,
+            forgotten: named.forgotten.or(wish.forgotten),
+        }
+    }
+
+    /// A peer named an address of a machine. It is noted if there is room.
+    pub(super) fn hear_of(&mut self, machine: MachineId, address: SocketAddr) {
+        let standing = self.pages.get(&machine).map(|page| page.standing);
+        let is_full = self.counts[Standing::Hearsay as usize] >= HEARSAY_MAX;
+        if is_full && standing.is_none_or(|standing| standing < Standing::Hearsay) {
+            return;
+        }
+        if !self.candidates(&machine).iter().any(|known| known.address == address) {
+            self.change(machine, |page| {
+                page.standing = page.standing.max(Standing::Hearsay);
+                page.set(Place { address, worked_at: 0, failures: 0, is_named: false });
+            });
+        }
+    }
+
+    /// Notes that a machine has a session.
     pub(super) fn worked(
         &mut self,
         machine: MachineId,
         address: SocketAddr,
         unix_seconds: u64,
         residents: &[Resident],
-    ) -> Option<MachineId> {
-        let forgotten = self.change(machine, |page| {
-            page.add(Place { address, worked_at: unix_seconds, failures: 0 });
-            let kept = residents.iter().take(AGENTS_PER_MACHINE_MAX).copied().collect();
-            page.residents = BoundedVec::new(kept).unwrap_or_default();
+    ) -> Changed {
+        let changed = self.change(machine, |page| {
+            page.standing = page.standing.max(Standing::Stranger);
+            page.has_session = true;
+            page.network = Some(Network::of(address.ip()));
+            let is_named = page.is_named(address);
+            page.set(Place { address, worked_at: unix_seconds.max(1), failures: 0, is_named });
+            page.reside(residents);
         });
         for resident in residents {
             self.homes.insert(resident.agent, machine);
         }
-        forgotten
+        changed
     }
 
-    /// Returns the machines that were reached at some time.
+    /// Notes that a machine has no session any more, and where it was when that ended. Another one
+    /// may lose its place now: those with a session keep theirs beyond the limits.
+    pub(super) fn session_ended(
+        &mut self,
+        machine: MachineId,
+        address: SocketAddr,
+        unix_seconds: u64,
+    ) -> Changed {
+        let mut has_moved = false;
+        let changed = self.change(machine, |page| {
+            page.has_session = false;
+            has_moved = page.last_worked().is_none_or(|place| place.address != address);
+            if has_moved {
+                page.set(Place {
+                    address,
+                    worked_at: unix_seconds.max(1),
+                    failures: 0,
+                    is_named: page.is_named(address),
+                });
+            }
+        });
+        Changed { is_changed: has_moved, ..changed }
+    }
+
+    /// Returns the machines that were reached at some time, by their ids.
     pub(super) fn proven(&self) -> Vec<MachineId> {
-        let reached = |page: &Page| page.places.iter().any(|place| place.worked_at > 0);
-        self.pages.iter().filter(|(_, page)| reached(page)).map(|(&machine, _)| machine).collect()
+        self.pages
+            .iter()
+            .filter(|(_, page)| page.is_proven())
+            .map(|(&machine, _)| machine)
+            .collect()
     }
 
-    /// Forgets a machine of which nothing is known but what somebody said. Returns whether it was
-    /// such a one.
-    pub(super) fn forget_unproven(&mut self, machine: &MachineId) -> bool {
-        let is_said = |page: &Page| {
-            page.residents.is_empty() && page.places.iter().all(|place| place.worked_at == 0)
-        };
-        let is_unproven = self.pages.peek(machine).is_some_and(is_said);
-        if is_unproven {
-            self.pages.remove(machine);
+    /// Returns the machines that the application keeps, by their ids.
+    pub(super) fn kept(&self) -> Vec<MachineId> {
+        let kept = self.pages.iter().filter(|(_, page)| page.wish == Wish::Kept);
+        kept.map(|(&machine, _)| machine).collect()
+    }
+
+    /// Returns the machines to go back to after a restart, the most valuable first: those that were
+    /// reached at some time, by standing, then by when they were reached. It leaves out those that
+    /// the application keeps, and those that it parted from.
+    pub(super) fn most_valuable(&self) -> Vec<MachineId> {
+        let worth = |page: &Page| (page.standing, page.last_worked().map(|place| place.worked_at));
+        let mut all: Vec<_> = self
+            .pages
+            .iter()
+            .filter(|(_, page)| page.is_proven() && page.wish == Wish::Open)
+            .map(|(&machine, page)| (worth(page), machine))
+            .collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.into_iter().map(|(_, machine)| machine).collect()
+    }
+
+    /// Forgets a machine of which nothing is known but what peers said.
+    pub(super) fn forget_hearsay(&mut self, machine: &MachineId) {
+        if self.pages.get(machine).is_some_and(|page| page.standing == Standing::Hearsay) {
+            self.give_up(*machine);
         }
-        is_unproven
     }
 
-    /// Notes that an address did not answer.
+    /// Notes that an address did not answer. What a peer said is not tried again.
     pub(super) fn failed(&mut self, machine: MachineId, address: SocketAddr) {
         let Some(page) = self.pages.get_mut(&machine) else { return };
-        let known = page.places.iter().find(|place| place.address == address).copied();
-        if let Some(place) = known {
-            page.add(Place { failures: place.failures.saturating_add(1), ..place });
+        match page.places.iter().find(|place| place.address == address).copied() {
+            Some(place) if place.is_hearsay() => page.remove(address),
+            Some(place) => {
+                page.set(Place { failures: place.failures.saturating_add(1), ..place });
+            }
+            None => {}
         }
     }
 
-    /// Returns the addresses of a machine, the most promising first.
-    pub(super) fn addresses(&self, machine: &MachineId) -> Vec<SocketAddr> {
-        self.pages
-            .peek(machine)
-            .map(|page| page.places.iter().map(|place| place.address).collect())
-            .unwrap_or_default()
+    /// Returns where a machine may be, the most promising first.
+    pub(super) fn candidates(&self, machine: &MachineId) -> Vec<Candidate> {
+        let places = self.pages.get(machine).map(|page| &page.places[..]).unwrap_or_default();
+        let candidate =
+            |place: &Place| Candidate { address: place.address, is_hearsay: place.is_hearsay() };
+        places.iter().map(candidate).collect()
+    }
+
+    /// Tells whether an address of a machine is known.
+    pub(super) fn knows(&self, machine: &MachineId) -> bool {
+        self.pages.get(machine).is_some_and(|page| !page.places.is_empty())
     }
 
     /// Returns the machine that an agent was last proven to live on.
     pub(super) fn home(&self, agent: &AgentId) -> Option<MachineId> {
-        self.homes.peek(agent).copied()
+        self.homes.get(agent).copied()
     }
 
     /// Returns the newest binding that was seen of an agent on a machine; zero if none was.
     pub(super) fn sequence(&self, machine: &MachineId, agent: &AgentId) -> u64 {
-        let residents = self.pages.peek(machine).map(|page| &page.residents[..]).unwrap_or(&[]);
+        let residents = self.pages.get(machine).map(|page| &page.residents[..]).unwrap_or(&[]);
         let resident = residents.iter().find(|resident| resident.agent == *agent);
         resident.map_or(0, |resident| resident.sequence)
     }
 
-    fn change(&mut self, machine: MachineId, change: impl FnOnce(&mut Page)) -> Option<MachineId> {
-        let mut page = self.pages.remove(&machine).unwrap_or_default();
+    /// Changes a page, marks it as used, and lets another machine give way if there are too many.
+    fn change(&mut self, machine: MachineId, change: impl FnOnce(&mut Page)) -> Changed {
+        self.clock = self.clock.saturating_add(1);
+        let mut page = self.take(machine).unwrap_or_else(Page::new);
         change(&mut page);
-        self.pages.insert(machine, page).map(|(forgotten, _)| forgotten)
-    }
-}
-
-impl Page {
-    /// Sets a place and puts the places in order; the least promising one beyond the limit goes.
-    fn add(&mut self, place: Place) {
-        let others = self.places.iter().filter(|other| other.address != place.address);
-        let mut places: Vec<Place> = others.copied().collect();
-        places.push(place);
-        places.sort_by_key(|place| (place.failures, std::cmp::Reverse(place.worked_at)));
-        places.truncate(ADDRESSES_MAX);
-        self.places = BoundedVec::new(places).unwrap_or_default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(number: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], number))
-    }
-
-    #[test]
-    fn addresses_that_worked_last_come_first_and_the_list_is_bounded() {
-        let (mut book, machine) = (AddressBook::new(), MachineId([1; 32]));
-        for number in 1..=20 {
-            book.add(machine, address(number));
+        page.used = self.clock;
+        let standing = page.standing;
+        if standing >= Standing::Stranger {
+            for resident in &page.residents[..] {
+                self.homes.entry(resident.agent).or_insert(machine);
+            }
         }
-        assert_eq!(book.addresses(&machine).len(), ADDRESSES_MAX);
-        book.worked(machine, address(100), 5, &[]);
-        book.worked(machine, address(101), 9, &[]);
-        book.failed(machine, address(1));
-        let order = book.addresses(&machine);
-        assert_eq!(order[..2], [address(101), address(100)]);
-        assert!(!order[..order.len() - 1].contains(&address(1)));
+        self.put(machine, page);
+        Changed { is_changed: true, forgotten: self.make_room(standing, machine) }
     }
 
-    #[test]
-    fn a_book_survives_a_restart() {
-        let (mut book, machine) = (AddressBook::new(), MachineId([1; 32]));
-        let resident = Resident { agent: AgentId([2; 32]), sequence: 7 };
-        book.worked(machine, address(1), 5, &[resident]);
-        let mut restored = AddressBook::new();
-        restored.restore(machine, &book.record(&machine).unwrap()).unwrap();
-        assert_eq!(restored.addresses(&machine), [address(1)]);
-        assert_eq!(restored.home(&resident.agent), Some(machine));
-        assert_eq!(restored.sequence(&machine, &resident.agent), 7);
-    }
-
-    #[test]
-    fn the_book_forgets_the_machine_that_was_used_longest_ago() {
-        let mut book = AddressBook::new();
-        for number in 0..=MACHINES_MAX as u64 {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&number.to_be_bytes());
-            let is_full = number == MACHINES_MAX as u64;
-            let forgotten = is_full.then_some(MachineId([0; 32]));
-            assert_eq!(book.add(MachineId(id), address(1)), forgotten);
+    /// Takes a page out, and the agents on it out of the list of homes.
+    fn take(&mut self, machine: MachineId) -> Option<Page> {
+        let page = self.pages.remove(&machine)?;
+        self.counts[page.standing as usize] -= 1;
+        for resident in &page.residents[..] {
+            if self.homes.get(&resident.agent) == Some(&machine) {
+                self.homes.remove(&resident.agent);
+            }
         }
-        assert_eq!(book.pages.len(), MACHINES_MAX);
-        assert!(book.addresses(&MachineId([0; 32])).is_empty());
+        Some(page)
+    }
+
+    fn put(&mut self, machine: MachineId, page: Page) {
+        self.counts[page.standing as usize] += 1;
+        self.pages.insert(machine, page);
+    }
+
+    /// Lets a machine give way if there are too many of a standing, or too many of them in the
+    /// network of a certain one. Returns it if its record must go.
+    fn make_room(&mut self, standing: Standing, newest: MachineId) -> Option<MachineId> {
+        let network = self.pages.get(&newest)?.network.filter(|_| standing != Standing::Named);
+        let count = self.counts[standing as usize];
+        let among = match network {
+            Some(network)
+                if count > PER_NETWORK_MAX
+                    && self.of_network(standing, network) > PER_NETWORK_MAX =>
+            {
+                Some(network)
+            }
+            Some(_) | None if count <= standing.machines_max() => return None,
+            Some(_) => self.most_crowded(standing),
+            None => None,
+        };
+        let (_, loser) = self
+            .of_standing(standing)
+            .filter(|(machine, page)| !page.has_session && **machine != newest)
+            .filter(|(_, page)| among.is_none() || page.network == among)
+            .map(|(&machine, page)| ((page.wish == Wish::Kept, page.used), machine))
+            .min()?;
+        self.give_up(loser);
+        (standing >= Standing::Stranger).then_some(loser)
+    }
+
+    fn of_standing(&self, standing: Standing) -> impl Iterator<Item = (&MachineId, &Page)> {
+        self.pages.iter().filter(move |(_, page)| page.standing == standing)
+    }
+
+    fn of_network(&self, standing: Standing, network: Network) -> usize {
+        self.of_standing(standing).filter(|(_, page)| page.network == Some(network)).count()
+    }
+
+    /// Returns the network that has the most machines of a standing that can give way.
+    fn most_crowded(&self, standing: Standing) -> Option<Network> {
+        let mut sizes: BTreeMap<Network, usize> = BTreeMap::new();
+        for (_, page) in self.of_standing(standing).filter(|(_, page)| !page.has_session) {
+            if let Some(network) = page.network {
+                *sizes.entry(network).or_default() += 1;
+            }
+        }
+        sizes.into_iter().max_by_key(|(_, size)| *size).map(|(network, _)| network)
+    }
+
+    /// A machine loses its place. Its bindings stay known.
+    fn give_up(&mut self, machine: MachineId) {
+        let Some(mut page) = self.take(machine) else { return };
+        if page.standing > Standing::Retired && !page.residents.is_empty() {
+            page.retire();
+            self.put(machine, page);
+            self.make_room(Standing::Retired, machine);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Class;
 use super::address_book::Resident;
+use super::credit::Credit;
 use super::lanes::{InLane, OutLane};
 use super::path::{Path, PathState, ProbeKeys};
 use super::pursuit::Goal;
@@ -51,6 +52,7 @@ pub(super) struct Connection {
     pub(super) goal: Option<Goal>,
     out: [OutLane; Class::ALL.len()],
     pub(super) lanes: Vec<InLane>,
+    pub(super) credit: Credit,
 }
 
 impl std::fmt::Debug for Connection {
@@ -76,6 +78,7 @@ impl Connection {
             goal,
             out: Default::default(),
             lanes: Vec::new(),
+            credit: Credit::default(),
         }
     }
 
@@ -90,6 +93,20 @@ impl Connection {
     /// How many bytes of frames wait for room in their streams.
     pub(super) fn waiting(&self) -> usize {
         self.out.iter().map(OutLane::waiting).sum()
+    }
+
+    /// How many bytes of them count towards the node's share, see [`OutLane::accounted`].
+    pub(super) fn lane_bytes(&self) -> usize {
+        Class::ALL
+            .into_iter()
+            .map(|class| self.out[usize::from(class.code())].accounted(class))
+            .sum()
+    }
+
+    /// Drops everything that waits, in both directions.
+    pub(super) fn clear(&mut self) {
+        self.out = Default::default();
+        self.lanes.clear();
     }
 
     /// Returns the place of a stream among the lanes.

@@ -7,15 +7,15 @@ use super::address_book::Resident;
 use super::connection::{Phase, Proven};
 use super::frames::{self, Bindings, CloseCode, Control, Hello};
 use super::path::{self, ProbeKeys};
-use super::{
-    Class, ConnectError, Context, DownReason, LINKS_MAX, Output, RefuseReason, Session, State,
-    Timer,
-};
+use super::{ConnectError, Context, DownReason, Output, RefuseReason, Session, State, Timer};
 use crate::crypto::signature::VerifyingKey;
 use crate::identity::{AgentId, CLOCK_SKEW_MAX, MachineId, ProvenAgent};
 use crate::support::Counter;
 use crate::transport::{ConnectionKey, LostReason, Side};
 use crate::wire;
+
+/// How long the peer's connection is held for an own attempt that nobody answers.
+const HOLD_TIME: Duration = Duration::from_secs(1);
 
 /// What to do with a connection whose hello is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,21 @@ impl State {
         if let Some(earlier) = self.held.insert(machine, key) {
             self.close(context, earlier, CloseCode::Replaced);
         }
+        self.timers.set(Timer::Held(machine), context.now + HOLD_TIME);
+    }
+
+    /// The peer's connection was held for long enough: an own attempt that nobody answered ends.
+    pub(super) fn end_hold(&mut self, context: &mut Context<'_>, machine: MachineId) {
+        if !self.held.contains_key(&machine) {
+            return;
+        }
+        self.timers.set(Timer::Held(machine), context.now + HOLD_TIME);
+        for key in self.attempts(&machine) {
+            let phase = self.connections.get(&key).map(|connection| connection.phase);
+            if phase == Some(Phase::Handshaking) {
+                self.close(context, key, CloseCode::TimedOut);
+            }
+        }
     }
 
     /// An own attempt has ended without a session: the peer's connection may have it.
@@ -139,7 +154,7 @@ impl State {
 
     /// Makes a session with a machine that has none, if there is room for one more.
     fn take(&mut self, context: &mut Context<'_>, key: ConnectionKey) {
-        if self.sessions.len() >= LINKS_MAX {
+        if self.sessions.len() >= self.limits.links {
             context.count(Counter::LinksOverLimit);
             self.close(context, key, CloseCode::TooManyLinks);
         } else {
@@ -194,12 +209,8 @@ impl State {
         residents: &[Resident],
     ) {
         let seconds = context.unix_time.as_secs();
-        if let Some(machine) = self.book.worked(machine, address, seconds, residents) {
-            context.emit(Output::ForgetPeer { machine });
-        }
-        if let Some(record) = self.book.record(&machine) {
-            context.emit(Output::SavePeer { machine, record });
-        }
+        let changed = self.book.worked(machine, address, seconds, residents);
+        self.store(context, machine, changed);
     }
 
     fn send_hello(&mut self, key: ConnectionKey) {
@@ -209,10 +220,7 @@ impl State {
             incarnation: self.incarnation,
             bindings: frames::bindings([self.binding.bytes().clone()]),
         });
-        if let Some(connection) = self.connections.get_mut(&key) {
-            connection.lane(Class::Control).push(&[], &wire::encode(&hello));
-            self.unflushed.insert(key);
-        }
+        self.push_control(key, &wire::encode(&hello));
     }
 
     fn session_up(&mut self, context: &mut Context<'_>, key: ConnectionKey) {
@@ -225,7 +233,6 @@ impl State {
         self.half_open.remove(&key);
         self.timers.cancel(&Timer::Handshake(key));
         if side == Side::Server {
-            self.transport.open_window(key);
             self.send_hello(key);
         }
         self.note_peer(context, machine, address, &proven.residents);
@@ -252,7 +259,11 @@ impl State {
 
     /// Closes a connection and tells the peer why.
     pub(super) fn close(&mut self, context: &mut Context<'_>, key: ConnectionKey, code: CloseCode) {
-        self.transport.close(context.now, key, code.number(), code.text());
+        if self.hearsay.is_unanswered(key) {
+            self.transport.forget(key);
+        } else {
+            self.transport.close(context.now, key, code.number(), code.text());
+        }
         let (down, failed) = match code {
             CloseCode::Bye | CloseCode::Duplicate => {
                 (DownReason::ClosedLocally, ConnectError::Refused(RefuseReason::Duplicate))
@@ -317,12 +328,14 @@ impl State {
     ) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let (phase, machine, goal) = (connection.phase, connection.machine, connection.goal);
+        let address = connection.path.current().remote;
         if phase == Phase::Over {
             return;
         }
         connection.phase = Phase::Over;
         self.reassembly_bytes -= connection.accounted();
-        connection.lanes.clear();
+        self.lane_bytes -= connection.lane_bytes();
+        connection.clear();
         self.end_pings_of(context, key);
         for timer in [Timer::Handshake(key), Timer::Path(key), Timer::Expiry(key)] {
             self.timers.cancel(&timer);
@@ -335,6 +348,9 @@ impl State {
                 self.sessions.remove(&machine);
                 context.count(Counter::LinksDown);
                 context.emit(Output::PeerDown { machine, reason: down });
+                let seconds = context.unix_time.as_secs();
+                let changed = self.book.session_ended(machine, address, seconds);
+                self.store(context, machine, changed);
                 self.pursue_again(context, &machine);
             }
         }
@@ -349,7 +365,9 @@ impl State {
     /// Nothing is left of a connection.
     pub(super) fn drained(&mut self, key: ConnectionKey) {
         self.half_open.remove(&key);
+        self.hearsay.answered(key);
         if let Some(connection) = self.connections.remove(&key) {
+            self.grown_bytes -= connection.credit.grown();
             let path = connection.path.current();
             if self.by_path.get(&path) == Some(&key) {
                 self.by_path.remove(&path);

@@ -53,6 +53,16 @@ impl OutLane {
         self.chunk_bytes + self.staged.len()
     }
 
+    /// How many bytes count towards what all lanes hold together. A direct message that waits here is
+    /// also held, and bounded, where the application handed it over; so it counts as what a lane
+    /// takes.
+    pub(super) fn accounted(&self, class: Class) -> usize {
+        match class {
+            Class::Direct => self.waiting().min(LANE_BYTES_MAX),
+            Class::Control | Class::Gossip | Class::Bulk => self.waiting(),
+        }
+    }
+
     /// Adds a frame made of a header and a payload.
     pub(super) fn push(&mut self, header: &[u8], payload: &Bytes) {
         if payload.len() <= COPY_MAX {
@@ -113,8 +123,7 @@ pub(super) struct InLane {
     pub(super) stream: StreamId,
     /// Known once the first byte has arrived, and the reader with it.
     pub(super) open: Option<(Class, FrameReader)>,
-    /// How many bytes of it are accounted for, see
-    /// [`REASSEMBLY_BYTES_MAX`](super::REASSEMBLY_BYTES_MAX).
+    /// How many bytes of it are accounted for, see [`credit`](super::credit).
     pub(super) accounted: usize,
 }
 

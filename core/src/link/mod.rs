@@ -29,14 +29,16 @@
 //!
 //! # Limits
 //!
-//! [`LINKS_MAX`], [`PURSUITS_MAX`], [`WAITERS_MAX`], [`REASSEMBLY_BYTES_MAX`],
-//! [`admission::HALF_OPEN_MAX`], [`admission::SOURCES_MAX`], [`address_book::MACHINES_MAX`],
-//! [`LANE_BYTES_MAX`], [`ANSWERS_MAX`], [`PINGS_MAX`]. What is refused is counted by reason.
+//! [`LINKS_MAX`], [`PURSUITS_MAX`], [`WAITERS_MAX`], those of [`credit`],
+//! [`admission::HALF_OPEN_MAX`], [`admission::SOURCES_MAX`], those of the [`address_book`],
+//! those of [`dial`], [`LANE_BYTES_MAX`], [`ANSWERS_MAX`], [`PINGS_MAX`]. What is refused is counted by reason.
 
 pub mod address_book;
 pub mod admission;
 mod config;
 mod connection;
+mod credit;
+pub mod dial;
 mod error;
 mod establish;
 mod frames;
@@ -45,6 +47,8 @@ mod frames;
 pub mod fuzzing;
 mod lanes;
 mod moves;
+mod network;
+mod output;
 mod path;
 mod ping;
 mod pursuit;
@@ -65,10 +69,10 @@ pub use config::{LinkConfig, LinkIdentity, PROTOCOL_VERSION, PROTOCOL_VERSION_MA
 pub use error::{ConnectError, DownReason, RefuseReason};
 pub use frames::{AGENTS_PER_MACHINE_MAX, Class};
 pub use lanes::LANE_BYTES_MAX;
+pub use output::{Output, PeerLink, Usage};
 pub use path::Path;
 pub use ping::{PINGS_MAX, PingError};
-pub use pursuit::{PURSUITS_MAX, RequestId, Target, WAITERS_MAX};
-pub use receive::REASSEMBLY_BYTES_MAX;
+pub use pursuit::{PURSUITS_MAX, RESUMED_MAX, RequestId, Target, WAITERS_MAX};
 
 use crate::identity::{
     AgentBinding, AgentId, BINDING_VALIDITY, BindingVerifier, MachineId, Validity,
@@ -77,15 +81,17 @@ use crate::support::{Counter, MemoryBudget, Rng, Timers};
 use crate::transport::{
     ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
 };
-use address_book::AddressBook;
+use address_book::{AddressBook, Changed, Standing};
 use admission::{Source, Sources};
 use connection::{Connection, Phase};
+use credit::Limits;
+use dial::HearsayDials;
 use frames::CloseCode;
 use path::ProbeId;
 use ping::Ping;
 use pursuit::{Goal, Pursuit};
 
-/// How many peers a node has sessions with.
+/// How many peers a node has sessions with. A small memory budget allows fewer.
 pub const LINKS_MAX: usize = 1024;
 
 /// How many answers to strangers and probes wait to be sent. The newest beyond it are dropped.
@@ -96,127 +102,6 @@ const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The context of this module.
 pub type Context<'a> = crate::support::Context<'a, Output>;
-
-/// What a link wants or tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// A session came up. Messages may be sent.
-    PeerUp {
-        /// The machine.
-        machine: MachineId,
-        /// The agents that live there, in the order of their indexes.
-        agents: Vec<AgentId>,
-        /// Which run of the machine it is: another number means that it lost its state.
-        incarnation: u64,
-        /// Where it is reached.
-        address: SocketAddr,
-    },
-    /// A session went down.
-    PeerDown {
-        /// The machine.
-        machine: MachineId,
-        /// Why.
-        reason: DownReason,
-    },
-    /// A session moved to another path.
-    PathChanged {
-        /// The machine.
-        machine: MachineId,
-        /// Where it is reached.
-        address: SocketAddr,
-    },
-    /// A frame arrived.
-    Frame {
-        /// The machine that sent it.
-        machine: MachineId,
-        /// Its class.
-        class: Class,
-        /// Its bytes.
-        frame: Bytes,
-    },
-    /// A lane that was full has room again.
-    Writable {
-        /// The machine.
-        machine: MachineId,
-        /// The class.
-        class: Class,
-        /// How many bytes may be sent.
-        room: usize,
-    },
-    /// A [`State::connect`] ended.
-    ConnectEnded {
-        /// The caller's number.
-        request: RequestId,
-        /// The link, or why there is none.
-        result: Result<PeerLink, ConnectError>,
-    },
-    /// A [`State::ping`] ended.
-    PingEnded {
-        /// The caller's number.
-        request: RequestId,
-        /// How long the answer took, or why there is none.
-        result: Result<Duration, PingError>,
-    },
-    /// No session came of a [`State::reach`].
-    Unreached {
-        /// The machine.
-        machine: MachineId,
-    },
-    /// No machine is known for an agent that [`State::want`] asked for.
-    NoRoute {
-        /// The agent.
-        agent: AgentId,
-    },
-    /// What is known of a machine changed: store it.
-    SavePeer {
-        /// The machine.
-        machine: MachineId,
-        /// The record.
-        record: Bytes,
-    },
-    /// A machine had to be forgotten for want of room: forget its record.
-    ForgetPeer {
-        /// The machine.
-        machine: MachineId,
-    },
-}
-
-/// A session as others see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerLink {
-    /// The machine.
-    pub machine: MachineId,
-    /// The agents that live there.
-    pub agents: Vec<AgentId>,
-    /// Where it is reached.
-    pub address: SocketAddr,
-    /// Whether it was there before it was asked for.
-    pub already: bool,
-    /// The smoothed round-trip time.
-    pub round_trip: Duration,
-    /// When the session came up.
-    pub since: Instant,
-}
-
-/// What links hold at the moment, in numbers. Each has a limit of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Connections, those included that are being closed.
-    pub connections: usize,
-    /// Connections that strangers dialled and that never had a session.
-    pub half_open: usize,
-    /// Sessions, at most [`LINKS_MAX`].
-    pub sessions: usize,
-    /// Pursuits, at most [`PURSUITS_MAX`].
-    pub pursuits: usize,
-    /// Answers that wait to be sent, at most [`ANSWERS_MAX`].
-    pub answers: usize,
-    /// Bytes of incomplete frames, at most [`REASSEMBLY_BYTES_MAX`].
-    pub reassembly_bytes: usize,
-    /// Bytes of frames that wait for room in their streams: for each peer and class at most
-    /// [`LANE_BYTES_MAX`] and one frame.
-    pub lane_bytes: usize,
-}
 
 #[derive(Debug)]
 struct Session {
@@ -232,6 +117,8 @@ struct Session {
 enum Timer {
     /// A handshake or a dial takes too long.
     Handshake(ConnectionKey),
+    /// A peer's connection was held long enough.
+    Held(MachineId),
     /// A path has something to do.
     Path(ConnectionKey),
     /// The bindings of a peer expire.
@@ -251,6 +138,7 @@ enum Timer {
 pub struct State {
     config: LinkConfig,
     memory: MemoryBudget,
+    limits: Limits,
     identity: LinkIdentity,
     binding: AgentBinding,
     /// When it was issued, since the Unix epoch.
@@ -275,11 +163,16 @@ pub struct State {
     /// The pings without an answer, by their tokens.
     pings: BTreeMap<u64, Ping>,
     book: AddressBook,
+    hearsay: HearsayDials,
     verifier: BindingVerifier,
     sources: Sources,
     answers: VecDeque<(Path, Vec<u8>)>,
     /// The bytes of all frames that are not complete.
     reassembly_bytes: usize,
+    /// The windows of all connections, beyond the first of each.
+    grown_bytes: usize,
+    /// The bytes that wait in the lanes of all connections.
+    lane_bytes: usize,
     /// Connections whose lanes have something to hand over.
     unflushed: BTreeSet<ConnectionKey>,
     timers: Timers<Timer>,
@@ -317,6 +210,7 @@ impl State {
         Self {
             config,
             memory,
+            limits: Limits::of(memory),
             identity,
             binding,
             bound_at: unix_time,
@@ -333,10 +227,13 @@ impl State {
             pursuits: BTreeMap::new(),
             pings: BTreeMap::new(),
             book: AddressBook::new(),
+            hearsay: HearsayDials::new(now),
             verifier: BindingVerifier::default(),
             sources: Sources::new(),
             answers: VecDeque::new(),
             reassembly_bytes: 0,
+            grown_bytes: 0,
+            lane_bytes: 0,
             unflushed: BTreeSet::new(),
             timers,
         }
@@ -349,10 +246,40 @@ impl State {
     /// If it cannot be read.
     pub fn restore(
         &mut self,
+        context: &mut Context<'_>,
         machine: MachineId,
         record: &[u8],
     ) -> Result<(), crate::wire::DecodeError> {
-        self.book.restore(machine, record)
+        if let Some(machine) = self.book.restore(machine, record)? {
+            context.emit(Output::ForgetPeer { machine });
+        }
+        Ok(())
+    }
+
+    /// The application sends to an agent: its machine is worth remembering.
+    pub fn sent_to(&mut self, context: &mut Context<'_>, agent: &AgentId) {
+        if let Some(machine) = self.book.home(agent) {
+            let changed = self.book.raise(machine, Standing::Named);
+            self.store(context, machine, changed);
+        }
+    }
+
+    /// The application got a message from a machine.
+    pub fn heard_from(&mut self, context: &mut Context<'_>, machine: MachineId) {
+        let changed = self.book.raise(machine, Standing::Heard);
+        self.store(context, machine, changed);
+    }
+
+    /// Asks the store for what changed in the address book.
+    fn store(&self, context: &mut Context<'_>, machine: MachineId, changed: Changed) {
+        if let Some(machine) = changed.forgotten {
+            context.emit(Output::ForgetPeer { machine });
+        }
+        if changed.is_changed
+            && let Some(record) = self.book.record(&machine)
+        {
+            context.emit(Output::SavePeer { machine, record });
+        }
     }
 
     /// Does what is due.
@@ -365,6 +292,7 @@ impl State {
                     context.count(Counter::HandshakesFailed);
                     self.close(context, key, CloseCode::TimedOut);
                 }
+                Timer::Held(machine) => self.end_hold(context, machine),
                 Timer::Path(key) => self.drive_path(context, key),
                 Timer::Expiry(key) => {
                     context.count(Counter::BindingsExpired);
@@ -385,7 +313,10 @@ impl State {
         let key = session.connection;
         session.is_for_reach &= class == Class::Gossip;
         if let Some(connection) = self.connections.get_mut(&key) {
-            connection.lane(class).push(header, payload);
+            let lane = connection.lane(class);
+            let before = lane.accounted(class);
+            lane.push(header, payload);
+            self.lane_bytes = self.lane_bytes + lane.accounted(class) - before;
             self.unflushed.insert(key);
         }
     }
@@ -403,7 +334,10 @@ impl State {
         while let Some(key) = self.unflushed.pop_first() {
             let Some(connection) = self.connections.get_mut(&key) else { continue };
             for class in Class::ALL {
-                let room = connection.lane(class).flush(&mut self.transport, key, class);
+                let lane = connection.lane(class);
+                let before = lane.accounted(class);
+                let room = lane.flush(&mut self.transport, key, class);
+                self.lane_bytes = self.lane_bytes + lane.accounted(class) - before;
                 if let (Some(room), Phase::Up, Some(machine)) =
                     (room, connection.phase, connection.machine)
                 {
@@ -411,6 +345,7 @@ impl State {
                 }
             }
         }
+        self.limit_lanes(context);
         self.drain_transport(context);
     }
 
@@ -428,6 +363,11 @@ impl State {
         }
         loop {
             let packets = self.transport.poll_transmit(now, buf)?;
+            let datagrams = packets.size.div_ceil(packets.segment_size.unwrap_or(packets.size));
+            if !self.hearsay.may_send(packets.connection, datagrams) {
+                buf.clear();
+                continue;
+            }
             if let Some(connection) = self.connections.get(&packets.connection) {
                 let path = connection.path.current();
                 return Some(Transmit {
@@ -464,8 +404,17 @@ impl State {
             pursuits: self.pursuits.len(),
             answers: self.answers.len(),
             reassembly_bytes: self.reassembly_bytes,
+            credit_bytes: self.credit_bytes(),
+            receive_bytes_max: self.memory.receive(),
             lane_bytes: self.connections.values().map(Connection::waiting).sum(),
         }
+    }
+
+    /// How much the peers that proved their keys may send.
+    fn credit_bytes(&self) -> usize {
+        let proven = self.connections.values().filter(|connection| connection.machine.is_some());
+        let living = proven.filter(|connection| connection.phase != Phase::Over);
+        living.map(|connection| connection.credit.window()).sum()
     }
 
     /// Ends all pursuits and closes all connections, telling the peers.
@@ -534,11 +483,20 @@ impl State {
         self.timers.set(Timer::Renew, context.now + BINDING_VALIDITY / 2);
         let rebind = frames::Control::Rebind(frames::bindings([self.binding.bytes().clone()]));
         let record = crate::wire::encode(&rebind);
-        for session in self.sessions.values() {
-            if let Some(connection) = self.connections.get_mut(&session.connection) {
-                connection.lane(Class::Control).push(&[], &record);
-                self.unflushed.insert(session.connection);
-            }
+        let keys: Vec<ConnectionKey> = self.sessions.values().map(|s| s.connection).collect();
+        for key in keys {
+            self.push_control(key, &record);
+        }
+    }
+
+    /// Adds a control frame to what a connection sends.
+    fn push_control(&mut self, key: ConnectionKey, record: &Bytes) {
+        if let Some(connection) = self.connections.get_mut(&key) {
+            let lane = connection.lane(Class::Control);
+            let before = lane.accounted(Class::Control);
+            lane.push(&[], record);
+            self.lane_bytes = self.lane_bytes + lane.accounted(Class::Control) - before;
+            self.unflushed.insert(key);
         }
     }
 }
@@ -547,6 +505,7 @@ impl Timer {
     const fn name(self) -> &'static str {
         match self {
             Self::Handshake(_) => "handshake",
+            Self::Held(_) => "held connection",
             Self::Path(_) => "path",
             Self::Expiry(_) => "binding expiry",
             Self::Pursue(_) => "dial",

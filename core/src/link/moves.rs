@@ -26,7 +26,10 @@ impl State {
             Some(key) if self.is_misplaced(key, path) => {
                 return context.count(Counter::DatagramsUnknown);
             }
-            Some(key) => self.note_path(context, key, path, datagram.payload.len()),
+            Some(key) => {
+                self.hearsay.answered(key);
+                self.note_path(context, key, path, datagram.payload.len())
+            }
             None => self.stranger_label(path, &datagram.payload),
         };
         let mut answer = Vec::new();
@@ -179,10 +182,12 @@ impl State {
     /// Tells whether there is a place for one more handshake of a source, and makes one if another
     /// source has more than its share.
     fn has_place(&mut self, context: &mut Context<'_>, source: Source) -> bool {
-        if self.half_open.len() < admission::HALF_OPEN_MAX {
+        if self.half_open.len() < self.limits.half_open {
             return true;
         }
-        let Some(key) = admission::surplus(&self.half_open, source) else { return false };
+        let Some(key) = admission::surplus(&self.half_open, source, context.rng) else {
+            return false;
+        };
         context.count(Counter::HandshakesEvicted);
         self.close(context, key, CloseCode::TimedOut);
         self.transport.forget(key);

@@ -1,14 +1,18 @@
 //! Two links over virtual time: what a resumed TLS session does not stand for, which class goes
 //! first, and how machines are reached that others named, and let go.
 
-use std::collections::VecDeque;
+mod admission;
+mod hearsay;
+mod resume;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 use crate::crypto::tls::WallClock;
 use crate::identity::{AgentKey, MachineKey};
 use crate::support::testing::start;
 use crate::support::{Counters, MemoryBudget, Outbox};
-use crate::transport::Datagram;
+use crate::transport::{Datagram, WINDOW_MAX, WINDOW_MIN};
 
 const UNIX_TIME: Duration = Duration::from_secs(1_800_000_000);
 const DIALLER: usize = 0;
@@ -23,6 +27,10 @@ struct End {
     downs: usize,
     /// Machines of which was told that they cannot be reached.
     unreached: Vec<MachineId>,
+    /// The records of machines that are stored.
+    records: BTreeMap<MachineId, Bytes>,
+    /// Machines whose record is to be deleted.
+    forgotten: Vec<MachineId>,
     /// The classes of the frames that came, in order.
     frames: Vec<Class>,
 }
@@ -32,6 +40,7 @@ struct Pair {
     now: Instant,
     start: Instant,
     ends: [End; 2],
+    addresses: [SocketAddr; 2],
     /// Which ends hear nothing.
     is_deaf: [bool; 2],
 }
@@ -41,23 +50,7 @@ impl Pair {
         let now = start();
         let end = |index: u8| {
             let rng = Rng::from_seed([index; 32]);
-            let identity = LinkIdentity {
-                machine_key: MachineKey::from_seed(&[index; 32]),
-                agent_key: AgentKey::from_seed(&[index + 10; 32]),
-                certificate: None,
-                clock: WallClock::new(UNIX_TIME),
-            };
-            let sockets = vec![address(index.into())];
-            let config = LinkConfig::default();
-            let state = State::new(
-                config,
-                MemoryBudget::DEFAULT,
-                identity,
-                sockets,
-                now,
-                UNIX_TIME,
-                rng.fork("state"),
-            );
+            let state = state(index.into(), address(index.into()), now, UNIX_TIME, &rng);
             let (counters, outbox) = (Counters::default(), Outbox::default());
             End {
                 state,
@@ -67,10 +60,18 @@ impl Pair {
                 ups: 0,
                 downs: 0,
                 unreached: Vec::new(),
+                forgotten: Vec::new(),
+                records: BTreeMap::new(),
                 frames: Vec::new(),
             }
         };
-        Self { now, start: now, ends: [end(0), end(1)], is_deaf: [false; 2] }
+        Self {
+            now,
+            start: now,
+            ends: [end(0), end(1)],
+            addresses: [address(0), address(1)],
+            is_deaf: [false; 2],
+        }
     }
 
     fn act(&mut self, index: usize, act: impl FnOnce(&mut State, &mut Context<'_>)) {
@@ -84,13 +85,18 @@ impl Pair {
                 Output::PeerDown { .. } => end.downs += 1,
                 Output::Unreached { machine } => end.unreached.push(machine),
                 Output::Frame { class, .. } => end.frames.push(class),
+                Output::ForgetPeer { machine } => {
+                    end.records.remove(&machine);
+                    end.forgotten.push(machine);
+                }
+                Output::SavePeer { machine, record } => {
+                    end.records.insert(machine, record);
+                }
                 Output::PathChanged { .. }
                 | Output::Writable { .. }
                 | Output::ConnectEnded { .. }
                 | Output::PingEnded { .. }
-                | Output::NoRoute { .. }
-                | Output::SavePeer { .. }
-                | Output::ForgetPeer { .. } => {}
+                | Output::NoRoute { .. } => {}
             }
         }
     }
@@ -102,6 +108,14 @@ impl Pair {
             state.connect(context, RequestId(1), target, false, Duration::from_secs(30));
         });
         self.run_for(Duration::from_secs(5));
+    }
+
+    /// Gives the dialler all the credit that it may ever have.
+    fn open_window(&mut self) {
+        let state = &mut self.ends[SERVER].state;
+        let key = state.sessions.values().next().expect("there is a session").connection;
+        state.transport.set_window(key, WINDOW_MAX);
+        self.run_for(Duration::from_secs(1));
     }
 
     fn disconnect(&mut self) {
@@ -135,7 +149,9 @@ impl Pair {
                 let mut buf = Vec::new();
                 while let Some(transmit) = self.ends[index].state.poll_transmit(self.now, &mut buf)
                 {
-                    for payload in buf.chunks(transmit.segment_size.unwrap_or(transmit.size)) {
+                    let is_there = transmit.target == self.addresses[1 - index];
+                    let size = transmit.segment_size.unwrap_or(transmit.size);
+                    for payload in buf.chunks(size).filter(|_| is_there) {
                         queue.push_back((1 - index, payload.into()));
                     }
                     buf.clear();
@@ -148,7 +164,7 @@ impl Pair {
                 if self.is_deaf[index] {
                     continue;
                 }
-                let (source, local) = (address(1 - index), address(index));
+                let (source, local) = (self.addresses[1 - index], self.addresses[index]);
                 let datagram = Datagram { source, local, ecn: None, payload };
                 self.act(index, |state, context| state.handle_datagram(context, datagram));
             }
@@ -158,6 +174,19 @@ impl Pair {
     fn count(&self, index: usize, counter: Counter) -> u64 {
         self.ends[index].counters.get(counter)
     }
+}
+
+/// The state of an end that starts.
+fn state(index: usize, address: SocketAddr, now: Instant, unix_time: Duration, rng: &Rng) -> State {
+    let number = u8::try_from(index).unwrap();
+    let identity = LinkIdentity {
+        machine_key: MachineKey::from_seed(&[number; 32]),
+        agent_key: AgentKey::from_seed(&[number + 10; 32]),
+        certificate: None,
+        clock: WallClock::new(unix_time),
+    };
+    let (config, memory) = (LinkConfig::default(), MemoryBudget::DEFAULT);
+    State::new(config, memory, identity, vec![address], now, unix_time, rng.fork("state"))
 }
 
 fn address(index: usize) -> SocketAddr {
@@ -196,10 +225,13 @@ fn a_resumed_session_does_not_carry_a_binding_past_its_end() {
     }
 }
 
-#[test]
-fn a_direct_message_overtakes_bulk_that_was_handed_over_before_it() {
+/// A dialler that hands over bulk, gossip and then a direct message, in which order they come.
+fn order_of_classes(is_window_open: bool) -> Vec<Class> {
     let mut pair = Pair::new();
     pair.connect();
+    if is_window_open {
+        pair.open_window();
+    }
     let machine = pair.ends[SERVER].state.identity.machine_key.id();
     let classes = [Class::Bulk, Class::Gossip, Class::Direct];
     for class in classes {
@@ -212,15 +244,28 @@ fn a_direct_message_overtakes_bulk_that_was_handed_over_before_it() {
         });
     }
     pair.run_for(Duration::from_secs(5));
-    let arrived = &pair.ends[SERVER].frames;
+    std::mem::take(&mut pair.ends[SERVER].frames)
+}
+
+#[test]
+fn a_direct_message_overtakes_bulk_that_was_handed_over_before_it() {
     let expected = [&[Class::Direct][..], &[Class::Gossip; 100], &[Class::Bulk; 100]].concat();
-    assert_eq!(arrived, &expected);
+    assert_eq!(order_of_classes(true), expected);
+}
+
+#[test]
+fn a_direct_message_waits_for_one_window_at_most() {
+    let arrived = order_of_classes(false);
+    let direct = arrived.iter().position(|class| *class == Class::Direct);
+    assert!(direct.is_some_and(|before| before <= WINDOW_MIN as usize / 1000), "{direct:?}");
+    assert_eq!(arrived.len(), 201);
 }
 
 #[test]
 fn who_hears_while_its_congestion_window_is_full_answers_all_the_same() {
     let mut pair = Pair::new();
     pair.connect();
+    pair.open_window();
     let machines = pair.ends.each_ref().map(|end| end.state.identity.machine_key.id());
     let say = |state: &mut State, context: &mut Context<'_>| {
         state.send(&machines[DIALLER], Class::Direct, &[], &vec![7; 10].into());
@@ -302,7 +347,7 @@ fn a_machine_that_is_not_where_somebody_said_is_told_and_forgotten() {
     pair.reach(nobody);
     assert_eq!(pair.ends[DIALLER].unreached, [nobody]);
     assert_eq!(pair.ups_and_downs(), [(0, 0); 2]);
-    assert!(pair.ends[DIALLER].state.book.addresses(&nobody).is_empty());
+    assert!(pair.ends[DIALLER].state.book.candidates(&nobody).is_empty());
     let own = pair.ends[DIALLER].state.identity.machine_key.id();
     pair.reach(own);
     assert_eq!(pair.ends[DIALLER].unreached, [nobody, own], "a node does not dial itself");

@@ -49,7 +49,7 @@ impl State {
         let token = context.rng.next_u64();
         self.pings.insert(token, Ping { request, connection, sent_at: context.now });
         self.timers.set(Timer::Ping(token), context.now + timeout);
-        self.send_control(connection, &Control::Ping(token));
+        self.push_control(connection, &wire::encode(&Control::Ping(token)));
     }
 
     /// Tells whether one more [`State::ping`] finds room.
@@ -61,7 +61,7 @@ impl State {
     pub(super) fn handle_ping(&mut self, key: ConnectionKey, token: u64) {
         let has_room = self.connections.get(&key).is_some_and(|c| c.room(Class::Control) > 0);
         if has_room {
-            self.send_control(key, &Control::Pong(token));
+            self.push_control(key, &wire::encode(&Control::Pong(token)));
         }
     }
 
@@ -95,13 +95,6 @@ impl State {
         let tokens: Vec<u64> = mine.map(|(token, _)| *token).collect();
         for token in tokens {
             self.end_ping(context, token, Err(PingError::NotConnected));
-        }
-    }
-
-    fn send_control(&mut self, key: ConnectionKey, frame: &Control) {
-        if let Some(connection) = self.connections.get_mut(&key) {
-            connection.lane(Class::Control).push(&[], &wire::encode(frame));
-            self.unflushed.insert(key);
         }
     }
 }

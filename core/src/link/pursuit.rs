@@ -8,12 +8,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Phase};
+use super::address_book::Wish;
+use super::connection::Phase;
 use super::frames::CloseCode;
-use super::{ConnectError, Context, Output, Path, RefuseReason, State, Timer};
+use super::{ConnectError, Context, Output, RefuseReason, State, Timer};
 use crate::identity::{AgentId, MachineId};
-use crate::support::Counter;
-use crate::transport::{ConnectionKey, Side};
+use crate::transport::ConnectionKey;
 
 /// How many pursuits a node has.
 pub const PURSUITS_MAX: usize = 4096;
@@ -24,7 +24,13 @@ pub const WAITERS_MAX: usize = 4096;
 /// How many machines [`State::reach_out`] tries at once, and with how many links it tries none.
 const REACH_OUT_MAX: usize = 4;
 
-/// How long a pursuit lasts that nobody but a message wants.
+/// How many machines that are not kept a node goes back to when it starts.
+pub const RESUMED_MAX: usize = 8;
+
+/// How long it waits before each dial then: the application may ask for the same machines.
+const RESUME_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long a pursuit lasts that nobody but a message wants, or the start of the node.
 const WANTED_TIME: Duration = Duration::from_secs(30);
 
 /// The caller's number of a [`State::connect`].
@@ -63,14 +69,15 @@ impl Goal {
 pub(super) struct Pursuit {
     /// Who answered at the address, or the goal itself.
     pub(super) machine: Option<MachineId>,
-    keep: bool,
+    pub(super) keep: bool,
     wanted_until: Option<Instant>,
     /// Whether [`State::reach`] wants it, and hears if it fails.
     is_for_reach: bool,
     waiters: Vec<RequestId>,
-    attempt: Option<ConnectionKey>,
+    pub(super) attempt: Option<ConnectionKey>,
     failures: u32,
-    next_address: usize,
+    /// The addresses that were tried since all were.
+    pub(super) tried: Vec<SocketAddr>,
 }
 
 impl State {
@@ -99,10 +106,14 @@ impl State {
                 pursuit.keep = true;
                 pursuit.machine = Some(peer.machine);
             }
+            self.name(context, peer.machine, keep);
             if let Some(session) = self.sessions.get_mut(&peer.machine) {
                 session.is_for_reach = false;
             }
             return context.emit(Output::ConnectEnded { request, result: Ok(peer) });
+        }
+        if let Some(machine) = machine {
+            self.name(context, machine, keep);
         }
         let pursuit = self.pursuits.entry(goal).or_default();
         pursuit.machine = machine;
@@ -149,17 +160,13 @@ impl State {
         machine: MachineId,
         address: Option<SocketAddr>,
     ) {
-        let own = self.identity.machine_key.id();
-        if let Some(address) = address.filter(is_host)
-            && machine != own
-            && let Some(machine) = self.book.add(machine, address)
-        {
-            context.emit(Output::ForgetPeer { machine });
-        }
-        let is_possible = machine != own
+        let is_possible = machine != self.identity.machine_key.id()
             && self.pursuits.len() < PURSUITS_MAX
-            && !self.book.addresses(&machine).is_empty();
-        if !is_possible || self.sessions.contains_key(&machine) {
+            && !self.sessions.contains_key(&machine);
+        if let Some(address) = address.filter(|&named| is_possible && self.may_be_named(named)) {
+            self.book.hear_of(machine, address);
+        }
+        if !is_possible || !self.book.knows(&machine) {
             return context.emit(Output::Unreached { machine });
         }
         let goal = Goal::Machine(machine);
@@ -170,6 +177,25 @@ impl State {
         pursuit.wanted_until = pursuit.wanted_until.max(Some(until));
         if pursuit.attempt.is_none() {
             self.attempt(context, goal);
+        }
+    }
+
+    /// Goes back to the machines of an earlier run, after their records were restored: to those that
+    /// are kept, for as long as it takes, and to [`RESUMED_MAX`] of the others, the most valuable
+    /// ones, for a while. One dial begins every [`RESUME_INTERVAL`].
+    pub fn resume(&mut self, now: Instant) {
+        let (kept, others) = (self.book.kept(), self.book.most_valuable());
+        let kept = kept.into_iter().map(|machine| (machine, true));
+        let others = others.into_iter().take(RESUMED_MAX).map(|machine| (machine, false));
+        let mut at = now;
+        for (machine, keep) in kept.chain(others).take(PURSUITS_MAX) {
+            at += RESUME_INTERVAL;
+            let goal = Goal::Machine(machine);
+            let pursuit = self.pursuits.entry(goal).or_default();
+            pursuit.machine = Some(machine);
+            pursuit.keep = keep;
+            pursuit.wanted_until = Some(at + WANTED_TIME);
+            self.timers.set(Timer::Pursue(goal), at);
         }
     }
 
@@ -203,6 +229,8 @@ impl State {
         for goal in self.goals_of(machine) {
             self.end_pursuit(context, goal);
         }
+        let changed = self.book.wish(*machine, Wish::Parted);
+        self.store(context, *machine, changed);
         let session = self.sessions.get(machine).map(|session| session.connection);
         if let Some(key) = session {
             self.close(context, key, CloseCode::Bye);
@@ -232,38 +260,10 @@ impl State {
         self.pursuits.values().any(|p| p.machine == Some(*machine) && p.attempt.is_some())
     }
 
-    /// Dials, if the pursuit still has a purpose and something to dial.
-    pub(super) fn attempt(&mut self, context: &mut Context<'_>, goal: Goal) {
-        let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
-        let reached = pursuit.machine.is_some_and(|machine| self.sessions.contains_key(&machine));
-        if pursuit.attempt.is_some() || reached {
-            return;
-        }
-        if !pursuit.is_wanted(context.now) {
-            return self.drop_pursuit(context, goal);
-        }
-        let addresses = match goal {
-            Goal::Address(address) => vec![address],
-            Goal::Machine(machine) => self.book.addresses(&machine),
-        };
-        let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
-        let address = addresses.get(pursuit.next_address % addresses.len().max(1)).copied();
-        pursuit.next_address = pursuit.next_address.wrapping_add(1);
-        let dialled = address.and_then(|address| {
-            let path = Path { local: self.socket_for(address)?, remote: address };
-            let machine = goal.machine();
-            let key =
-                self.transport.connect(context.now, address, machine.as_ref().map(|m| &m.0))?;
-            Some((key, path))
-        });
-        let Some((key, path)) = dialled else { return self.pause(context, goal) };
-        context.count(Counter::Dials);
-        self.connections.insert(key, Connection::new(Side::Client, path, Some(goal)));
-        self.by_path.insert(path, key);
-        self.timers.set(Timer::Handshake(key), context.now + self.config.dial_timeout);
-        if let Some(pursuit) = self.pursuits.get_mut(&goal) {
-            pursuit.attempt = Some(key);
-        }
+    /// The connections by which a machine is being dialled.
+    pub(super) fn attempts(&self, machine: &MachineId) -> Vec<ConnectionKey> {
+        let matching = self.pursuits.values().filter(|p| p.machine == Some(*machine));
+        matching.filter_map(|pursuit| pursuit.attempt).collect()
     }
 
     /// An attempt ended; with a session if it was up.
@@ -328,9 +328,12 @@ impl State {
             }
             pursuit.wanted_until = None;
             let is_for_reach = std::mem::take(&mut pursuit.is_for_reach);
-            let is_alone = !pursuit.keep && pursuit.waiters.is_empty();
+            let (keep, is_alone) = (pursuit.keep, !pursuit.keep && pursuit.waiters.is_empty());
             if let Some(session) = self.sessions.get_mut(machine) {
                 session.is_for_reach |= is_for_reach && is_alone;
+            }
+            if !is_alone {
+                self.name(context, *machine, keep);
             }
             self.timers.cancel(&Timer::Pursue(goal));
             self.answer_waiters(context, goal, |state| {
@@ -367,7 +370,7 @@ impl State {
     }
 
     /// Lets some time pass before the next attempt, or ends the pursuit if nobody wants it.
-    fn pause(&mut self, context: &mut Context<'_>, goal: Goal) {
+    pub(super) fn pause(&mut self, context: &mut Context<'_>, goal: Goal) {
         let Some(pursuit) = self.pursuits.get_mut(&goal) else { return };
         if pursuit.attempt.is_some() {
             return;
@@ -385,13 +388,11 @@ impl State {
     }
 
     /// Ends a pursuit that nobody wants. What it was to find out is told.
-    fn drop_pursuit(&mut self, context: &mut Context<'_>, goal: Goal) {
+    pub(super) fn drop_pursuit(&mut self, context: &mut Context<'_>, goal: Goal) {
         self.timers.cancel(&Timer::Pursue(goal));
         let Some(pursuit) = self.pursuits.remove(&goal) else { return };
         if let Some(machine) = pursuit.machine.filter(|_| pursuit.is_for_reach) {
-            if self.book.forget_unproven(&machine) {
-                context.emit(Output::ForgetPeer { machine });
-            }
+            self.book.forget_hearsay(&machine);
             context.emit(Output::Unreached { machine });
         }
     }
@@ -412,6 +413,12 @@ impl State {
         }
     }
 
+    /// The application asked for a machine.
+    fn name(&mut self, context: &mut Context<'_>, machine: MachineId, keep: bool) {
+        let changed = self.book.ask(machine, keep);
+        self.store(context, machine, changed);
+    }
+
     fn goals_of(&self, machine: &MachineId) -> Vec<Goal> {
         let matching = self.pursuits.iter().filter(|(_, p)| p.machine == Some(*machine));
         matching.map(|(goal, _)| *goal).collect()
@@ -421,29 +428,20 @@ impl State {
         let machine = match target {
             Target::Address(address) => return Ok(Goal::Address(address)),
             Target::MachineAt(machine, address) => {
-                if let Some(machine) = self.book.add(machine, address) {
-                    context.emit(Output::ForgetPeer { machine });
-                }
+                let changed = self.book.name(machine, Some(address));
+                self.store(context, machine, changed);
                 machine
             }
             Target::Machine(machine) => machine,
             Target::Agent(agent) => self.book.home(&agent).ok_or(ConnectError::UnknownPeer)?,
         };
-        let known =
-            self.sessions.contains_key(&machine) || !self.book.addresses(&machine).is_empty();
+        let known = self.sessions.contains_key(&machine) || self.book.knows(&machine);
         if known { Ok(Goal::Machine(machine)) } else { Err(ConnectError::UnknownPeer) }
     }
 }
 
 impl Pursuit {
-    fn is_wanted(&self, now: Instant) -> bool {
+    pub(super) fn is_wanted(&self, now: Instant) -> bool {
         self.keep || !self.waiters.is_empty() || self.wanted_until.is_some_and(|until| until > now)
     }
-}
-
-/// Whether an address that somebody named can be one of a host.
-fn is_host(address: &SocketAddr) -> bool {
-    let ip = address.ip();
-    let is_broadcast = matches!(ip, std::net::IpAddr::V4(ip) if ip.is_broadcast());
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
 }

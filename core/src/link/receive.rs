@@ -8,10 +8,6 @@ use crate::support::Counter;
 use crate::transport::{ConnectionKey, Event, PEER_STREAMS_MAX, ReadEnd, StreamId};
 use crate::wire::{self, FrameReader};
 
-/// How many bytes of incomplete frames a node holds for all peers. Beyond it the connection that
-/// holds the most is closed.
-pub const REASSEMBLY_BYTES_MAX: usize = 128 * 1024 * 1024;
-
 /// How much is read from a stream before its frames are taken.
 const READ_BYTES_MAX: usize = 256 * 1024;
 
@@ -86,6 +82,7 @@ impl State {
             });
             self.take_frames(context, key, index, class);
             self.account(context, key, index);
+            self.credit_used(context, key, count);
             if end == ReadEnd::Closed {
                 // A class lives as long as the session.
                 return self.violated(context, key);
@@ -204,22 +201,6 @@ impl State {
     pub fn misbehaved(&mut self, context: &mut Context<'_>, machine: &crate::identity::MachineId) {
         if let Some(key) = self.sessions.get(machine).map(|session| session.connection) {
             self.violated(context, key);
-        }
-    }
-
-    /// Accounts for what a lane holds of incomplete frames.
-    fn account(&mut self, context: &mut Context<'_>, key: ConnectionKey, index: usize) {
-        let connection = self.connections.get_mut(&key);
-        let Some(lane) = connection.and_then(|c| c.lanes.get_mut(index)) else { return };
-        let held = lane.buffered();
-        let before = std::mem::replace(&mut lane.accounted, held);
-        self.reassembly_bytes = self.reassembly_bytes + held - before;
-        if self.reassembly_bytes > REASSEMBLY_BYTES_MAX {
-            let largest = self.connections.iter().map(|(key, c)| (c.accounted(), *key)).max();
-            if let Some((_, key)) = largest {
-                context.count(Counter::ReassemblyOverLimit);
-                self.close(context, key, CloseCode::Protocol);
-            }
         }
     }
 }

@@ -166,6 +166,7 @@ impl Node {
         for record in restored.records {
             node.restore(&record)?;
         }
+        node.link.state.resume(now);
         Ok(node)
     }
 
@@ -373,8 +374,9 @@ impl Node {
             Table::Peers => {
                 let machine = MachineId(id);
                 self.link
-                    .state
-                    .restore(machine, &record.value)
+                    .act(self.clock(), &mut self.counters, |link, context| {
+                        link.restore(context, machine, &record.value)
+                    })
                     .map_err(|error| corrupt(error.to_string()))
             }
             Table::Blocked => {

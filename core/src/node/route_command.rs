@@ -101,6 +101,9 @@ impl Node {
             }
             direct::CheckError::QueueFull => CommandError::QueueFull,
         })?;
+        self.link.act(clock, &mut self.counters, |link, context| {
+            link.sent_to(context, &recipient);
+        });
         let id = direct::SendId(id.0);
         self.tell_direct(clock, direct::Input::Send { id, recipient, payload, timeout });
         Ok(())

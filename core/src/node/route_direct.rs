@@ -11,6 +11,11 @@ impl Node {
                 self.link.state.send(&machine, link::Class::Direct, header.as_slice(), &payload);
             }
             direct::Output::Received { sender, machine, recipient, payload } => {
+                if let Some(machine) = machine {
+                    self.link.act(clock, &mut self.counters, |link, context| {
+                        link.heard_from(context, machine);
+                    });
+                }
                 let machine = machine.unwrap_or(self.machine);
                 let received_at = clock.unix_time;
                 self.outputs.push_back(Output::Event(Event::DirectReceived {

@@ -49,6 +49,9 @@ counters! {
     AnswersDropped => "answers_dropped",
     /// Attempts to reach a peer.
     Dials => "dials",
+    /// Attempts to reach a peer at an address that another peer named, put off because there were too
+    /// many.
+    DialsDelayed => "dials_delayed",
     /// Links that came up.
     LinksUp => "links_up",
     /// Links that went down.
@@ -67,6 +70,10 @@ counters! {
     ProtocolViolations => "protocol_violations",
     /// Connections closed because incomplete messages took too much memory.
     ReassemblyOverLimit => "reassembly_over_limit",
+    /// Connections closed because the peer had much credit that it did not use.
+    CreditOverLimit => "credit_over_limit",
+    /// Connections closed because too much waited for peers that did not read.
+    LanesOverLimit => "lanes_over_limit",
     /// Direct messages taken for an agent of this node.
     DirectMessagesReceived => "direct_messages_received",
     /// Direct messages refused: blocked sender, unknown recipient, or no room.

@@ -23,15 +23,16 @@ pub const PEER_STREAMS_MAX: u32 = 4;
 /// How many bytes a peer may send on one stream before they are read.
 pub const STREAM_WINDOW: u32 = 1 << 20;
 
-/// How many bytes whoever dialled may send on all streams before [`State::open_window`]: more than
-/// the largest hello.
+/// How many bytes a peer may send on all streams before they are read, at first: a hello with a
+/// certificate. It grows with [`State::set_window`].
 ///
-/// [`State::open_window`]: super::State::open_window
-pub const STRANGER_WINDOW: u32 = 256 * 1024;
+/// [`State::set_window`]: super::State::set_window
+pub const WINDOW_MIN: u32 = 16 * 1024;
 
-/// How many bytes a peer may send on all streams. The window of the connection never binds before
-/// those of its streams, so a full stream of one class takes nothing from the others.
-pub(super) const WINDOW: u32 = STREAM_WINDOW * PEER_STREAMS_MAX;
+/// How many bytes a peer may send on all streams before they are read, at most. Then the window of
+/// the connection binds no sooner than those of its streams, and a full stream of one class takes
+/// nothing from the others.
+pub const WINDOW_MAX: u32 = STREAM_WINDOW * PEER_STREAMS_MAX;
 
 /// How many handshakes of strangers wait to be decided on. Each is decided at once.
 pub(super) const INCOMING_MAX: usize = 16;
@@ -98,7 +99,7 @@ pub(super) fn configure(
     let mut server =
         ServerConfig::new(Arc::new(quic_server), Arc::new(TokenKey(derived("address token key"))));
     server
-        .transport_config(Arc::new(transport_config(settings, &congestion, None, STRANGER_WINDOW)))
+        .transport_config(Arc::new(transport_config(settings, &congestion, None)))
         .time_source(Arc::new(TokenClock(WallClock::clone(clock))))
         .max_incoming(INCOMING_MAX)
         // To QUIC a peer's address is a label that never changes.
@@ -112,7 +113,6 @@ pub(super) fn configure(
             settings,
             &congestion,
             Some(settings.keep_alive),
-            WINDOW,
         )))
         .initial_dst_cid_provider(first_destination_ids(rng.fork("first destination ids")));
 
@@ -137,15 +137,14 @@ fn transport_config(
     settings: &TransportSettings,
     congestion: &Arc<ValvedCubic>,
     keep_alive: Option<Duration>,
-    receive_window: u32,
 ) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(PEER_STREAMS_MAX))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(receive_window))
-        .send_window(WINDOW.into())
+        .receive_window(VarInt::from_u32(WINDOW_MIN))
+        .send_window(WINDOW_MAX.into())
         .congestion_controller_factory(congestion.clone())
         .initial_rtt(INITIAL_ROUND_TRIP)
         .initial_mtu(settings.initial_mtu)

@@ -46,7 +46,7 @@ use quinn_proto::{
 };
 
 pub use config::{
-    PEER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW, TlsIdentity, TransportSettings,
+    PEER_STREAMS_MAX, STREAM_WINDOW, TlsIdentity, TransportSettings, WINDOW_MAX, WINDOW_MIN,
 };
 pub use datagram::{Datagram, Ecn, Transmit};
 pub use streams::{ReadEnd, StreamId};
@@ -67,6 +67,14 @@ const SEGMENTED_BYTES_MAX: usize = 65_507;
 /// The number of a connection. It is never used again within a run of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionKey(u32);
+
+#[cfg(test)]
+impl ConnectionKey {
+    /// Makes a key of which no connection exists.
+    pub(crate) fn for_test(number: usize) -> Self {
+        Self(u32::MAX - u32::try_from(number).expect("a small number"))
+    }
+}
 
 /// Which end of a connection this node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -347,10 +355,11 @@ impl State {
         }
     }
 
-    /// Lets the peer send as much as the windows of its streams allow.
-    pub fn open_window(&mut self, key: ConnectionKey) {
+    /// Sets how many bytes the peer may send on all streams before they are read. What was allowed
+    /// before cannot be taken back.
+    pub fn set_window(&mut self, key: ConnectionKey, bytes: u32) {
         if let Some(entry) = self.connections.get_mut(&key) {
-            entry.connection.set_receive_window(VarInt::from_u32(config::WINDOW));
+            entry.connection.set_receive_window(VarInt::from_u32(bytes));
             self.drive(key);
         }
     }

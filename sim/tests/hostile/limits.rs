@@ -2,7 +2,7 @@
 
 use x0x_core::identity::MachineId;
 use x0x_core::link::ConnectError;
-use x0x_core::link::address_book::MACHINES_MAX;
+use x0x_core::link::address_book::NAMED_MAX;
 use x0x_core::link::{PURSUITS_MAX, WAITERS_MAX};
 use x0x_core::node::{CommandError, Connect, Disconnect, Reply, Target};
 use x0x_sim::{NodeId, Step, World, WorldConfig};
@@ -61,7 +61,7 @@ fn a_machine_that_had_to_be_forgotten_is_not_in_the_store_either() {
     let target = Target::Machine(machine);
     for (is_full, expected) in [(false, None), (true, Some(ConnectError::UnknownPeer))] {
         world.command(NODE, Disconnect { machine }).unwrap();
-        let others = if is_full { MACHINES_MAX } else { MACHINES_MAX - 1 };
+        let others = if is_full { NAMED_MAX } else { NAMED_MAX - 1 };
         for number in 0..u64::try_from(others).unwrap() {
             let mut id = [1; 32];
             id[..8].copy_from_slice(&number.to_be_bytes());

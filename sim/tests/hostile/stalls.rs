@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn_proto::VarInt;
 use x0x_core::direct::{DirectError, RECIPIENT_BYTES_MAX};
-use x0x_core::link::{LANE_BYTES_MAX, REASSEMBLY_BYTES_MAX};
+use x0x_core::link::LANE_BYTES_MAX;
 use x0x_core::node::{CommandError, CommandId, Reply, SendDirect};
 use x0x_core::support::Counter;
-use x0x_core::transport::STRANGER_WINDOW;
+use x0x_core::transport::WINDOW_MIN;
 
 use super::arena::{Arena, HOSTILE, Identity, SECOND, VICTIM};
 use super::attacker::{LinkNumber, transport};
@@ -85,7 +85,7 @@ fn before_its_hello_a_stranger_can_send_little() {
     arena.attack(|attacker, _| attacker.write(link, BULK, half(1_000_000)));
     arena.run(SECOND);
     let sent = 2_000_010 - arena.look(|attacker| attacker.link(link).unsent());
-    assert_eq!(sent, STRANGER_WINDOW as usize);
+    assert_eq!(sent, WINDOW_MIN as usize);
     arena.frame(link, CONTROL, &Hello::with(vec![identity.binding()]).encode());
     arena.run(9 * SECOND);
     // Not even its hello, which comes too late.
@@ -110,18 +110,44 @@ fn incomplete_messages_of_all_peers_have_a_limit() {
     let mut arena = Arena::new(1);
     let size = (16 << 20) - 1;
     let mut links = Vec::new();
-    for number in 0..=REASSEMBLY_BYTES_MAX / size {
-        let identity = arena.identity(u32::try_from(number).unwrap());
+    for number in 0..2 {
+        let identity = arena.identity(number);
         let link = arena.session(&identity);
         links.push(link);
         arena.attack(|attacker, _| attacker.write(link, DIRECT, half(size)));
         arena.run(4 * SECOND);
-        assert!(arena.usage().reassembly_bytes <= REASSEMBLY_BYTES_MAX);
+        let usage = arena.usage();
+        assert!(usage.reassembly_bytes + usage.credit_bytes <= usage.receive_bytes_max);
     }
     arena.run(4 * SECOND);
     assert_eq!(arena.count(Counter::ReassemblyOverLimit), 1);
     let closed = arena.look(|a| links.iter().filter(|&&link| a.link(link).lost.is_some()).count());
     assert_eq!(closed, 1);
+    arena.unharmed();
+}
+
+/// What arrives out of order waits in QUIC, whoever holds back the start of a stream.
+#[test]
+fn data_that_cannot_be_read_yet_has_a_limit_for_all_peers_together() {
+    let mut arena = Arena::new(1);
+    let (mut sent, peers) = (0, 100_u32);
+    for number in 0..peers {
+        let identity = arena.identity(number);
+        let link = arena.session(&identity);
+        sent += arena.strike(|attacker, now| {
+            for class in [DIRECT, GOSSIP, BULK] {
+                attacker.write(link, class, vec![7; (1 << 20) - 2]);
+            }
+            attacker.send_without_start(link, now)
+        });
+        arena.run(SECOND / 20);
+        let usage = arena.usage();
+        assert!(usage.reassembly_bytes + usage.credit_bytes <= usage.receive_bytes_max);
+    }
+    let usage = arena.usage();
+    assert_eq!(usage.sessions, 1 + peers as usize, "they are all there");
+    assert!(sent > peers as usize * WINDOW_MIN as usize / 2, "{sent} bytes");
+    assert!(usage.credit_bytes <= (peers as usize + 2) * WINDOW_MIN as usize, "{usage:?}");
     arena.unharmed();
 }
 

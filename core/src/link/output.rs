@@ -1,0 +1,134 @@
+//! What links want and tell.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Class, ConnectError, DownReason, PingError, RequestId};
+use crate::identity::{AgentId, MachineId};
+
+/// What a link wants or tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A session came up. Messages may be sent.
+    PeerUp {
+        /// The machine.
+        machine: MachineId,
+        /// The agents that live there, in the order of their indexes.
+        agents: Vec<AgentId>,
+        /// Which run of the machine it is: another number means that it lost its state.
+        incarnation: u64,
+        /// Where it is reached.
+        address: SocketAddr,
+    },
+    /// A session went down.
+    PeerDown {
+        /// The machine.
+        machine: MachineId,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A session moved to another path.
+    PathChanged {
+        /// The machine.
+        machine: MachineId,
+        /// Where it is reached.
+        address: SocketAddr,
+    },
+    /// A frame arrived.
+    Frame {
+        /// The machine that sent it.
+        machine: MachineId,
+        /// Its class.
+        class: Class,
+        /// Its bytes.
+        frame: Bytes,
+    },
+    /// A lane that was full has room again.
+    Writable {
+        /// The machine.
+        machine: MachineId,
+        /// The class.
+        class: Class,
+        /// How many bytes may be sent.
+        room: usize,
+    },
+    /// A [`State::connect`](super::State::connect) ended.
+    ConnectEnded {
+        /// The caller's number.
+        request: RequestId,
+        /// The link, or why there is none.
+        result: Result<PeerLink, ConnectError>,
+    },
+    /// A [`State::ping`](super::State::ping) ended.
+    PingEnded {
+        /// The caller's number.
+        request: RequestId,
+        /// How long the answer took, or why there is none.
+        result: Result<Duration, PingError>,
+    },
+    /// No session came of a [`State::reach`](super::State::reach).
+    Unreached {
+        /// The machine.
+        machine: MachineId,
+    },
+    /// No machine is known for an agent that [`State::want`](super::State::want) asked for.
+    NoRoute {
+        /// The agent.
+        agent: AgentId,
+    },
+    /// What is known of a machine changed: store it.
+    SavePeer {
+        /// The machine.
+        machine: MachineId,
+        /// The record.
+        record: Bytes,
+    },
+    /// A machine had to be forgotten for want of room: forget its record.
+    ForgetPeer {
+        /// The machine.
+        machine: MachineId,
+    },
+}
+
+/// A session as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerLink {
+    /// The machine.
+    pub machine: MachineId,
+    /// The agents that live there.
+    pub agents: Vec<AgentId>,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// Whether it was there before it was asked for.
+    pub already: bool,
+    /// The smoothed round-trip time.
+    pub round_trip: Duration,
+    /// When the session came up.
+    pub since: Instant,
+}
+
+/// What links hold at the moment, in numbers. Each has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Connections, those included that are being closed.
+    pub connections: usize,
+    /// Connections that strangers dialled and that never had a session.
+    pub half_open: usize,
+    /// Sessions, at most [`LINKS_MAX`](super::LINKS_MAX).
+    pub sessions: usize,
+    /// Pursuits, at most [`PURSUITS_MAX`](super::PURSUITS_MAX).
+    pub pursuits: usize,
+    /// Answers that wait to be sent, at most [`ANSWERS_MAX`](super::ANSWERS_MAX).
+    pub answers: usize,
+    /// Bytes of incomplete frames.
+    pub reassembly_bytes: usize,
+    /// Bytes that peers may send before they are read.
+    pub credit_bytes: usize,
+    /// The most that both may be together: the node's share of memory for receiving.
+    pub receive_bytes_max: usize,
+    /// Bytes of frames that wait for room in their streams: for each peer and class at most
+    /// [`LANE_BYTES_MAX`](super::LANE_BYTES_MAX) and one frame.
+    pub lane_bytes: usize,
+}
