@@ -277,6 +277,11 @@ impl Node {
         self.link.state.usage()
     }
 
+    /// Returns what the node's gossip holds for authors and peers at the moment.
+    pub fn gossip_held(&self) -> gossip::Held {
+        self.gossip.state.held()
+    }
+
     fn deadline(&self) -> Option<Deadline> {
         let link = self.link.state.deadline();
         let direct = self.direct.state.deadline().map(|at| (at, "message timeout"));
