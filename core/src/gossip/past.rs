@@ -68,6 +68,11 @@ impl Past {
         }
     }
 
+    /// The wall clock was set: what is made from now on was not heard.
+    pub(super) fn clock_was_set(&mut self, unix_millis: u64) {
+        self.heard_until = self.heard_until.min(unix_millis);
+    }
+
     /// Tells whether it is known how far an author was heard.
     pub(super) fn contains(&self, subject: &(TopicId, AgentId)) -> bool {
         self.marks.get(subject).is_some()

@@ -160,6 +160,7 @@ impl<P: Peer> State<P> {
     /// The wall clock was set.
     pub fn handle_wall_time(&mut self, context: &mut Context<'_, P>) {
         let now = millis(context.unix_time);
+        self.past.clock_was_set(now);
         for room in self.topics.values_mut() {
             room.publisher.clock_was_set(context.now, now);
         }

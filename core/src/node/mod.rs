@@ -278,7 +278,7 @@ impl Node {
         self.link.state.usage()
     }
 
-    /// Returns what the node's gossip holds at the moment.
+    /// Returns what the node's gossip holds for authors and peers at the moment.
     pub fn gossip_held(&self) -> gossip::Held {
         self.gossip.state.held()
     }

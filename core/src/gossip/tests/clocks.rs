@@ -62,7 +62,7 @@ fn an_author_whose_clock_was_wrong_is_heard_at_once_when_it_is_right_again() {
         let right = world.nodes[1].unix_millis();
         world.nodes[0].set_clock(right);
         publish(&mut world, "right again");
-        let is_taken = offset <= 120_000 && offset >= -900_000;
+        let is_taken = (-900_000..=120_000).contains(&offset);
         let heard: &[&str] =
             if is_taken { &["right", "wrong", "right again"] } else { &["right", "right again"] };
         for node in 1..3 {
@@ -73,7 +73,7 @@ fn an_author_whose_clock_was_wrong_is_heard_at_once_when_it_is_right_again() {
 
 #[test]
 fn an_author_that_starts_again_with_a_clock_set_back_is_heard_once_it_hears_of_its_earlier_run() {
-    for back in [0, 1, 60_000, 800_000] {
+    for back in [1, 60_000, 800_000] {
         let mut world = World::line(3);
         publish(&mut world, "before");
         let clock = world.nodes[0].unix_millis() - back;

@@ -302,6 +302,9 @@ fn how_far_authors_were_heard_before_is_known_of_a_bounded_number() {
     assert_eq!(heard(4, earlier), order::Past::Place(place), "in the same subscription");
     let forgotten = order::Past::Time(BEGIN + 3);
     assert_eq!([2, 3].map(|number| heard(number, now)), [forgotten; 2], "the first of the others");
+    past.clock_was_set(BEGIN - 7);
+    let heard = past.of(now, subject(2), 1, now);
+    assert_eq!(heard, order::Past::Time(BEGIN - 7), "what is made from now on was not heard");
 }
 
 #[test]
