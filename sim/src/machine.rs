@@ -94,11 +94,8 @@ impl Machine for Node {
     }
 
     fn held(&self) -> Option<String> {
-        let (usage, gossip) = (self.link_usage(), self.gossip_held());
+        let usage = self.link_usage();
         let holds = [
-            ("bytes of batches that wait for those before them", gossip.waiting_bytes),
-            ("batches that wait for keys", gossip.batches_without_key),
-            ("messages that wait to be signed", gossip.messages_unsigned),
             ("strangers", usage.half_open),
             ("answers", usage.answers),
             ("bytes of incomplete frames", usage.reassembly_bytes),
