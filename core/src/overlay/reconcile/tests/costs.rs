@@ -56,7 +56,8 @@ fn few_differences_cost_a_few_kilobytes() {
 #[test]
 fn a_node_that_was_away_pays_little_for_what_it_missed() {
     let cost = measure("the last 500 of a full history", |n| n < FULL - 500, |_| true, FULL);
-    assert!(cost.messages <= 3 && cost.bytes <= 700, "{cost:?}");
+    // More than 256 items take one round trip more.
+    assert!(cost.messages <= 5 && cost.bytes <= 800, "{cost:?}");
 }
 
 #[test]
