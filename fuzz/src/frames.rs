@@ -94,8 +94,12 @@ impl Stock {
             }
             14 => {
                 frame.push(input.byte() % (PEERS + 1));
-                varint(u64::from(input.byte()), &mut frame);
-                varint(u64::from(input.byte()), &mut frame);
+                let [generation, seconds] = [input.byte(), input.byte()];
+                let last = |byte: u8, value: u64| if byte == u8::MAX { u64::MAX } else { value };
+                varint(last(generation, generation.into()), &mut frame);
+                // Some are of a time at which a root lives.
+                let time = millis(UNIX_TIME) + 1000 * u64::from(seconds);
+                varint(last(seconds, time), &mut frame);
                 frame.push(input.byte());
             }
             15 => blame = self.reconcile(input, &mut frame),

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use super::frames::{self, Frame, IDS_MAX, Ids, Message};
 use super::reconcile::{self, Opening};
+use super::session::Known;
 use super::topic::{Air, Timer, Topic};
 use super::{Fault, Item, ItemId, Output, Peer, Receipt};
 use crate::support::Counter;
@@ -32,16 +33,6 @@ const DEFER_TIME: Duration = Duration::from_millis(300);
 /// How many items that the other side is to announce are waited for. More are announced at once.
 pub(super) const DEFERRED_MAX: usize = 1024;
 
-/// The most items that are missing in a topic, and of those announced by one peer.
-pub const MISSING_MAX: usize = 8192;
-const MISSING_BY_PEER_MAX: usize = 4096;
-
-/// How many peers that have a missing item are remembered.
-const HOLDERS_MAX: usize = 8;
-
-/// How many times a missing item is asked for.
-const TRIES_MAX: u32 = 6;
-
 /// How long an announcement may come before its item, at the least and at the most.
 const LEAD_MIN: Duration = Duration::from_millis(60);
 const LEAD_MAX: Duration = Duration::from_secs(2);
@@ -53,8 +44,8 @@ const FETCH_TIME_MIN: Duration = Duration::from_millis(200);
 /// A peer that broke so many promises, and more than half of all, is a liar.
 const PROMISES_BROKEN_MAX: u32 = 16;
 
-/// How long a node waits that has asked a peer for as much as that answers.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long the owner may check an item before another copy is asked for.
+const CHECK_TIME: Duration = Duration::from_secs(30);
 
 /// Through how many links an item may go.
 const HOPS_MAX: u8 = 128;
@@ -64,19 +55,6 @@ const COMPARE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Items younger than this are still on their way when histories are compared.
 const IN_FLIGHT: Duration = Duration::from_secs(3);
-
-/// An item that was announced and has not come.
-#[derive(Debug)]
-pub(super) struct Missing<P> {
-    holders: Vec<P>,
-    /// Which of them is asked next.
-    next: usize,
-    tries: u32,
-    announced_at: Instant,
-    /// Who was asked last, and since when it owes an answer.
-    asked: Option<(P, Instant)>,
-    is_repair: bool,
-}
 
 impl<P: Peer> Topic<P> {
     /// An item of this node.
@@ -92,17 +70,13 @@ impl<P: Peer> Topic<P> {
         if receipt.hops > HOPS_MAX {
             return;
         }
-        let now = air.now();
-        if let Some(session) = air.sessions.get_mut(&peer) {
-            session.gave_at = Some(now);
-        }
         if self.history.has_seen(&id) {
             air.context.count(Counter::OverlayItemsDuplicate);
             return self.duplicate(air, &receipt);
         }
         if !self.checking.insert(id) {
             // The owner checks another copy; if that one is forged, this peer is asked again.
-            return self.note_missing(air, peer, id, false);
+            return self.announced(air, peer, &[id], false);
         }
         air.context.emit(Output::Received { receipt, bytes });
     }
@@ -110,10 +84,14 @@ impl<P: Peer> Topic<P> {
     /// A link that is no part of the tree brought what was there already.
     fn duplicate(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>) {
         let &Receipt { peer, is_repair, .. } = receipt;
-        match air.sessions.get_mut(&peer).map(|session| session.sent_again(receipt.stamp.id)) {
-            Some(true) => air.wasted(peer),
-            // It may be what it was asked for, too late.
-            Some(false) => kept_promise(air, peer),
+        match air.sessions.get_mut(&peer).map(|session| session.sent_known(receipt.stamp.id)) {
+            Some(Known::Sent) => air.wasted(peer),
+            // It is what it was asked for, too late.
+            Some(Known::Asked) => {
+                gave(air, peer);
+                kept_promise(air, peer);
+            }
+            Some(Known::New) => {}
             None => return,
         }
         let is_parent = self.parent == Some(peer);
@@ -129,13 +107,14 @@ impl<P: Peer> Topic<P> {
     pub(super) fn accepted(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>, item: Item) {
         self.checking.remove(&item.stamp.id);
         let mut holders = vec![receipt.peer];
-        if let Some(missing) = self.missing.get(&item.stamp.id) {
+        if let Some(missing) = air.sessions.missing.get(&(self.id, item.stamp.id)) {
             holders.extend(&missing.holders);
         }
         let was_missing = self.found(air, &item.stamp.id, Some(receipt.peer));
         if self.history.has_seen(&item.stamp.id) {
             return;
         }
+        gave(air, receipt.peer);
         air.context.count(Counter::OverlayItemsReceived);
         if receipt.is_repair {
             air.context.count(Counter::OverlayItemsRepaired);
@@ -160,9 +139,8 @@ impl<P: Peer> Topic<P> {
         if fault == Fault::Unwanted {
             let _ = self.history.refuse(receipt.stamp, air.unix_millis());
             self.found(air, &id, None);
-        } else if let Some(missing) = self.missing.get_mut(&id) {
-            missing.holders.retain(|holder| *holder != receipt.peer);
-            self.timers.set(Timer::Missing(id), air.now());
+        } else {
+            air.sessions.missing.forget_holder(air.context.now, &(self.id, id), &receipt.peer);
         }
     }
 
@@ -255,128 +233,109 @@ impl<P: Peer> Topic<P> {
         is_repair: bool,
     ) {
         let mut wanted = Vec::new();
-        for &id in ids {
+        let mut places = None;
+        for (index, &id) in ids.iter().enumerate() {
             if self.history.has_seen(&id) {
                 if let Some(neighbour) = self.active.get_mut(&peer) {
                     neighbour.knows(&id);
                 }
                 continue;
             }
-            let is_new = !self.missing.contains_key(&id);
-            self.note_missing(air, peer, id, is_repair);
-            if is_repair && is_new && !self.checking.contains(&id) {
+            if air.sessions.missing.get(&(self.id, id)).is_some() {
+                air.sessions.missing.note_holder(air.context.now, &(self.id, id), peer);
+                continue;
+            }
+            let places = places.get_or_insert_with(|| air.places(&peer, ids.len() - index));
+            self.note_missing(air, peer, id, (is_repair, places));
+            if is_repair && !self.checking.contains(&id) {
                 wanted.push(id);
             }
         }
-        self.want(air, peer, wanted);
+        self.want(air, peer, &wanted);
     }
 
-    fn note_missing(&mut self, air: &mut Air<'_, '_, P>, peer: P, id: ItemId, is_repair: bool) {
+    /// Notes an item that a peer announced, if there is a place left for it.
+    fn note_missing(
+        &mut self,
+        air: &mut Air<'_, '_, P>,
+        peer: P,
+        id: ItemId,
+        (is_repair, places): (bool, &mut usize),
+    ) {
         let now = air.now();
-        if let Some(missing) = self.missing.get_mut(&id) {
-            if missing.holders.len() < HOLDERS_MAX && !missing.holders.contains(&peer) {
-                missing.holders.push(peer);
-            }
-            return;
-        }
-        let first = self.missing_by_peer.entry(peer).or_default();
-        if self.missing.len() >= MISSING_MAX || *first >= MISSING_BY_PEER_MAX {
+        if *places == 0 {
             return air.context.count(Counter::OverlayAnnouncementsDropped);
         }
-        *first += 1;
-        let missing = Missing {
-            holders: vec![peer],
-            next: 0,
-            tries: 0,
-            announced_at: now,
-            asked: None,
-            is_repair,
-        };
-        self.missing.insert(id, missing);
-        self.timers.set(Timer::Missing(id), now + self.lead * 3 / 2);
+        *places -= 1;
+        let until = now + self.lead * 3 / 2;
+        air.sessions.missing.insert((self.id, id), peer, (now, until), is_repair);
     }
 
     /// Asks a peer for items that come by repair.
-    fn want(&mut self, air: &mut Air<'_, '_, P>, peer: P, ids: Vec<ItemId>) {
-        let now = air.now();
-        let until = now + fetch_time(air.round_trip(&peer)) + FETCH_TIME_MIN * 4;
+    fn want(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
         for chunk in ids.chunks(IDS_MAX) {
             if !air.can_ask(&peer) {
                 // Each is asked for when it is missed.
                 return;
             }
-            for id in chunk {
-                if let Some(missing) = self.missing.get_mut(id) {
-                    missing.asked = Some((peer, now));
-                    missing.tries += 1;
-                    missing.next = 1;
-                    self.timers.set(Timer::Missing(*id), until);
-                }
-            }
-            let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
-            air.tell(peer, self.id, Message::Want(ids));
+            self.send_want(air, peer, chunk);
         }
     }
 
-    /// An item was announced and has not come.
+    fn send_want(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
+        let more = if ids.len() > 1 { FETCH_TIME_MIN * 4 } else { Duration::ZERO };
+        let until = air.now() + fetch_time(air.round_trip(&peer)) + more;
+        for &id in ids {
+            air.note_asked((self.id, id), peer, until);
+        }
+        let ids = Ids::new(ids.to_vec()).expect("no more than a frame takes");
+        air.tell(peer, self.id, Message::Want(ids));
+    }
+
+    /// An item was announced, and what time it was given has passed.
     pub(super) fn still_missing(&mut self, air: &mut Air<'_, '_, P>, id: ItemId) {
-        let now = air.now();
+        let (now, key) = (air.now(), (self.id, id));
         if self.checking.contains(&id) {
-            self.timers.set(Timer::Missing(id), now + self.lead);
-            return;
+            return air.sessions.missing.put_off(now, &key, now + CHECK_TIME);
         }
-        let Some(missing) = self.missing.get_mut(&id) else { return };
-        let asked = missing.asked.take();
-        if let Some((asked, at)) = asked {
+        let asked = air.sessions.missing.get(&key).and_then(|missing| missing.asked);
+        if let Some((asked, at)) = asked
+            && air.heard_since(&asked, at)
+        {
             broke_promise(air, asked, at);
+            air.sessions.missing.settle(&key);
         }
-        missing.holders.retain(|holder| air.sessions.get(holder).is_some());
-        if missing.holders.is_empty() || missing.tries >= TRIES_MAX {
+        if !air.sessions.missing.ask_next(now, &key) {
             air.context.count(Counter::OverlayItemsMissed);
-            self.found(air, &id, None);
-            return;
+            air.sessions.missing.remove(now, &key);
         }
-        let holder = missing.holders[missing.next % missing.holders.len()];
-        if !air.can_ask(&holder) {
-            self.timers.set(Timer::Missing(id), now + ASK_AGAIN);
-            return;
+    }
+
+    /// A peer can be asked for an item.
+    pub(super) fn ask_for(&mut self, air: &mut Air<'_, '_, P>, holder: P, id: ItemId) {
+        let Some(missing) = air.sessions.missing.get(&(self.id, id)) else { return };
+        if missing.is_repair {
+            let repairs = air.sessions.missing.ready_repairs(&holder, self.id);
+            let ids: Vec<ItemId> = repairs.take(IDS_MAX).collect();
+            return self.send_want(air, holder, &ids);
         }
-        missing.next += 1;
-        missing.tries += 1;
-        // Whoever is silent is judged when it speaks, by when it was asked first.
-        let is_silent =
-            |&(asked, at): &(P, Instant)| asked == holder && !air.heard_since(&asked, at);
-        missing.asked = asked.filter(is_silent).or(Some((holder, now)));
-        let is_repair = missing.is_repair;
-        self.timers.set(Timer::Missing(id), now + fetch_time(air.round_trip(&holder)));
-        if is_repair {
-            let ids = Ids::new(vec![id]).expect("one is not too many");
-            air.tell(holder, self.id, Message::Want(ids));
-        } else {
-            self.note_graft(holder, false);
-            air.tell(holder, self.id, Message::Graft { is_child: false, item: Some(id) });
-            if self.parent != Some(holder) {
-                self.parent_missed(air);
-            }
+        let until = air.now() + fetch_time(air.round_trip(&holder));
+        air.note_asked((self.id, id), holder, until);
+        self.note_graft(holder, false);
+        air.tell(holder, self.id, Message::Graft { is_child: false, item: Some(id) });
+        if self.parent != Some(holder) {
+            self.parent_missed(air);
         }
     }
 
     /// An item came, or nobody waits for it any more. Tells whether it was missing.
     fn found(&mut self, air: &mut Air<'_, '_, P>, id: &ItemId, from: Option<P>) -> bool {
-        let Some(missing) = self.missing.remove(id) else { return false };
-        self.timers.cancel(&Timer::Missing(*id));
-        if let Some(first) = missing.holders.first()
-            && let Some(count) = self.missing_by_peer.get_mut(first)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.missing_by_peer.remove(first);
-            }
-        }
+        let now = air.now();
+        let Some(missing) = air.sessions.missing.remove(now, &(self.id, *id)) else { return false };
         if let Some(peer) = from {
             kept_promise(air, peer);
             if missing.tries == 0 && !missing.is_repair {
-                let lead = air.now().saturating_duration_since(missing.announced_at);
+                let lead = now.saturating_duration_since(missing.announced_at);
                 let fading = self.lead.saturating_sub(self.lead / 64);
                 self.lead = fading.max(lead).clamp(LEAD_MIN, LEAD_MAX);
             }
@@ -445,6 +404,7 @@ impl<P: Peer> Topic<P> {
     fn send_opening(&self, air: &mut Air<'_, '_, P>, peer: P, until: u64) {
         let opening = Opening { now: air.unix_millis(), until, salt: air.context.rng.next_u64() };
         if let Some(message) = reconcile::open(&self.history, opening) {
+            air.sessions.note_opened(air.context.now, &peer);
             self.send_reconciliation(air, peer, &message);
         }
     }
@@ -458,9 +418,25 @@ impl<P: Peer> Topic<P> {
         air.tell(peer, self.id, Message::Reconcile(bytes));
     }
 
+    /// Whether a peer may compare histories: a neighbour, or one that was asked to, or now and then
+    /// any other that is in the topic. All together may do so at a limited rate.
+    fn may_compare(&self, air: &mut Air<'_, '_, P>, peer: &P) -> bool {
+        let now = air.now();
+        if !Self::may_fetch(air, peer) {
+            return false;
+        }
+        let is_known = self.active.contains_key(peer) || air.sessions.may_answer(now, peer);
+        let may = (is_known || air.sessions.may_open(now, peer, &self.id))
+            && air.sessions.may_compare(now);
+        if !may {
+            air.context.count(Counter::OverlayRequestsOverLimit);
+        }
+        may
+    }
+
     /// A peer compares histories.
     pub(super) fn reconcile(&mut self, air: &mut Air<'_, '_, P>, peer: P, bytes: &[u8]) {
-        if !Self::may_fetch(air, &peer) {
+        if !self.may_compare(air, &peer) {
             return;
         }
         self.history.expire(air.unix_millis());
@@ -469,6 +445,8 @@ impl<P: Peer> Topic<P> {
             Err(violation) => return air.condemn(peer, violation.rule()),
         };
         for chunk in response.send.chunks(IDS_MAX) {
+            // What it is told of counts as what it asks for.
+            air.take_request(&peer);
             let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
             air.tell(peer, self.id, Message::Have { ids, is_repair: true });
         }
@@ -487,6 +465,14 @@ fn announces<P: Peer>(me: &P, peer: &P, id: &ItemId) -> bool {
 /// How long an item may take that a peer with such a round trip was asked for.
 fn fetch_time(round_trip: Duration) -> Duration {
     if round_trip == Duration::MAX { FETCH_TIME_MIN } else { FETCH_TIME_MIN.max(round_trip * 3) }
+}
+
+/// A peer sent an item that it was asked for, or that is new and good.
+fn gave<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
+    let now = air.now();
+    if let Some(session) = air.sessions.get_mut(&peer) {
+        session.gave_at = Some(now);
+    }
 }
 
 /// A peer sent what it said that it has.

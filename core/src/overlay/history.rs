@@ -58,6 +58,12 @@ pub const HISTORY_BYTES_MAX: usize = 16 << 20;
 /// What an item counts beside its bytes.
 pub const ITEM_COST: usize = 128;
 
+/// What an id takes that stays known.
+pub const SEEN_COST: usize = 64;
+
+/// What a mark of an item that is gone takes.
+pub const GONE_COST: usize = 40;
+
 /// The most ids that stay known.
 pub const SEEN_MAX: usize = 65_536;
 
@@ -231,6 +237,23 @@ impl History {
         self.bytes
     }
 
+    /// Returns the bytes that names of items take, kept or not: [`SEEN_COST`] and [`GONE_COST`] for
+    /// each.
+    pub fn index_bytes(&self) -> usize {
+        self.seen.times.len() * SEEN_COST + self.gone.len() * GONE_COST
+    }
+
+    /// Forgets names of items that are not kept, those that came first, until so many bytes are free or
+    /// there is none left.
+    pub fn shrink_index(&mut self, bytes: usize) {
+        let target = self.index_bytes().saturating_sub(bytes);
+        while self.index_bytes() > target && self.seen.times.len() > self.items.len() {
+            if let Some(gone) = self.seen.forget_first(&self.items) {
+                self.gone.remove(&gone);
+            }
+        }
+    }
+
     /// Returns how many ids are known.
     pub fn seen_len(&self) -> usize {
         self.seen.times.len()
@@ -246,13 +269,14 @@ impl History {
         if range.is_empty() {
             return Vec::new();
         }
-        let mut stamps: Vec<Stamp> = self.items.range(range.clone()).map(|(&key, _)| key).collect();
-        let kept = stamps.len();
-        stamps.extend(self.gone.range(range));
-        if stamps.len() > kept {
-            stamps.sort_unstable();
-        }
-        stamps
+        let mut kept = self.items.range(range.clone()).map(|(&stamp, _)| stamp).peekable();
+        let mut gone = self.gone.range(range).copied().peekable();
+        std::iter::from_fn(|| match (kept.peek(), gone.peek()) {
+            (Some(left), Some(right)) if right < left => gone.next(),
+            (Some(_), _) => kept.next(),
+            (None, _) => gone.next(),
+        })
+        .collect()
     }
 
     /// Tells whether the item of a stamp is kept.
@@ -340,19 +364,24 @@ impl Seen {
             return false;
         }
         // This ends, for fewer items are kept than ids.
-        while self.times.len() >= SEEN_MAX
-            && let Some(id) = self.order.pop_front()
-        {
-            let time = self.times.get(&id).copied();
-            if time.is_some_and(|time| kept.contains_key(&Stamp { time, id })) {
-                self.order.push_back(id);
-            } else {
-                self.times.remove(&id);
-            }
+        while self.times.len() >= SEEN_MAX && !self.order.is_empty() {
+            self.forget_first(kept);
         }
         self.times.insert(stamp.id, stamp.time);
         self.order.push_back(stamp.id);
         true
+    }
+
+    /// Forgets the id that came first, or puts it last if its item is kept. Returns what was forgotten.
+    fn forget_first(&mut self, kept: &BTreeMap<Stamp, Item>) -> Option<Stamp> {
+        let id = self.order.pop_front()?;
+        let stamp = Stamp { time: self.times.get(&id).copied()?, id };
+        if kept.contains_key(&stamp) {
+            self.order.push_back(id);
+            return None;
+        }
+        self.times.remove(&id);
+        Some(stamp)
     }
 
     /// Returns the stamps of what came.

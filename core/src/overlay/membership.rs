@@ -20,7 +20,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::frames::{Entry, Message, Priority};
+use super::frames::{ENTRIES_MAX, Entry, Message, Priority};
 use super::topic::{Air, Neighbour, Timer, Topic};
 use super::walks::SHUFFLE_PAUSE_FIRST;
 use super::{Contact, Output, Peer};
@@ -55,6 +55,14 @@ const LOST_MAX: usize = 16;
 /// After how many failures in a row a peer is forgotten, and the first pause between attempts.
 const FAILURES_MAX: u32 = 4;
 const FAILURE_PAUSE: Duration = Duration::from_secs(30);
+
+/// How many of the peers that a referral names are noted: those that an honest one names.
+pub(super) const REFERRED_MAX: usize = ENTRIES_MAX / 2;
+
+/// How often the other neighbours are asked to look for neighbours for the same peer, and for how many
+/// peers that is remembered.
+const NEWCOMER_PAUSE: Duration = Duration::from_secs(60);
+pub(super) const NEWCOMERS_MAX: usize = 64;
 
 /// How many referrals of one peer are followed.
 const WALK_BURST: u32 = 64;
@@ -93,7 +101,7 @@ impl<P: Peer> Topic<P> {
     pub(super) fn start_membership(&mut self, air: &mut Air<'_, '_, P>) {
         let now = air.now();
         for peer in air.sessions.members(&self.id).collect::<Vec<_>>() {
-            self.learn(air, peer, air.contact(&peer));
+            self.meet(air, peer);
         }
         self.timers.set(Timer::Fill, now);
         let pause = air.between(SHUFFLE_PAUSE_FIRST / 2, SHUFFLE_PAUSE_FIRST);
@@ -104,7 +112,7 @@ impl<P: Peer> Topic<P> {
 
     /// A peer with a session turned out to be in the topic.
     pub(super) fn member_found(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
-        self.learn(air, peer, air.contact(&peer));
+        self.meet(air, peer);
         if self.active.len() < self.active_max() {
             self.fill_soon(air);
         }
@@ -112,33 +120,51 @@ impl<P: Peer> Topic<P> {
 
     pub(super) fn member_left(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
         self.passive.remove(&peer);
-        self.unask(&peer);
+        self.unask(air, &peer);
         self.lost.retain(|(lost, _)| *lost != peer);
         self.lose(air, peer, false);
         self.passive.remove(&peer);
     }
 
-    pub(super) fn referred(&mut self, air: &mut Air<'_, '_, P>, entries: Vec<Entry<P>>) {
-        for entry in entries {
-            self.learn(air, entry.peer, entry.contact);
+    /// A peer that was told that this node is in the topic names others that are.
+    pub(super) fn referred(&mut self, air: &mut Air<'_, '_, P>, peer: P, entries: Vec<Entry<P>>) {
+        if !air.take_referral(&peer) {
+            return air.wasted(peer);
+        }
+        for entry in entries.into_iter().take(REFERRED_MAX) {
+            self.learn(air, peer, entry);
         }
         if self.active.len() < self.active_max() {
             self.fill_soon(air);
         }
     }
 
-    /// Notes a peer in the passive view; somebody else goes if it is full.
-    pub(super) fn learn(&mut self, air: &mut Air<'_, '_, P>, peer: P, contact: Contact) {
+    /// Notes a peer with a session in the passive view.
+    pub(super) fn meet(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
+        self.note(air, peer, (air.contact(&peer), None));
+    }
+
+    /// Notes a peer that another names in the passive view.
+    pub(super) fn learn(&mut self, air: &mut Air<'_, '_, P>, teller: P, entry: Entry<P>) {
+        let Entry { peer, contact } = air.resolve(&teller, entry);
+        if peer == teller || air.has_session(&peer) {
+            // It is known better than any other could say where it is reached.
+            return self.meet(air, peer);
+        }
+        self.note(air, peer, (contact, Some(teller)));
+    }
+
+    fn note(&mut self, air: &mut Air<'_, '_, P>, peer: P, (contact, teller): (Contact, Option<P>)) {
         if peer == self.me || self.active.contains_key(&peer) || air.is_shunned(&peer) {
             return;
         }
-        if self.passive.get(&peer).is_none()
-            && self.passive.len() >= self.config.passive_max
-            && let Some(gone) = self.some_acquaintance(air)
-        {
-            self.passive.remove(&gone);
+        if self.passive.get(&peer).is_none() {
+            let places = self.passive.to_give_up(teller, self.config.passive_max);
+            if let Some(gone) = air.pick(&places) {
+                self.passive.remove(&gone);
+            }
         }
-        self.passive.insert(peer, contact);
+        self.passive.insert(peer, contact, teller);
     }
 
     fn some_acquaintance(&self, air: &mut Air<'_, '_, P>) -> Option<P> {
@@ -187,6 +213,7 @@ impl<P: Peer> Topic<P> {
             return;
         }
         self.asked.insert(peer, Asked { why });
+        air.sessions.hold(peer);
         if air.has_session(&peer) {
             self.request(air, peer, why);
         } else if let Some(known) = self.passive.get(&peer) {
@@ -194,13 +221,14 @@ impl<P: Peer> Topic<P> {
             air.context.emit(Output::Connect { peer, contact });
             self.timers.set(Timer::Asked(peer), air.now() + CONNECT_TIME);
         } else {
-            self.asked.remove(&peer);
+            self.unask(air, &peer);
         }
     }
 
     /// Waits for a peer no longer.
-    fn unask(&mut self, peer: &P) -> Option<Asked> {
+    fn unask(&mut self, air: &mut Air<'_, '_, P>, peer: &P) -> Option<Asked> {
         let asked = self.asked.remove(peer)?;
+        air.sessions.unhold(peer);
         self.timers.cancel(&Timer::Asked(*peer));
         self.freed.push(*peer);
         Some(asked)
@@ -213,7 +241,7 @@ impl<P: Peer> Topic<P> {
             Why::Fill | Why::Walk => Priority::Low,
             Why::Closer if self.is_closer(air, &peer) => Priority::Closer,
             Why::Closer => {
-                self.unask(&peer);
+                self.unask(air, &peer);
                 return;
             }
         };
@@ -236,11 +264,10 @@ impl<P: Peer> Topic<P> {
 
     /// A session ended.
     pub(super) fn peer_down(&mut self, air: &mut Air<'_, '_, P>, peer: P, contact: &Contact) {
-        self.unask(&peer);
-        self.missing_by_peer.remove(&peer);
+        self.unask(air, &peer);
         if self.active.contains_key(&peer) {
             self.lose(air, peer, true);
-            self.learn(air, peer, contact.clone());
+            self.note(air, peer, (contact.clone(), None));
             if self.lost.len() >= LOST_MAX {
                 self.lost.pop_front();
             }
@@ -254,7 +281,7 @@ impl<P: Peer> Topic<P> {
 
     /// No session came of an attempt.
     pub(super) fn connect_failed(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
-        if self.unask(&peer).is_some() {
+        if self.unask(air, &peer).is_some() {
             self.refused(air, peer);
             if self.active.len() < self.active_max() {
                 self.fill_soon(air);
@@ -263,7 +290,7 @@ impl<P: Peer> Topic<P> {
     }
 
     pub(super) fn unanswered(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
-        if self.unask(&peer).is_some() {
+        if self.unask(air, &peer).is_some() {
             self.refused(air, peer);
         }
     }
@@ -292,14 +319,14 @@ impl<P: Peer> Topic<P> {
             };
         air.tell(peer, self.id, Message::Answer(is_accepted));
         if !is_accepted {
-            return self.learn(air, peer, air.contact(&peer));
+            return self.meet(air, peer);
         }
         let is_new = !self.active.contains_key(&peer);
         if self.active.len() >= self.active_max() && is_new {
             self.make_room(air, priority == Priority::Closer);
         }
         self.add(air, peer);
-        if is_new && priority == Priority::High {
+        if is_new && priority == Priority::High && self.is_newcomer(air, peer) {
             let entry = Entry { peer, contact: air.contact(&peer) };
             let others: Vec<P> = self.active.keys().copied().filter(|p| *p != peer).collect();
             let steps = self.config.walk_steps;
@@ -310,9 +337,19 @@ impl<P: Peer> Topic<P> {
         }
     }
 
+    /// Whether others may look for neighbours for a peer once more.
+    fn is_newcomer(&mut self, air: &Air<'_, '_, P>, peer: P) -> bool {
+        let now = air.now();
+        let is_newcomer = self.newcomers.peek(&peer).is_none_or(|&until| until <= now);
+        if is_newcomer {
+            self.newcomers.insert(peer, now + NEWCOMER_PAUSE);
+        }
+        is_newcomer
+    }
+
     /// A peer that was asked answers.
     pub(super) fn answered(&mut self, air: &mut Air<'_, '_, P>, peer: P, is_accepted: bool) {
-        let Some(Asked { why }) = self.unask(&peer) else {
+        let Some(Asked { why }) = self.unask(air, &peer) else {
             if is_accepted && !self.active.contains_key(&peer) {
                 air.tell(peer, self.id, Message::Part);
             }
@@ -353,7 +390,7 @@ impl<P: Peer> Topic<P> {
 
     fn add(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
         self.passive.remove(&peer);
-        self.unask(&peer);
+        self.unask(air, &peer);
         if self.active.contains_key(&peer) {
             return;
         }
@@ -365,11 +402,13 @@ impl<P: Peer> Topic<P> {
             is_child: false,
             was_parent: false,
             root: None,
+            beacons: super::tree::told_beacons(air.now()),
             news: Vec::new(),
             deferred: Vec::new(),
             walks: TokenBucket::new(WALK_BURST, WALK_INTERVAL, air.now()),
         };
         self.active.insert(peer, neighbour);
+        air.sessions.hold(peer);
         air.context.count(Counter::OverlayNeighboursUp);
         self.greet(air, peer);
     }
@@ -377,6 +416,7 @@ impl<P: Peer> Topic<P> {
     /// A neighbour is no longer one.
     fn lose(&mut self, air: &mut Air<'_, '_, P>, peer: P, is_session_lost: bool) {
         if self.active.remove(&peer).is_some() {
+            air.sessions.unhold(&peer);
             self.freed.push(peer);
             air.context.count(Counter::OverlayNeighboursDown);
             self.neighbour_lost(air, peer, is_session_lost);
@@ -387,7 +427,7 @@ impl<P: Peer> Topic<P> {
     pub(super) fn parted(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
         if self.active.contains_key(&peer) {
             self.lose(air, peer, false);
-            self.learn(air, peer, air.contact(&peer));
+            self.meet(air, peer);
         }
     }
 
@@ -415,7 +455,7 @@ impl<P: Peer> Topic<P> {
         if let Some(peer) = gone.or_else(|| air.pick(&self.young())) {
             air.tell(peer, self.id, Message::Part);
             self.lose(air, peer, false);
-            self.learn(air, peer, air.contact(&peer));
+            self.meet(air, peer);
         }
     }
 

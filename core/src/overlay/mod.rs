@@ -25,11 +25,13 @@
 //! - Nothing goes on that was not accepted.
 //! - A peer that broke a rule is no neighbour for [`SHUN_TIME`], however often it comes back.
 //! - Neighbours that do not read, or that lie, cost the others nothing but a bounded memory.
+//! - All that peers make the node hold stays within the shares of its [`MemoryBudget`], counted as it is
+//!   allocated ([`State::held`]). Beyond that the peer, or the topic, that holds the most gives way.
 //!
 //! # Limits
 //!
 //! [`TOPICS_MAX`], [`ENTRIES_MAX`], [`IDS_MAX`], [`RECONCILE_BYTES_MAX`], [`QUEUE_BYTES_MAX`],
-//! [`QUEUE_ITEMS_MAX`], [`CONTROL_BYTES_MAX`], [`MISSING_MAX`], those of [`history`], and the sizes of the views
+//! [`QUEUE_ITEMS_MAX`], [`CONTROL_BYTES_MAX`], [`MISSING_MAX`], [`MISSING_BY_PEER_MAX`], those of [`history`], and the sizes of the views
 //! ([`Config`]).
 
 mod broadcast;
@@ -38,10 +40,13 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod history;
+mod interface;
 mod item;
 mod membership;
+mod missing;
 mod passive;
 pub mod reconcile;
+mod session;
 mod sessions;
 mod topic;
 mod tree;
@@ -58,16 +63,22 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use broadcast::MISSING_MAX;
 pub use frames::{ENTRIES_MAX, IDS_MAX, RECONCILE_BYTES_MAX, TOPICS_MAX};
+pub use interface::{
+    ACTIVE_MAX, Config, Fault, Held, Input, Output, PASSIVE_MAX, Receipt, Usage, WALK_STEPS_MAX,
+};
 pub use item::{CONTACT_SIZE_MAX, Contact, Item, ItemId, Stamp, TopicId};
 pub use membership::PROTECTED;
-pub use sessions::{CONTROL_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, SHUN_TIME, SHUNNED_MAX};
+use membership::REFERRED_MAX;
+pub use missing::{MISSING_BY_PEER_MAX, MISSING_MAX};
+pub use session::{CONTROL_BYTES_MAX, FRAME_COST, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, WAITING_COST};
+pub use sessions::{OTHER_TOPICS_MAX, SHUN_TIME, SHUNNED_MAX};
 
 use crate::support::{Counter, MemoryBudget, Timers};
 use crate::wire;
 use frames::{Entries, Entry, Frame, Message};
-use sessions::Sessions;
+use session::{Session, Waits};
+use sessions::{Named, OTHER_TOPIC_COST, Sessions};
 use topic::{Air, Topic};
 
 /// A peer's id. The overlay is generic over it: nodes use the machine id, tests use numbers.
@@ -78,185 +89,8 @@ impl<T: Copy + Ord + Debug + Serialize + DeserializeOwned + Send + 'static> Peer
 /// The context of this module.
 pub type Context<'a, P> = crate::support::Context<'a, Output<P>>;
 
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Input<P> {
-    /// A session with a peer began.
-    PeerUp {
-        /// The peer.
-        peer: P,
-        /// Where it is reached, for others who ask.
-        contact: Contact,
-        /// The round trip to it.
-        round_trip: Duration,
-        /// The bytes that may be sent.
-        room: usize,
-    },
-    /// A peer with a session is reached elsewhere.
-    PeerMoved {
-        /// The peer.
-        peer: P,
-        /// Where it is reached, for others who ask.
-        contact: Contact,
-    },
-    /// A session ended.
-    PeerDown {
-        /// The peer.
-        peer: P,
-    },
-    /// There is room for frames.
-    Writable {
-        /// The peer.
-        peer: P,
-        /// The bytes that may be sent from here on.
-        room: usize,
-    },
-    /// A frame arrived.
-    Frame {
-        /// The peer.
-        peer: P,
-        /// The whole frame.
-        frame: Bytes,
-    },
-    /// No session came of an [`Output::Connect`].
-    ConnectFailed {
-        /// The peer.
-        peer: P,
-    },
-    /// The owner wants to hear of a topic, or to publish to it.
-    Join {
-        /// The topic.
-        topic: TopicId,
-    },
-    /// The owner wants no more of a topic.
-    Leave {
-        /// The topic.
-        topic: TopicId,
-    },
-    /// The deadline has passed.
-    Timeout,
-}
-
-/// What is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output<P> {
-    /// Send a frame: the header, then the bytes of the item if there is one.
-    Frame {
-        /// The peer.
-        peer: P,
-        /// The first bytes of the frame.
-        header: Bytes,
-        /// What follows them.
-        item: Option<Item>,
-    },
-    /// An item came that was not seen before: check it, then call [`State::accept`] or
-    /// [`State::reject`] with the receipt. Until then nobody else gets it.
-    Received {
-        /// What to give back.
-        receipt: Receipt<P>,
-        /// The bytes of the item.
-        bytes: Bytes,
-    },
-    /// Have a session with a peer. The answer is [`Input::PeerUp`] or [`Input::ConnectFailed`].
-    Connect {
-        /// The peer.
-        peer: P,
-        /// Where it is reached.
-        contact: Contact,
-    },
-    /// The overlay has no more use for the session with a peer.
-    Release {
-        /// The peer.
-        peer: P,
-    },
-    /// The node knows nobody in a topic: have sessions with any peers that may.
-    Lonely {
-        /// The topic.
-        topic: TopicId,
-    },
-    /// A peer broke a rule: end its session.
-    Misbehaved {
-        /// The peer.
-        peer: P,
-        /// The rule.
-        rule: &'static str,
-    },
-}
-
-/// An item that is being checked.
-#[must_use]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt<P> {
-    /// The topic.
-    pub topic: TopicId,
-    /// The name and time that the peer gave the item.
-    pub stamp: Stamp,
-    /// Who sent it.
-    pub peer: P,
-    /// How many links it has come over.
-    pub hops: u8,
-    /// Whether it comes late, by repair, rather than fresh from its author.
-    pub is_repair: bool,
-}
-
-/// Why an item is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Whoever sent it should have known better: it is forged or malformed.
-    Forged,
-    /// Nobody is to blame: it is too old, or its author is no longer heard. It is known from here
-    /// on and never asked for.
-    Unwanted,
-    /// It could not be checked. Another copy may be good.
-    Unchecked,
-}
-
-/// The most neighbours in a topic that a node can be configured to have.
-pub const ACTIVE_MAX: usize = 64;
-
-/// The most other peers of a topic that a node can be configured to know.
-pub const PASSIVE_MAX: usize = 1024;
-
-/// The most steps of a walk that a node can be configured to take.
-pub const WALK_STEPS_MAX: u8 = 16;
-
-/// How large the views of a topic are, and how far newcomers walk: the parameters of HyParView.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Config {
-    /// The most neighbours in a topic. The root of its tree has up to twice as many.
-    pub active_max: usize,
-    /// The most peers that are known beside them.
-    pub passive_max: usize,
-    /// The steps of a newcomer's walk (ARWL).
-    pub walk_steps: u8,
-    /// The step at which a newcomer is noted in the passive view (PRWL).
-    pub passive_walk_steps: u8,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { active_max: 10, passive_max: 128, walk_steps: 6, passive_walk_steps: 3 }
-    }
-}
-
-/// What is known of a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Neighbours.
-    pub neighbours: usize,
-    /// Neighbours to which items are pushed.
-    pub eager: usize,
-    /// Other peers that are known.
-    pub passive: usize,
-    /// Items that were announced and have not come.
-    pub missing: usize,
-    /// Items that are kept.
-    pub history_items: usize,
-    /// Their bytes.
-    pub history_bytes: usize,
-    /// How far the node is from the root of the tree, if there is one.
-    pub depth: Option<u8>,
-}
+/// The names of topics that this node is not in take this part of the room for names at most.
+const OTHERS_SHARE: usize = 8;
 
 /// The overlay of one node.
 #[derive(Debug)]
@@ -267,8 +101,9 @@ pub struct State<P> {
     sessions: Sessions<P>,
     /// Boxed, like the sessions: a node of the tree has room for eleven.
     topics: BTreeMap<TopicId, Box<Topic<P>>>,
-    /// The bytes of all histories.
+    /// The bytes of all histories, and of what they know by name.
     history_bytes: usize,
+    index_bytes: usize,
     /// When each topic has something to do.
     due: Timers<TopicId>,
 }
@@ -276,13 +111,16 @@ pub struct State<P> {
 impl<P: Peer> State<P> {
     /// Makes the state of a node without peers and topics.
     pub fn new(config: Config, memory: MemoryBudget, me: P) -> Self {
+        let waits_max = Waits { control: memory.control(), items: memory.items() };
+        let others_max = memory.index() / OTHERS_SHARE / OTHER_TOPIC_COST;
         Self {
             me,
             config,
             memory,
-            sessions: Sessions::new(),
+            sessions: Sessions::new(waits_max, others_max),
             topics: BTreeMap::new(),
             history_bytes: 0,
+            index_bytes: 0,
             due: Timers::default(),
         }
     }
@@ -309,6 +147,9 @@ impl<P: Peer> State<P> {
             Input::Timeout => {
                 while let Some(id) = self.due.pop_due(context.now) {
                     self.with_topic(context, id, Topic::handle_timeout);
+                }
+                while let Some(peer) = self.sessions.missing.pop_peer(context.now) {
+                    self.ask(context, peer);
                 }
             }
         }
@@ -352,12 +193,12 @@ impl<P: Peer> State<P> {
         let Some(topic) = self.topics.get(topic) else { return 0 };
         let eager = topic.active.iter().filter(|(_, neighbour)| neighbour.is_eager);
         let waiting = eager.filter_map(|(peer, _)| self.sessions.get(peer));
-        waiting.map(sessions::Session::backlog).max().unwrap_or(0)
+        waiting.map(Session::backlog).max().unwrap_or(0)
     }
 
     /// Tells whether a session takes one more frame of the owner's.
     pub fn has_room(&self, peer: &P) -> bool {
-        self.sessions.get(peer).is_some_and(sessions::Session::has_room)
+        self.sessions.get(peer).is_some_and(Session::has_room)
     }
 
     /// Takes room of a session for a frame of the owner's. Returns whether there was any: like every
@@ -388,16 +229,25 @@ impl<P: Peer> State<P> {
             neighbours: topic.active.len(),
             eager: topic.active.values().filter(|neighbour| neighbour.is_eager).count(),
             passive: topic.passive.len(),
-            missing: topic.missing.len(),
+            missing: self.sessions.missing.len(topic.id),
             history_items: topic.history.len(),
             history_bytes: topic.history.bytes(),
             depth: topic.depth(),
         })
     }
 
+    /// Returns what the node holds for its peers and topics.
+    pub fn held(&self) -> Held {
+        let Waits { control, items } = self.sessions.waits();
+        let others = self.sessions.others() * OTHER_TOPIC_COST;
+        let index = self.index_bytes + self.sessions.missing.bytes() + others;
+        Held { control, items, index, history: self.history_bytes }
+    }
+
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| at)
+        let topic = self.due.first().map(|(at, _)| at);
+        topic.into_iter().chain(self.sessions.missing.deadline()).min()
     }
 
     fn air<'a, 'c>(&'a mut self, context: &'a mut Context<'c, P>) -> Air<'a, 'c, P> {
@@ -412,11 +262,12 @@ impl<P: Peer> State<P> {
         act: impl FnOnce(&mut Topic<P>, &mut Air<'_, '_, P>),
     ) {
         let Some(topic) = self.topics.get_mut(&id) else { return };
-        let before = topic.history.bytes();
+        let before = (topic.history.bytes(), topic.history.index_bytes());
         let mut air = Air { context, sessions: &mut self.sessions };
         act(topic, &mut air);
         let now = air.unix_millis();
-        self.history_bytes = self.history_bytes - before + topic.history.bytes();
+        self.history_bytes = self.history_bytes - before.0 + topic.history.bytes();
+        self.index_bytes = self.index_bytes - before.1 + topic.history.index_bytes();
         match topic.timers.first() {
             Some((at, _)) => self.due.set(id, at),
             None => self.due.cancel(&id),
@@ -425,6 +276,7 @@ impl<P: Peer> State<P> {
             self.release(context, peer);
         }
         self.shrink_histories(now);
+        self.share_index(context);
     }
 
     /// Takes room from the topics with the longest histories until there is enough.
@@ -432,9 +284,33 @@ impl<P: Peer> State<P> {
         while self.history_bytes > self.memory.history() {
             let longest = self.topics.values_mut().max_by_key(|topic| topic.history.bytes());
             let Some(topic) = longest else { return };
-            let before = topic.history.bytes();
+            let before = (topic.history.bytes(), topic.history.index_bytes());
             topic.history.shrink(now);
-            self.history_bytes = self.history_bytes - before + topic.history.bytes();
+            self.history_bytes = self.history_bytes - before.0 + topic.history.bytes();
+            self.index_bytes = self.index_bytes - before.1 + topic.history.index_bytes();
+        }
+    }
+
+    /// Shares the room for names between what is missing and what histories know: each may use what the
+    /// other leaves, and a half in any case. Beyond that the topic that knows the most forgets.
+    fn share_index(&mut self, context: &mut Context<'_, P>) {
+        let all = self.memory.index() - self.memory.index() / OTHERS_SHARE;
+        let left = |used: usize| all.saturating_sub(used).max(all / 2);
+        self.sessions.missing.set_bytes_max(left(self.index_bytes));
+        let dropped = self.sessions.missing.shrink(context.now);
+        context.counters.add(Counter::OverlayAnnouncementsDropped, dropped);
+        let most = left(self.sessions.missing.bytes());
+        while self.index_bytes > most {
+            let longest = self.topics.values_mut().max_by_key(|topic| topic.history.index_bytes());
+            let Some(topic) = longest else { return };
+            let before = topic.history.index_bytes();
+            // Some more than has to be, so that not each name costs a look at all topics.
+            topic.history.shrink_index((self.index_bytes - most).max(before / 16));
+            let after = topic.history.index_bytes();
+            self.index_bytes = self.index_bytes - before + after;
+            if after == before {
+                return;
+            }
         }
     }
 
@@ -462,6 +338,9 @@ impl<P: Peer> State<P> {
         self.sessions.begin(context.now, peer, way, room);
         let topics: Vec<TopicId> = self.topics.keys().copied().take(TOPICS_MAX).collect();
         if !topics.is_empty() {
+            if let Some(session) = self.sessions.get_mut(&peer) {
+                session.referrals = topics.len();
+            }
             let topics = wire::BoundedVec::new(topics).expect("no more than a frame takes");
             self.sessions.send(context, peer, &Frame::Topics(topics));
         }
@@ -471,7 +350,7 @@ impl<P: Peer> State<P> {
     fn peer_down(&mut self, context: &mut Context<'_, P>, peer: P) {
         let Some(session) = self.sessions.get(&peer) else { return };
         let contact = session.contact.clone();
-        self.sessions.end(&peer);
+        self.sessions.end(context, &peer);
         self.for_each_topic(context, |topic, air| topic.peer_down(air, peer, &contact));
     }
 
@@ -479,7 +358,11 @@ impl<P: Peer> State<P> {
         if self.topics.contains_key(&id) || self.topics.len() >= TOPICS_MAX {
             return;
         }
+        self.sessions.note_own(&id, true);
         for peer in self.sessions.peers().collect::<Vec<_>>() {
+            if let Some(session) = self.sessions.get_mut(&peer) {
+                session.referrals = (session.referrals + 1).min(TOPICS_MAX);
+            }
             self.sessions.tell(context, peer, id, Message::Joined);
         }
         let mut air = Air { context, sessions: &mut self.sessions };
@@ -491,19 +374,34 @@ impl<P: Peer> State<P> {
     fn leave(&mut self, context: &mut Context<'_, P>, id: TopicId) {
         let Some(topic) = self.topics.remove(&id) else { return };
         self.history_bytes -= topic.history.bytes();
+        self.index_bytes -= topic.history.index_bytes();
         self.due.cancel(&id);
+        self.sessions.note_own(&id, false);
+        self.sessions.missing.forget_topic(context.now, id);
         for peer in self.sessions.peers().collect::<Vec<_>>() {
             self.sessions.tell(context, peer, id, Message::Left);
         }
         for peer in topic.active.keys().chain(topic.asked.keys()) {
+            self.sessions.unhold(peer);
             self.release(context, *peer);
         }
     }
 
+    /// Asks a peer for what is missing, as far as it may be asked.
+    fn ask(&mut self, context: &mut Context<'_, P>, peer: P) {
+        self.sessions.give_up_silent(context, &peer);
+        while let Some((topic, id)) = self.sessions.missing.first_due(context.now, &peer) {
+            self.with_topic(context, topic, |topic, air| topic.still_missing(air, id));
+        }
+        while let Some((topic, id)) = self.sessions.missing.first_ready(context.now, &peer) {
+            self.with_topic(context, topic, |topic, air| topic.ask_for(air, peer, id));
+        }
+        self.sessions.missing.schedule(&peer, context.now);
+    }
+
     /// Gives a session back that no topic needs any more.
     fn release(&self, context: &mut Context<'_, P>, peer: P) {
-        let is_used = self.topics.values().any(|topic| topic.uses(&peer));
-        if !is_used && self.sessions.get(&peer).is_some() {
+        if self.sessions.is_unused(&peer) {
             context.emit(Output::Release { peer });
         }
     }
@@ -529,12 +427,14 @@ impl<P: Peer> State<P> {
     }
 
     fn message(&mut self, context: &mut Context<'_, P>, peer: P, id: TopicId, message: Message<P>) {
+        let is_own = self.topics.contains_key(&id);
         if matches!(message, Message::Left) {
-            self.sessions.note_left(id, peer);
+            self.sessions.note_left(id, peer, is_own);
         }
-        if !self.topics.contains_key(&id) {
+        if !is_own {
             if matches!(message, Message::Neighbour(_)) {
                 self.sessions.tell(context, peer, id, Message::Answer(false));
+                self.air(context).wasted(peer);
             }
             return;
         }
@@ -544,22 +444,31 @@ impl<P: Peer> State<P> {
     /// A peer is in a topic: it is told who else is, and the topic here may want it. It says so
     /// once, and not of more topics than there may be.
     fn member(&mut self, context: &mut Context<'_, P>, peer: P, id: TopicId) {
-        if !self.sessions.note_member(id, peer) {
-            return self.air(context).wasted(peer);
+        let is_own = self.topics.contains_key(&id);
+        match self.sessions.note_member(id, peer, is_own) {
+            Named::Noted => {}
+            Named::Again => self.air(context).wasted(peer),
+            Named::Ignored => return,
+            Named::Useless => return self.air(context).wasted(peer),
         }
         self.with_topic(context, id, |topic, air| topic.member_found(air, peer));
         if !Topic::may_ask(&mut self.air(context), &peer) {
             return;
         }
         let others: Vec<P> = self.sessions.members(&id).filter(|other| *other != peer).collect();
+        let (me, names_many) = (self.me, self.topics.len() > OTHER_TOPICS_MAX);
         let mut air = self.air(context);
-        let chosen = air.sample(others, ENTRIES_MAX / 2);
-        let entries: Vec<Entry<P>> = chosen
+        let chosen = air.sample(others, REFERRED_MAX - usize::from(is_own && names_many));
+        let mut entries: Vec<Entry<P>> = chosen
             .into_iter()
             .map(|other| Entry { peer: other, contact: air.contact(&other) })
             .collect();
+        if is_own && names_many {
+            // The peer may not have noted that this node is in the topic.
+            entries.push(Entry { peer: me, contact: Contact::default() });
+        }
         if !entries.is_empty() {
-            let entries = Entries::new(entries).expect("half of what a frame takes");
+            let entries = Entries::new(entries).expect("no more than a frame takes");
             air.tell(peer, id, Message::Refer(entries));
         }
     }

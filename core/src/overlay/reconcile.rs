@@ -19,11 +19,11 @@
 //!
 //! - Between two nodes that follow the rules an exchange ends, and both then know everything from
 //!   the higher of their floors on that either had in the window, and that is still kept.
-//!   Without interruption by the size limit this takes ⌈log₁₆ n⌉ + 2 round trips at most, where
-//!   neither has more than n items.
+//!   Without interruption by a limit this takes ⌈log₁₆ n⌉ + 2 round trips at most, where neither
+//!   has more than n items. Where one end has nothing, each [`SEND_MAX`] items take one more.
 //! - No item that was seen is wanted, and none below the floor of the history is listed or wanted.
-//! - Whatever a peer says costs one pass over the history for a message, and a reply within the
-//!   limits below. A peer that lies learns what the history holds, as any peer may, and keeps
+//! - Whatever a peer says costs one pass over the history for a message, a reply within the limits
+//!   below, and as many ids as it lists and [`SEND_MAX`] more. A peer that lies learns what the history holds, as any peer may, and keeps
 //!   itself from learning.
 //!
 //! # References
@@ -40,6 +40,8 @@ pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use bytes::BytesMut;
 
 use super::history::{END, Fingerprint, HISTORY_MILLIS, History};
@@ -52,6 +54,10 @@ pub const LIST_MAX: usize = 32;
 
 /// The most parts into which a range is cut.
 pub const PARTS_MAX: usize = 16;
+
+/// How many items more than its message lists a peer is told of at the most. The exchange goes on with
+/// the rest.
+pub const SEND_MAX: usize = 256;
 
 /// A window begins this long after the age limit, so that clocks and links may differ by as much.
 pub const SLACK_MILLIS: u64 = 30_000;
@@ -74,7 +80,7 @@ pub struct Opening {
 pub struct Response {
     /// What to reply. Without a reply the exchange is over.
     pub reply: Option<Message>,
-    /// The items that the peer lacks, in order. They may be all that the history keeps.
+    /// The items that the peer lacks, in order: at most [`SEND_MAX`] more than it listed.
     pub send: Vec<ItemId>,
     /// The items to ask the peer for, in order.
     pub want: Vec<ItemId>,
@@ -98,20 +104,24 @@ pub fn respond(history: &History, message: &Message) -> Response {
     let mut response = Response::default();
     let mut reply = Reply::new(history, message.salt);
     let floor = history.floor();
+    let send_max = message.ids_len() + SEND_MAX;
     for span in &message.spans {
         let start = span.start.max(floor);
         if start >= span.end {
             continue;
         }
         match &span.content {
-            Content::Ids(theirs) => compare(history, start, span.end, theirs, &mut response),
+            Content::Ids(theirs) => {
+                let room = send_max - response.send.len();
+                reply.compare(start..span.end, theirs, (room, &mut response));
+            }
             Content::Fingerprint(theirs) => {
                 let is_cut = start > span.start;
                 if is_cut && message.spans.len() == 1 {
                     // The peer looks from the higher floor on.
                     reply.summarise(start, span.end);
-                } else if is_cut || history.fingerprint(start..span.end, message.salt) != *theirs {
-                    reply.answer(start, span.end);
+                } else {
+                    reply.answer(start, span.end, (!is_cut).then_some(*theirs));
                 }
             }
         }
@@ -123,15 +133,6 @@ pub fn respond(history: &History, message: &Message) -> Response {
     }
     response.reply = reply.finish();
     response
-}
-
-/// Compares what the peer lists with what the history has in the same range.
-fn compare(history: &History, start: Stamp, end: Stamp, theirs: &[Stamp], out: &mut Response) {
-    let ours = history.stamps(start..end);
-    let lacks = |stamp: &&Stamp| theirs.binary_search(stamp).is_err() && history.holds(stamp);
-    out.send.extend(ours.iter().filter(lacks).map(|stamp| stamp.id));
-    let wanted = theirs.iter().filter(|stamp| **stamp >= start && !history.has_seen(&stamp.id));
-    out.want.extend(wanted.map(|stamp| stamp.id));
 }
 
 /// A message that is being made, within the limits.
@@ -153,6 +154,31 @@ impl<'a> Reply<'a> {
         Self { history, message, bytes, ids: 0, full_from: None }
     }
 
+    /// Compares what the peer lists with what the history has in the same range. If the peer lacks more
+    /// than it may be told of, the rest of the range is answered with its fingerprint.
+    fn compare(
+        &mut self,
+        range: Range<Stamp>,
+        theirs: &[Stamp],
+        (room, out): (usize, &mut Response),
+    ) {
+        let ours = self.history.stamps(range.clone());
+        let lacks =
+            |stamp: &Stamp| theirs.binary_search(stamp).is_err() && self.history.holds(stamp);
+        let mut lacking = (0..).zip(&ours).filter(|(_, stamp)| lacks(stamp));
+        out.send.extend(lacking.by_ref().take(room).map(|(_, stamp)| stamp.id));
+        let rest: usize = lacking.next().map_or(ours.len(), |(index, _)| index);
+        let compared = range.start..ours.get(rest).copied().unwrap_or(range.end);
+        let wanted = theirs
+            .iter()
+            .filter(|stamp| compared.contains(stamp) && !self.history.has_seen(&stamp.id));
+        out.want.extend(wanted.map(|stamp| stamp.id));
+        if rest < ours.len() {
+            let content = Content::Fingerprint(self.fingerprint(&ours[rest..]));
+            self.push(Span { start: compared.end, end: range.end, content });
+        }
+    }
+
     /// Adds one fingerprint of a range, or an empty list if nothing is there.
     fn summarise(&mut self, start: Stamp, end: Stamp) {
         let stamps = self.history.stamps(start..end);
@@ -164,23 +190,30 @@ impl<'a> Reply<'a> {
         self.push(Span { start, end, content });
     }
 
-    /// Says more of a range that differs: what is there, or the fingerprints of its parts.
-    fn answer(&mut self, start: Stamp, end: Stamp) {
+    /// Says more of a range that differs from what the peer knows there: what is there, or the
+    /// fingerprints of its parts.
+    fn answer(&mut self, start: Stamp, end: Stamp, theirs: Option<Fingerprint>) {
         let stamps = self.history.stamps(start..end);
-        if stamps.len() <= LIST_MAX {
+        let count = stamps.len();
+        let parts = if count <= LIST_MAX { 1 } else { count.div_ceil(LIST_MAX / 2).min(PARTS_MAX) };
+        let cuts: Vec<usize> = (0..=parts).map(|part| count * part / parts).collect();
+        let fingerprints: Vec<Fingerprint> =
+            cuts.windows(2).map(|cut| self.fingerprint(&stamps[cut[0]..cut[1]])).collect();
+        if theirs == Some(Fingerprint::of_union(fingerprints.iter().copied())) {
+            return;
+        }
+        if count <= LIST_MAX {
             self.push(Span { start, end, content: Content::Ids(stamps) });
             return;
         }
-        let parts = stamps.len().div_ceil(LIST_MAX / 2).min(PARTS_MAX);
-        let (mut start, mut first) = (start, 0);
-        for part in 1..=parts {
-            let next = stamps.len() * part / parts;
+        let mut start = start;
+        for (&next, fingerprint) in cuts.iter().skip(1).zip(fingerprints) {
             let until = stamps.get(next).map_or(end, |&above| between(stamps[next - 1], above));
-            let content = Content::Fingerprint(self.fingerprint(&stamps[first..next]));
+            let content = Content::Fingerprint(fingerprint);
             if !self.push(Span { start, end: until, content }) {
                 return;
             }
-            (start, first) = (until, next);
+            start = until;
         }
     }
 

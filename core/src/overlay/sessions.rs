@@ -6,44 +6,36 @@
 //! peer can ask for it when it has caught up. Of the authors whose items wait, the one that takes
 //! the most room loses first.
 //!
+//! What waits for all peers has a limit, too, and counts as what it takes, not as what it says. When
+//! there is too much, the peer for which the most waits loses all of it, and when that happens again its
+//! session: it does not read.
+//!
 //! A peer that broke a rule is shunned for a while: its sessions stay with the owner and are not
 //! used here.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::frames::{self, Frame, IDS_MAX, Ids, Message};
+use super::missing::MissingItems;
+use super::session::{Session, Waiting, Waits};
 use super::{Contact, Context, Item, ItemId, Output, Peer, TopicId};
 use crate::support::{BoundedMap, Counter, TokenBucket};
 
-/// The most bytes of items that wait for one peer.
-pub const QUEUE_BYTES_MAX: usize = 4 << 20;
+/// The most topics of a peer that are remembered although this node is not in them.
+pub const OTHER_TOPICS_MAX: usize = 64;
 
-/// The most items that wait for one peer.
-pub const QUEUE_ITEMS_MAX: usize = 8192;
+/// What each of them takes.
+pub(super) const OTHER_TOPIC_COST: usize = 540;
 
-/// The most bytes of control frames that wait for one peer. A peer that reads nothing loses more.
-pub const CONTROL_BYTES_MAX: usize = 1 << 20;
+/// How many messages of comparisons are answered, whoever sends them: at once and after that.
+const COMPARISONS_BURST: u32 = 200;
+const COMPARISON_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How many requests that cost much a peer may make at once, and how often after that.
-const REQUESTS_BURST: u32 = 64;
-const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What a node asks itself of one peer: less than it would answer, as what was sent in the course of
-/// a while may arrive at once.
-const ASKS_BURST: u32 = 48;
-const ASK_INTERVAL: Duration = Duration::from_millis(110);
-
-/// How much a peer may send that is of no use: a request beyond what is answered, or an item once
-/// more. So much at once, and so often after that. It is more than what an honest peer asks, and
-/// what it sends because it was asked, when a link stands still until it is given up.
-const WASTE_BURST: u32 = 1024;
-const WASTE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How many of the known items that a peer sent are remembered, to tell when it sends one again.
-const AGAIN_MAX: usize = 256;
+/// How long a peer answers to a comparison that this node began.
+const COMPARISON_TIME: Duration = Duration::from_secs(10);
 
 /// How long a peer that broke a rule is shunned.
 pub const SHUN_TIME: Duration = Duration::from_secs(600);
@@ -51,141 +43,17 @@ pub const SHUN_TIME: Duration = Duration::from_secs(600);
 /// The most peers that are shunned. The one that was condemned first makes room.
 pub const SHUNNED_MAX: usize = 1024;
 
-/// What waits of one item.
-#[derive(Debug)]
-struct Waiting {
-    topic: TopicId,
-    header: Bytes,
-    item: Item,
-}
-
-/// A session with a peer.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) contact: Contact,
-    pub(super) round_trip: Duration,
-    /// The topics that the peer is in, in order.
-    pub(super) topics: Vec<TopicId>,
-    /// What it may ask for that costs much.
-    pub(super) requests: TokenBucket,
-    /// What this node may ask of it.
-    pub(super) asks: TokenBucket,
-    /// What it may send that is of no use.
-    waste: TokenBucket,
-    /// Items that it sent although they were known.
-    again: BoundedMap<ItemId, ()>,
-    /// When it last said anything.
-    pub(super) heard_at: Instant,
-    /// When it last sent an item.
-    pub(super) gave_at: Option<Instant>,
-    /// When it was last found to have broken a promise.
-    pub(super) broke_at: Option<Instant>,
-    /// Items that it announced and did not send when it was asked.
-    pub(super) promises_broken: u32,
-    /// Items that it announced and sent.
-    pub(super) promises_kept: u32,
-    /// Whether it broke a rule: nothing that it sends is looked at again.
-    pub(super) is_condemned: bool,
-    room: usize,
-    control: VecDeque<Bytes>,
-    control_bytes: usize,
-    items: VecDeque<Waiting>,
-    item_bytes: usize,
-    /// The bytes that wait of each author.
-    by_source: BTreeMap<u64, usize>,
-    /// Items that found no room, to be announced when there is some.
-    displaced: Vec<(TopicId, ItemId)>,
-}
-
-impl Session {
-    fn new(contact: Contact, round_trip: Duration, room: usize, now: Instant) -> Self {
-        Self {
-            contact,
-            round_trip,
-            topics: Vec::new(),
-            requests: TokenBucket::new(REQUESTS_BURST, REQUEST_INTERVAL, now),
-            asks: TokenBucket::new(ASKS_BURST, ASK_INTERVAL, now),
-            waste: TokenBucket::new(WASTE_BURST, WASTE_INTERVAL, now),
-            again: BoundedMap::new(AGAIN_MAX),
-            heard_at: now,
-            gave_at: None,
-            broke_at: None,
-            promises_broken: 0,
-            promises_kept: 0,
-            is_condemned: false,
-            room,
-            control: VecDeque::new(),
-            control_bytes: 0,
-            items: VecDeque::new(),
-            item_bytes: 0,
-            by_source: BTreeMap::new(),
-            displaced: Vec::new(),
-        }
-    }
-
-    /// Takes something of no use from it. Returns whether that was too much.
-    pub(super) fn waste(&mut self, now: Instant) -> bool {
-        !self.waste.take(now)
-    }
-
-    /// It sent an item that was known. Returns whether it did so before.
-    pub(super) fn sent_again(&mut self, id: ItemId) -> bool {
-        let is_again = self.again.peek(&id).is_some();
-        if !is_again {
-            self.again.insert(id, ());
-        }
-        is_again
-    }
-
-    /// How many bytes of items wait.
-    pub(super) fn backlog(&self) -> usize {
-        self.item_bytes
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.room > 0
-    }
-
-    /// Takes room; returns whether there was any.
-    pub(super) fn take_room(&mut self, bytes: usize) -> bool {
-        let has_room = self.has_room();
-        self.room = self.room.saturating_sub(bytes);
-        has_room
-    }
-
-    fn take_item(&mut self, index: usize) -> Option<Waiting> {
-        let waiting = self.items.remove(index)?;
-        let size = waiting.item.bytes.len();
-        self.item_bytes -= size;
-        if let Some(bytes) = self.by_source.get_mut(&waiting.item.source) {
-            *bytes -= size;
-            if *bytes == 0 {
-                self.by_source.remove(&waiting.item.source);
-            }
-        }
-        Some(waiting)
-    }
-
-    /// Lets an item wait; returns how many others had to go for it.
-    fn queue_item(&mut self, waiting: Waiting) -> u64 {
-        let size = waiting.item.bytes.len();
-        self.item_bytes += size;
-        *self.by_source.entry(waiting.item.source).or_default() += size;
-        self.items.push_back(waiting);
-        let mut displaced = 0;
-        while self.item_bytes > QUEUE_BYTES_MAX || self.items.len() > QUEUE_ITEMS_MAX {
-            let greediest = self.by_source.iter().max_by_key(|(_, bytes)| **bytes);
-            let source = greediest.map(|(&source, _)| source);
-            // Its newest goes: what is older keeps its order.
-            let index = self.items.iter().rposition(|w| Some(w.item.source) == source);
-            let Some(gone) = index.and_then(|index| self.take_item(index)) else { break };
-            if self.displaced.len() < QUEUE_ITEMS_MAX {
-                self.displaced.push((gone.topic, gone.item.stamp.id));
-            }
-            displaced += 1;
-        }
-        displaced
-    }
+/// What became of a topic that a peer named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// It is noted.
+    Noted,
+    /// It is noted, but the peer left this or another before.
+    Again,
+    /// It is not noted, because the peer is in too many that this node is not in.
+    Ignored,
+    /// The peer said so before, or is in more topics than there may be.
+    Useless,
 }
 
 /// All sessions.
@@ -196,14 +64,34 @@ pub(super) struct Sessions<P> {
     by_topic: BTreeMap<TopicId, BTreeSet<P>>,
     /// Who broke a rule, and until when that counts.
     shunned: BoundedMap<P, Instant>,
+    /// What peers announced and has not come.
+    pub(super) missing: MissingItems<P>,
+    /// How many comparisons of histories are answered.
+    comparisons: Option<TokenBucket>,
+    /// In how many topics each peer is a neighbour, and in how many it was asked to be one.
+    uses: BTreeMap<P, usize>,
+    /// How many topics are noted in which some peer is and this node is not, and how many may be.
+    others: usize,
+    others_max: usize,
+    /// What waits for all peers, and how much may.
+    waits: Waits,
+    waits_max: Waits,
 }
 
 impl<P: Peer> Sessions<P> {
-    pub(super) fn new() -> Self {
+    /// Makes the sessions of a node without peers, that may hold so much.
+    pub(super) fn new(waits_max: Waits, others_max: usize) -> Self {
         Self {
             all: BTreeMap::new(),
             by_topic: BTreeMap::new(),
             shunned: BoundedMap::new(SHUNNED_MAX),
+            missing: MissingItems::new(),
+            comparisons: None,
+            uses: BTreeMap::new(),
+            others: 0,
+            others_max,
+            waits: Waits::default(),
+            waits_max,
         }
     }
 
@@ -211,6 +99,7 @@ impl<P: Peer> Sessions<P> {
     pub(super) fn begin(&mut self, now: Instant, peer: P, way: (Contact, Duration), room: usize) {
         let (contact, round_trip) = way;
         self.all.insert(peer, Box::new(Session::new(contact, round_trip, room, now)));
+        self.missing.begin(now, peer);
     }
 
     /// Shuns a peer for a while.
@@ -224,12 +113,24 @@ impl<P: Peer> Sessions<P> {
     }
 
     /// Ends a session.
-    pub(super) fn end(&mut self, peer: &P) -> bool {
-        let Some(session) = self.all.remove(peer) else { return false };
+    pub(super) fn end(&mut self, context: &mut Context<'_, P>, peer: &P) {
+        let Some(session) = self.all.remove(peer) else { return };
         for topic in &session.topics {
             self.forget_member(topic, peer);
         }
-        true
+        self.others -= session.others;
+        self.count_waits(session.held(), Waits::default());
+        let missed = self.missing.end(context.now, peer);
+        context.counters.add(Counter::OverlayItemsMissed, missed);
+    }
+
+    /// Asks others for what a peer announced, if that was asked and has sent nothing at all for long.
+    pub(super) fn give_up_silent(&mut self, context: &mut Context<'_, P>, peer: &P) {
+        let Some(session) = self.all.get(peer) else { return };
+        if self.missing.is_silent(context.now, peer, session.heard_at) {
+            let missed = self.missing.give_up(context.now, peer);
+            context.counters.add(Counter::OverlayItemsMissed, missed);
+        }
     }
 
     pub(super) fn get(&self, peer: &P) -> Option<&Session> {
@@ -249,41 +150,172 @@ impl<P: Peer> Sessions<P> {
         self.by_topic.get(topic).into_iter().flatten().copied()
     }
 
-    /// Notes that a peer is in a topic. Returns whether that is new.
-    pub(super) fn note_member(&mut self, topic: TopicId, peer: P) -> bool {
-        let Some(session) = self.all.get_mut(&peer) else { return false };
-        let Err(place) = session.topics.binary_search(&topic) else { return false };
-        if session.topics.len() >= frames::TOPICS_MAX {
-            return false;
+    /// Notes that a peer is in a topic. Those that this node is in come first.
+    pub(super) fn note_member(&mut self, topic: TopicId, peer: P, is_own: bool) -> Named {
+        let Some(session) = self.all.get_mut(&peer) else { return Named::Useless };
+        let Err(place) = session.topics.binary_search(&topic) else { return Named::Useless };
+        if session.named >= frames::TOPICS_MAX {
+            return Named::Useless;
+        }
+        session.named += 1;
+        if !is_own {
+            if session.others >= OTHER_TOPICS_MAX || self.others >= self.others_max {
+                return Named::Ignored;
+            }
+            session.others += 1;
+            self.others += 1;
         }
         session.topics.insert(place, topic);
         self.by_topic.entry(topic).or_default().insert(peer);
-        true
+        let is_again = session.lefts > 0;
+        session.lefts = session.lefts.saturating_sub(1);
+        if is_again { Named::Again } else { Named::Noted }
     }
 
     /// Notes that a peer is not in a topic.
-    pub(super) fn note_left(&mut self, topic: TopicId, peer: P) {
+    pub(super) fn note_left(&mut self, topic: TopicId, peer: P, is_own: bool) {
         let Some(session) = self.all.get_mut(&peer) else { return };
+        session.named = session.named.saturating_sub(1);
         if let Ok(place) = session.topics.binary_search(&topic) {
             session.topics.remove(place);
+            session.lefts += 1;
+            if !is_own {
+                session.others -= 1;
+                self.others -= 1;
+            }
             self.forget_member(&topic, &peer);
+        }
+    }
+
+    /// This node joined a topic or left it.
+    pub(super) fn note_own(&mut self, topic: &TopicId, is_own: bool) {
+        for peer in self.by_topic.get(topic).into_iter().flatten() {
+            let Some(session) = self.all.get_mut(peer) else { continue };
+            for others in [&mut session.others, &mut self.others] {
+                *others = if is_own { *others - 1 } else { *others + 1 };
+            }
+        }
+    }
+
+    /// How many topics are noted in which some peer is and this node is not.
+    pub(super) fn others(&self) -> usize {
+        self.others
+    }
+
+    /// A topic uses the session with a peer, once more.
+    pub(super) fn hold(&mut self, peer: P) {
+        *self.uses.entry(peer).or_default() += 1;
+    }
+
+    /// A topic uses the session with a peer no more.
+    pub(super) fn unhold(&mut self, peer: &P) {
+        if let Some(uses) = self.uses.get_mut(peer) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.uses.remove(peer);
+            }
+        }
+    }
+
+    /// Whether there is a session that no topic uses.
+    pub(super) fn is_unused(&self, peer: &P) -> bool {
+        self.all.contains_key(peer) && !self.uses.contains_key(peer)
+    }
+
+    /// This node begins to compare histories with a peer.
+    pub(super) fn note_opened(&mut self, now: Instant, peer: &P) {
+        if let Some(session) = self.all.get_mut(peer) {
+            session.opened_at = Some(now);
+        }
+    }
+
+    /// Whether one more message of a comparison is answered.
+    pub(super) fn may_compare(&mut self, now: Instant) -> bool {
+        let new = || TokenBucket::new(COMPARISONS_BURST, COMPARISON_INTERVAL, now);
+        self.comparisons.get_or_insert_with(new).take(now)
+    }
+
+    /// Whether a peer may answer to a comparison that this node began.
+    pub(super) fn may_answer(&self, now: Instant, peer: &P) -> bool {
+        let opened_at = self.all.get(peer).and_then(|session| session.opened_at);
+        opened_at.is_some_and(|at| now <= at + COMPARISON_TIME)
+    }
+
+    /// Whether a peer that is in a topic may begin to compare its history.
+    pub(super) fn may_open(&mut self, now: Instant, peer: &P, topic: &TopicId) -> bool {
+        let session = self.all.get_mut(peer);
+        let session = session.filter(|session| session.topics.binary_search(topic).is_ok());
+        session.is_some_and(|session| session.openings.take(now))
+    }
+
+    /// A peer is of no use: its session ends, and nothing that it sends is looked at again.
+    pub(super) fn dismiss(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
+        let Some(session) = self.all.get_mut(&peer) else { return };
+        if !std::mem::replace(&mut session.is_condemned, true) {
+            let before = session.held();
+            session.clear();
+            self.count_waits(before, Waits::default());
+            context.count(Counter::OverlayViolations);
+            context.emit(Output::Misbehaved { peer, rule });
+        }
+    }
+
+    /// What waits for all peers.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
+    }
+
+    fn count_waits(&mut self, before: Waits, after: Waits) {
+        self.waits.control = self.waits.control - before.control + after.control;
+        self.waits.items = self.waits.items - before.items + after.items;
+    }
+
+    /// Gives up what waits for the peers for which the most waits, until it is not too much.
+    fn shrink_waits(&mut self, context: &mut Context<'_, P>) {
+        while self.waits.control > self.waits_max.control {
+            self.give_up_longest(context, |waits| waits.control);
+        }
+        while self.waits.items > self.waits_max.items {
+            self.give_up_longest(context, |waits| waits.items);
+        }
+    }
+
+    fn give_up_longest(&mut self, context: &mut Context<'_, P>, share: impl Fn(Waits) -> usize) {
+        let longest = self.all.iter_mut().max_by_key(|(_, session)| share(session.held()));
+        let Some((&peer, session)) = longest else { return };
+        let before = session.held();
+        let (control, items) = session.clear();
+        let was_behind = std::mem::replace(&mut session.is_behind, true);
+        self.count_waits(before, Waits::default());
+        context.counters.add(Counter::OverlayControlDropped, control);
+        context.counters.add(Counter::OverlayItemsDisplaced, items);
+        if was_behind {
+            self.dismiss(context, peer, "does not read what it is sent");
         }
     }
 
     /// Sends a control frame.
     pub(super) fn send(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Frame<P>) {
         let Some(session) = self.all.get_mut(&peer) else { return };
-        let header = frames::encode(frame);
-        if session.room == 0 {
-            if session.control_bytes + header.len() > CONTROL_BYTES_MAX {
-                return context.count(Counter::OverlayControlDropped);
-            }
-            session.control_bytes += header.len();
-            session.control.push_back(header);
+        if session.is_condemned {
             return;
         }
-        session.room = session.room.saturating_sub(header.len());
-        context.emit(Output::Frame { peer, header, item: None });
+        let header = frames::encode(frame);
+        if session.room > 0 {
+            session.room = session.room.saturating_sub(header.len());
+            return context.emit(Output::Frame { peer, header, item: None });
+        }
+        let is_refusal = matches!(frame, Frame::Topic(_, Message::Answer(false)));
+        if is_refusal && std::mem::replace(&mut session.refusal_waits, true) {
+            return context.count(Counter::OverlayControlDropped);
+        }
+        let before = session.held();
+        if !session.queue_control(header) {
+            return context.count(Counter::OverlayControlDropped);
+        }
+        let after = session.held();
+        self.count_waits(before, after);
+        self.shrink_waits(context);
     }
 
     /// Sends a message about a topic.
@@ -306,21 +338,29 @@ impl<P: Peer> Sessions<P> {
         (header, item): (Bytes, Item),
     ) {
         let Some(session) = self.all.get_mut(&peer) else { return };
+        if session.is_condemned {
+            return;
+        }
         if session.room > 0 && session.items.is_empty() {
             session.room = session.room.saturating_sub(header.len() + item.bytes.len());
             return context.emit(Output::Frame { peer, header, item: Some(item) });
         }
+        let before = session.held();
         let displaced = session.queue_item(Waiting { topic, header, item });
+        let after = session.held();
         context.counters.add(Counter::OverlayItemsDisplaced, displaced);
+        self.count_waits(before, after);
+        self.shrink_waits(context);
     }
 
     /// Sends what waits while there is room.
     pub(super) fn writable(&mut self, context: &mut Context<'_, P>, peer: P, room: usize) {
         let Some(session) = self.all.get_mut(&peer) else { return };
         session.room = room;
+        let before = session.held();
+        session.refusal_waits &= room == 0;
         while session.room > 0 {
-            let (header, item) = if let Some(header) = session.control.pop_front() {
-                session.control_bytes -= header.len();
+            let (header, item) = if let Some(header) = session.take_control() {
                 (header, None)
             } else if let Some(waiting) = session.take_item(0) {
                 (waiting.header, Some(waiting.item))
@@ -331,15 +371,21 @@ impl<P: Peer> Sessions<P> {
             session.room = session.room.saturating_sub(size);
             context.emit(Output::Frame { peer, header, item });
         }
-        if session.room > 0 && !session.displaced.is_empty() {
-            self.announce_displaced(context, peer);
-        }
+        let displaced =
+            if session.room > 0 { std::mem::take(&mut session.displaced) } else { Vec::new() };
+        let after = session.held();
+        self.count_waits(before, after);
+        self.announce_displaced(context, peer, displaced);
     }
 
-    fn announce_displaced(&mut self, context: &mut Context<'_, P>, peer: P) {
-        let Some(session) = self.all.get_mut(&peer) else { return };
+    fn announce_displaced(
+        &mut self,
+        context: &mut Context<'_, P>,
+        peer: P,
+        displaced: Vec<(TopicId, ItemId)>,
+    ) {
         let mut by_topic: BTreeMap<TopicId, Vec<ItemId>> = BTreeMap::new();
-        for (topic, id) in std::mem::take(&mut session.displaced) {
+        for (topic, id) in displaced {
             by_topic.entry(topic).or_default().push(id);
         }
         for (topic, ids) in by_topic {

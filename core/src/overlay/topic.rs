@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::broadcast::{DEFERRED_MAX, Missing};
-use super::frames::{Entry, Message};
+use super::broadcast::DEFERRED_MAX;
+use super::frames::{Beacon, Entry, Message};
 use super::history::History;
-use super::membership::Asked;
+use super::membership::{Asked, NEWCOMERS_MAX};
+use super::missing::Key;
 use super::passive::Passive;
 use super::sessions::Sessions;
 use super::tree::Root;
@@ -45,11 +46,7 @@ impl<P: Peer> Air<'_, '_, P> {
 
     /// A peer is of no use: its session ends, and nothing that it sends is looked at again.
     pub(super) fn dismiss(&mut self, peer: P, rule: &'static str) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        if !std::mem::replace(&mut session.is_condemned, true) {
-            self.context.count(Counter::OverlayViolations);
-            self.context.emit(super::Output::Misbehaved { peer, rule });
-        }
+        self.sessions.dismiss(self.context, peer, rule);
     }
 
     /// A peer sent something of no use.
@@ -62,8 +59,35 @@ impl<P: Peer> Air<'_, '_, P> {
 
     /// Whether this node may ask a peer for something that costs much.
     pub(super) fn can_ask(&mut self, peer: &P) -> bool {
+        self.sessions.missing.can_ask(self.context.now, peer)
+    }
+
+    /// Takes a token of what a peer may ask for that costs much.
+    pub(super) fn take_request(&mut self, peer: &P) -> bool {
         let now = self.now();
-        self.sessions.get_mut(peer).is_some_and(|session| session.asks.take(now))
+        self.sessions.get_mut(peer).is_some_and(|session| session.requests.take(now))
+    }
+
+    /// Takes one of the referrals that a peer may make.
+    pub(super) fn take_referral(&mut self, peer: &P) -> bool {
+        let Some(session) = self.sessions.get_mut(peer) else { return false };
+        let may = session.referrals > 0;
+        session.referrals = session.referrals.saturating_sub(1);
+        may
+    }
+
+    /// For how many items more that a peer announces there is a place.
+    pub(super) fn places(&mut self, peer: &P, wanted: usize) -> usize {
+        self.sessions.missing.make_room(self.context.now, peer, wanted)
+    }
+
+    /// A peer is asked for an item, and may take its time.
+    pub(super) fn note_asked(&mut self, key: Key, peer: P, until: Instant) {
+        let now = self.now();
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        session.note_asked(key.1);
+        let heard_at = session.heard_at;
+        self.sessions.missing.note_asked((now, until), &key, peer, heard_at);
     }
 
     /// Whether a peer broke a rule not long ago.
@@ -142,6 +166,8 @@ pub(super) enum Timer<P> {
     Closer,
     /// As the root, say so.
     Beacon,
+    /// Pass on what was held back of the root.
+    Pass,
     /// Nobody says that it is the root.
     Rootless,
     /// The beacons of one sequence have come: choose the parent.
@@ -156,8 +182,6 @@ pub(super) enum Timer<P> {
     Compare,
     /// A peer has not answered.
     Asked(P),
-    /// An item was announced and has not come.
-    Missing(ItemId),
 }
 
 /// A neighbour in a topic: a peer in the active view.
@@ -173,6 +197,8 @@ pub(super) struct Neighbour<P> {
     pub(super) was_parent: bool,
     /// What it last said of the root.
     pub(super) root: Option<Root<P>>,
+    /// What it may say of the root.
+    pub(super) beacons: TokenBucket,
     /// Items to announce to it.
     pub(super) news: Vec<ItemId>,
     /// Items that it is to announce, by name, and until when it is given the time.
@@ -224,9 +250,17 @@ pub(super) struct Topic<P> {
     /// Where random walks came from.
     pub(super) walks: BoundedMap<u32, P>,
     pub(super) orders: u64,
+    /// Peers that others were asked to find neighbours for, and until when that is enough.
+    pub(super) newcomers: BoundedMap<P, Instant>,
     /// How many neighbours may be given up for others that have none.
     pub(super) evictions: TokenBucket,
     pub(super) root: Option<Root<P>>,
+    /// The root that was given up last.
+    pub(super) lost_root: Option<Beacon<P>>,
+    /// How many beacons may be passed on.
+    pub(super) passed_beacons: TokenBucket,
+    /// How often this node may become the root because others say that it is.
+    pub(super) reigns: TokenBucket,
     pub(super) parent: Option<P>,
     pub(super) beacon_pause: Duration,
     /// How often the parent did not push what another neighbour had.
@@ -234,9 +268,6 @@ pub(super) struct Topic<P> {
     pub(super) history: History,
     /// Whether an item that came by repair is among those to announce.
     pub(super) has_repair_news: bool,
-    pub(super) missing: BTreeMap<ItemId, Missing<P>>,
-    /// How many items are missing that each peer announced first.
-    pub(super) missing_by_peer: BTreeMap<P, usize>,
     /// Items that the owner checks.
     pub(super) checking: BTreeSet<ItemId>,
     /// How long before an item its first announcement comes, at most of late.
@@ -261,15 +292,17 @@ impl<P: Peer> Topic<P> {
             shuffles: 0,
             walks: BoundedMap::new(WALKS_MAX),
             orders: 0,
+            newcomers: BoundedMap::new(NEWCOMERS_MAX),
             evictions: super::membership::evictions(now),
             root: None,
+            lost_root: None,
+            passed_beacons: super::tree::passed_beacons(now),
+            reigns: super::tree::reigns(now),
             parent: None,
             beacon_pause: super::tree::BEACON_PAUSE_MIN,
             parent_misses: 0,
             history: History::new(air.unix_millis()),
             has_repair_news: false,
-            missing: BTreeMap::new(),
-            missing_by_peer: BTreeMap::new(),
             checking: BTreeSet::new(),
             lead: super::broadcast::LEAD_FIRST,
             freed: Vec::new(),
@@ -290,6 +323,7 @@ impl<P: Peer> Topic<P> {
                 Timer::Retry => self.retry_lost(air),
                 Timer::Closer => self.seek_closer(air),
                 Timer::Beacon => self.send_beacons(air),
+                Timer::Pass => self.pass_beacon(air, None),
                 Timer::Rootless => self.become_root(air),
                 Timer::Settle => self.settle_tree(air),
                 Timer::Prune => self.prune(air),
@@ -297,7 +331,6 @@ impl<P: Peer> Topic<P> {
                 Timer::Deferred => self.announce_deferred(air),
                 Timer::Compare => self.compare(air),
                 Timer::Asked(peer) => self.unanswered(air, peer),
-                Timer::Missing(id) => self.still_missing(air, id),
             }
         }
     }
@@ -312,7 +345,7 @@ impl<P: Peer> Topic<P> {
         match message {
             Message::Joined | Message::Push { .. } => {}
             Message::Left => self.member_left(air, peer),
-            Message::Refer(entries) => self.referred(air, entries.into_vec()),
+            Message::Refer(entries) => self.referred(air, peer, entries.into_vec()),
             Message::Neighbour(priority) => self.asked_for(air, peer, priority),
             Message::Answer(is_accepted) => self.answered(air, peer, is_accepted),
             Message::Part => self.parted(air, peer),
@@ -334,15 +367,9 @@ impl<P: Peer> Topic<P> {
         }
     }
 
-    /// Whether the topic needs the session with a peer.
-    pub(super) fn uses(&self, peer: &P) -> bool {
-        self.active.contains_key(peer) || self.asked.contains_key(peer)
-    }
-
-    /// Takes a token of what a peer may ask for that costs much.
+    /// Whether a peer may ask for something that costs much.
     pub(super) fn may_ask(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
-        let now = air.now();
-        let may = air.sessions.get_mut(peer).is_some_and(|session| session.requests.take(now));
+        let may = air.take_request(peer);
         if !may {
             air.context.count(Counter::OverlayRequestsOverLimit);
         }

@@ -12,8 +12,13 @@
 //! - Beacons are numbered. The tree follows a beacon [`SETTLE_TIME`] after it came, so that a
 //!   nearer neighbour whose beacon took longer is seen. Of those that are as near, the one whose
 //!   beacon came first is at the end of the shortest way.
-//! - A root with a higher generation wins, then one with a lower id. Generations grow when a root
-//!   is given up for lost.
+//! - A root with a higher generation wins, then one with a lower id. Generations grow by one when a
+//!   root is given up for lost. Of two that are farther apart than honest roots ever are, the lower
+//!   generation wins: nobody takes a topic by naming a number that others cannot exceed.
+//! - A root lives as long as its beacons go on. Their sequence is a time, so that no beacon is taken that
+//!   is older than the lease of a root, or of a time that is not yet.
+//! - Whatever the beacons of others say, a node passes them on at a limited rate. What is held back is
+//!   not lost: the newest goes out when there is a token.
 //! - A node whose parent is gone takes a neighbour that was nearer to the root, or as near and of a
 //!   lower id, which is surely not below it. If there is none, or no root is known, it pushes to all
 //!   neighbours, and duplicates are pruned, as in Plumtree.
@@ -23,6 +28,8 @@ use std::time::{Duration, Instant};
 use super::Peer;
 use super::frames::{Beacon, Message};
 use super::topic::{Air, Neighbour, Timer, Topic};
+use crate::identity::CLOCK_SKEW_MAX;
+use crate::support::TokenBucket;
 
 /// The pauses between the beacons of a root: short at first.
 pub(super) const BEACON_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -43,8 +50,26 @@ const ROOT_TIME_SPREAD: Duration = Duration::from_secs(20);
 const ROOT_WAIT_MIN: Duration = Duration::from_millis(500);
 const ROOT_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Beacons of one root that follow each other faster are not passed on.
-const BEACON_INTERVAL_MIN: Duration = Duration::from_millis(250);
+/// How many beacons a node passes on in a topic, at once and after that.
+const PASSED_BURST: u32 = 16;
+const PASSED_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How many beacons of a neighbour are looked at, at once and after that: more than an honest one
+/// passes on, and answers worse ones with.
+const TOLD_BURST: u32 = 64;
+const TOLD_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a node takes up the rule that others say it has.
+const REIGNS_BURST: u32 = 2;
+const REIGN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// By how much the generations of two honest roots may differ, after a split. It is so much that no topic
+/// ever counts as far, and so little that nobody gets to the last generation by steps.
+const GENERATION_STEP_MAX: u64 = 1 << 32;
+
+/// A beacon of an earlier time is not of a root that lives.
+const BEACON_AGE_MAX: Duration =
+    ROOT_TIME.saturating_add(ROOT_TIME_SPREAD).saturating_add(CLOCK_SKEW_MAX);
 
 /// Farther from the root nobody is.
 const HOPS_MAX: u8 = 64;
@@ -68,13 +93,46 @@ impl<P: Peer> Neighbour<P> {
     /// Whether it said that it is as near to the root as a node that says this of it, or nearer.
     fn is_above(&self, mine: &Root<P>) -> bool {
         self.root.is_some_and(|Root { beacon: told, .. }| {
-            rank(&told) == rank(&mine.beacon) && told.hops <= mine.beacon.hops
+            told.is_of_same_root(&mine.beacon) && told.hops <= mine.beacon.hops
         })
     }
 }
 
-fn rank<P: Peer>(beacon: &Beacon<P>) -> (u64, std::cmp::Reverse<P>) {
-    (beacon.generation, std::cmp::Reverse(beacon.root))
+impl<P: Peer> Beacon<P> {
+    fn is_of_same_root(&self, other: &Self) -> bool {
+        (self.generation, self.root) == (other.generation, other.root)
+    }
+
+    /// Whether its root wins over another.
+    pub(super) fn outranks(&self, other: &Self) -> bool {
+        match self.generation.abs_diff(other.generation) {
+            0 => self.root < other.root,
+            1..=GENERATION_STEP_MAX => self.generation > other.generation,
+            _ => self.generation < other.generation,
+        }
+    }
+
+    /// Whether a root that lives may have sent it, as far as clocks tell.
+    pub(super) fn is_of_time(&self, now: u64) -> bool {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let oldest = now.saturating_sub(millis(BEACON_AGE_MAX));
+        (oldest..=now.saturating_add(millis(CLOCK_SKEW_MAX))).contains(&self.sequence)
+    }
+}
+
+/// How many beacons a node passes on in a topic.
+pub(super) fn passed_beacons(now: Instant) -> TokenBucket {
+    TokenBucket::new(PASSED_BURST, PASSED_INTERVAL, now)
+}
+
+/// How many beacons of a neighbour are looked at.
+pub(super) fn told_beacons(now: Instant) -> TokenBucket {
+    TokenBucket::new(TOLD_BURST, TOLD_INTERVAL, now)
+}
+
+/// How often a node takes up the rule that others say it has.
+pub(super) fn reigns(now: Instant) -> TokenBucket {
+    TokenBucket::new(REIGNS_BURST, REIGN_INTERVAL, now)
 }
 
 impl<P: Peer> Topic<P> {
@@ -111,13 +169,14 @@ impl<P: Peer> Topic<P> {
     pub(super) fn become_root(&mut self, air: &mut Air<'_, '_, P>) {
         // Alone there is nothing to be the root of.
         if !self.is_root() && !self.active.is_empty() {
+            self.lost_root = self.root.map(|root| root.beacon);
             let generation = self.root.map_or(0, |root| root.beacon.generation.saturating_add(1));
-            self.reign(air, generation, air.unix_millis());
+            self.reign(air, generation);
         }
     }
 
-    fn reign(&mut self, air: &mut Air<'_, '_, P>, generation: u64, sequence: u64) {
-        let beacon = Beacon { root: self.me, generation, sequence, hops: 0 };
+    fn reign(&mut self, air: &mut Air<'_, '_, P>, generation: u64) {
+        let beacon = Beacon { root: self.me, generation, sequence: air.unix_millis(), hops: 0 };
         self.root = Some(Root { beacon, heard_at: air.now() });
         self.beacon_pause = BEACON_PAUSE_MIN;
         self.set_parent(air, None);
@@ -138,8 +197,14 @@ impl<P: Peer> Topic<P> {
         self.beacon_pause = (self.beacon_pause * 2).min(BEACON_PAUSE_MAX);
     }
 
-    fn pass_beacon(&self, air: &mut Air<'_, '_, P>, except: Option<P>) {
+    /// Passes on what is known of the root, at once or when there is a token.
+    pub(super) fn pass_beacon(&mut self, air: &mut Air<'_, '_, P>, except: Option<P>) {
+        let now = air.now();
         let Some(Root { beacon, .. }) = self.root else { return };
+        if !self.passed_beacons.take(now) {
+            return self.timers.set(Timer::Pass, self.passed_beacons.ready_at(now));
+        }
+        self.timers.cancel(&Timer::Pass);
         for &peer in self.active.keys().filter(|&&peer| Some(peer) != except) {
             air.tell(peer, self.id, Message::Beacon(beacon));
         }
@@ -147,29 +212,27 @@ impl<P: Peer> Topic<P> {
 
     /// A neighbour says who the root is.
     pub(super) fn beacon(&mut self, air: &mut Air<'_, '_, P>, peer: P, told: Beacon<P>) {
-        let Some(neighbour) = self.active.get_mut(&peer) else { return };
         let now = air.now();
+        let Some(neighbour) = self.active.get_mut(&peer) else { return };
+        if !neighbour.beacons.take(now) || !told.is_of_time(air.unix_millis()) {
+            return air.wasted(peer);
+        }
         let before = neighbour.root.replace(Root { beacon: told, heard_at: now });
         if told.root == self.me {
             return self.told_of_myself(air, told);
         }
         let hops = told.hops.saturating_add(1);
-        if hops > HOPS_MAX {
+        if hops > HOPS_MAX || self.is_lost(&told) {
             return;
         }
         let Some(root) = self.root else { return self.follow(air, peer, told) };
-        let (mine, theirs) = (rank(&root.beacon), rank(&told));
-        if theirs < mine {
+        if root.beacon.outranks(&told) {
             // It learns of the better root, once for each beacon that it sends.
             if before.is_none_or(|before| before.beacon.sequence != told.sequence) {
                 air.tell(peer, self.id, Message::Beacon(root.beacon));
             }
-        } else if theirs > mine {
+        } else if told.outranks(&root.beacon) || told.sequence > root.beacon.sequence {
             self.follow(air, peer, told);
-        } else if told.sequence > root.beacon.sequence {
-            if now >= root.heard_at + BEACON_INTERVAL_MIN {
-                self.follow(air, peer, told);
-            }
         } else if told.sequence == root.beacon.sequence && hops < root.beacon.hops {
             if let Some(root) = self.root.as_mut() {
                 root.beacon.hops = hops;
@@ -181,18 +244,21 @@ impl<P: Peer> Topic<P> {
         }
     }
 
+    /// Whether a beacon is of the root that was lost last, and no sign that it lives.
+    fn is_lost(&self, told: &Beacon<P>) -> bool {
+        self.lost_root
+            .is_some_and(|lost| lost.is_of_same_root(told) && told.sequence <= lost.sequence)
+    }
+
     /// A beacon in this node's name that it did not send in this run, or an echo.
     fn told_of_myself(&mut self, air: &mut Air<'_, '_, P>, told: Beacon<P>) {
         let is_known = self.root.is_some_and(|root| {
-            rank(&root.beacon) > rank(&told)
-                || (root.beacon.root == self.me
-                    && root.beacon.generation == told.generation
-                    && root.beacon.sequence >= told.sequence)
+            root.beacon.outranks(&told)
+                || (root.beacon.is_of_same_root(&told) && root.beacon.sequence >= told.sequence)
         });
-        if !is_known {
+        if !is_known && self.reigns.take(air.now()) {
             // Of an earlier run: it goes on under a new generation.
-            let generation = told.generation.saturating_add(1);
-            self.reign(air, generation, told.sequence.max(air.unix_millis()));
+            self.reign(air, told.generation.saturating_add(1));
         }
     }
 
@@ -236,7 +302,7 @@ impl<P: Peer> Topic<P> {
         let Some(Root { beacon: mine, .. }) = self.root else { return Vec::new() };
         let told = self.active.iter().filter_map(|(&peer, n)| Some((peer, n.root?)));
         let above = told.filter(|(peer, Root { beacon, .. })| {
-            rank(beacon) == rank(&mine)
+            beacon.is_of_same_root(&mine)
                 && beacon.sequence >= mine.sequence
                 && (beacon.hops, *peer) < (mine.hops, self.me)
         });

@@ -44,7 +44,7 @@ impl<P: Peer> Topic<P> {
         let steps = steps.min(self.config.walk_steps);
         let peer = entry.peer;
         if steps == self.config.passive_walk_steps {
-            self.learn(air, peer, entry.contact.clone());
+            self.learn(air, from, entry.clone());
         }
         let others: Vec<P> =
             self.active.keys().copied().filter(|other| *other != from && *other != peer).collect();
@@ -54,7 +54,7 @@ impl<P: Peer> Topic<P> {
                 air.tell(next, self.id, message);
             }
             _ => {
-                self.learn(air, peer, entry.contact);
+                self.learn(air, from, entry);
                 self.ask(air, peer, Why::Walk);
             }
         }
@@ -138,7 +138,7 @@ impl<P: Peer> Topic<P> {
                 let mut answer = self.some_entries(air, 0, count, from);
                 answer.push(Entry { peer: self.me, contact: Contact::default() });
                 for entry in entries {
-                    self.learn(air, entry.peer, entry.contact);
+                    self.learn(air, from, entry);
                 }
                 let entries = bounded(answer);
                 air.tell(from, self.id, Message::Shuffled { walk, entries });
@@ -159,7 +159,7 @@ impl<P: Peer> Topic<P> {
             entries.into_iter().map(|entry| air.resolve(&from, entry)).collect();
         if back == self.me {
             for entry in entries {
-                self.learn(air, entry.peer, entry.contact);
+                self.learn(air, from, entry);
             }
             self.refill(air);
         } else {

@@ -46,6 +46,12 @@ impl Fingerprint {
         });
         Self(canonical(product).to_be_bytes())
     }
+
+    /// The fingerprint of the union of sets that have nothing in common, of one salt.
+    pub fn of_union(parts: impl IntoIterator<Item = Self>) -> Self {
+        let numbers = parts.into_iter().map(|part| u128::from_be_bytes(part.0));
+        Self(canonical(numbers.fold(1, multiply)).to_be_bytes())
+    }
 }
 
 /// Brings a number to 2¹²⁷ at most, without changing its remainder.

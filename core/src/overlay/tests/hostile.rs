@@ -2,7 +2,7 @@
 
 use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message, Priority};
 use super::super::{Contact, Input, ItemId, MISSING_MAX, SHUN_TIME, SHUNNED_MAX, Stamp, TopicId};
-use super::world::{TOPIC, World, item_of, ms, secs};
+use super::world::{TOPIC, UNIX, World, item_of, ms, secs};
 use crate::support::Counter;
 use crate::wire::BoundedVec;
 
@@ -113,7 +113,8 @@ fn a_false_root_breaks_nothing() {
     let neighbours: Vec<u64> = world.node(liar).state.neighbours(&TOPIC).collect();
     for (round, generation) in [(0, 5), (1, u64::MAX), (2, u64::MAX)] {
         for &peer in &neighbours {
-            let beacon = Beacon { root: liar, generation, sequence: u64::MAX - round, hops: 0 };
+            let sequence = UNIX + u64::try_from(world.now.as_millis()).unwrap() + round;
+            let beacon = Beacon { root: liar, generation, sequence, hops: 0 };
             world.inject_message(liar, peer, Message::Beacon(beacon));
         }
         world.run(secs(2));

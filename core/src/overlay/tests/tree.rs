@@ -3,7 +3,7 @@
 use super::super::frames::{Beacon, Message, Priority};
 use super::super::topic::Topic;
 use super::super::{Input, PROTECTED};
-use super::world::{TOPIC, World, ms, secs};
+use super::world::{TOPIC, UNIX, World, ms, secs};
 use crate::support::Counter;
 
 fn topic(world: &World, id: u64) -> &Topic<u64> {
@@ -36,7 +36,7 @@ fn among_puppets(puppets: &[u64]) -> World {
 }
 
 fn say(world: &mut World, from: u64, hops: u8) {
-    let sequence = world.now.as_secs();
+    let sequence = UNIX + world.now.as_secs() * 1000;
     let beacon = Beacon { root: 0, generation: 0, sequence, hops };
     world.inject_message(from, 5, Message::Beacon(beacon));
 }

@@ -1,6 +1,7 @@
 //! The views.
 
-use super::super::frames::{Message, Priority};
+use super::super::frames::{Entries, Entry, Message, Priority};
+use super::super::passive::Passive;
 use super::super::{Contact, Input, PROTECTED, TopicId};
 use super::world::{TOPIC, World, ms, secs};
 
@@ -108,4 +109,127 @@ fn a_peer_that_moved_is_named_where_it_is_now() {
     // Whoever dials a peer by another contact than its own fails the test.
     world.run(secs(5));
     assert!(world.node(2).sessions.contains_key(&1));
+}
+
+/// A topic, and where a node of it believes that others are reached.
+fn acquaintances(world: &World, id: u64) -> Vec<(u64, Contact)> {
+    let passive = &world.nodes[&id].state.topics[&TOPIC].passive;
+    passive.iter().map(|(peer, known)| (peer, known.contact.clone())).collect()
+}
+
+fn contact_of(peer: u64) -> Contact {
+    Contact::copy_from(&peer.to_be_bytes()).unwrap()
+}
+
+/// Names peers in referrals, or on the walks of a neighbour.
+fn name(world: &mut World, walk: Option<u32>, entries: Vec<Entry<u64>>) {
+    let entries = Entries::new(entries).unwrap();
+    let message = match walk {
+        Some(walk) => Message::Shuffle { walk, steps: 1, entries },
+        None => Message::Refer(entries),
+    };
+    world.inject_message(666, 0, message);
+}
+
+#[test]
+fn a_peer_changes_nothing_of_where_others_are_reached() {
+    for walks in [false, true] {
+        let mut world = World::joined(60);
+        world.run(secs(300));
+        world.add(666);
+        world.connect(666, 0);
+        world.run(secs(1));
+        world.inject_message(666, 0, Message::Joined);
+        world.inject_message(666, 0, Message::Neighbour(Priority::High));
+        let before = acquaintances(&world, 0);
+        assert!(before.len() > 30 && before.iter().all(|(peer, at)| *at == contact_of(*peer)));
+        for (round, chunk) in (0..).zip(before.chunks(8)) {
+            let entry = |&(peer, _): &(u64, Contact)| Entry { peer, contact: contact_of(9) };
+            let entries = chunk.iter().map(entry).collect();
+            name(&mut world, walks.then_some(round), entries);
+        }
+        assert_eq!(acquaintances(&world, 0), before, "walks: {walks}");
+        for round in 0..60_u32 {
+            let first = 1_000_000 + u64::from(round) * 16;
+            let entry = |peer: u64| Entry { peer, contact: contact_of(peer) };
+            let entries = (first..first + 16).map(entry).collect();
+            name(&mut world, walks.then_some(100 + round), entries);
+            world.run(ms(300));
+        }
+        let after = acquaintances(&world, 0);
+        let named = after.iter().filter(|(peer, _)| *peer >= 1_000_000).count();
+        let share = world.config.passive_max / 4;
+        assert!(named <= share, "{named} were named by one peer");
+        assert!(walks || named <= 8, "of one referral, as the peer was told of one topic");
+        let is_kept = |entry: &&(u64, Contact)| after.contains(entry);
+        let is_active = |peer: u64| world.nodes[&0].state.neighbours(&TOPIC).any(|it| it == peer);
+        let lost: Vec<_> =
+            before.iter().filter(|known| !is_kept(known) && !is_active(known.0)).collect();
+        assert_eq!(lost, Vec::<&(u64, Contact)>::new(), "walks: {walks}");
+    }
+}
+
+#[test]
+fn whoever_refers_to_others_unasked_is_cut_off() {
+    let mut world = World::joined(3);
+    world.add(666);
+    world.connect(666, 0);
+    world.run(secs(1));
+    for peer in 0..1100 {
+        name(&mut world, None, vec![Entry { peer: 1000 + peer, contact: contact_of(1000 + peer) }]);
+    }
+    let useless = "sends what is of no use, again and again";
+    assert_eq!(world.node(0).condemned, [(666, useless)]);
+}
+
+#[test]
+fn hearsay_gives_way_to_hearsay_when_it_was_wrong() {
+    let mut passive = Passive::new();
+    let at = |name: &[u8]| Contact::copy_from(name).unwrap();
+    let contact = |passive: &Passive<u64>| passive.get(&5).unwrap().contact.clone();
+    passive.insert(5, at(b"one"), Some(1));
+    passive.insert(5, at(b"two"), Some(2));
+    assert_eq!(contact(&passive), at(b"one"));
+    passive.get_mut(&5).unwrap().failures = 1;
+    passive.insert(5, at(b"two"), Some(2));
+    assert_eq!(contact(&passive), at(b"two"));
+    passive.insert(5, at(b"its own"), None);
+    passive.get_mut(&5).unwrap().failures = 1;
+    passive.insert(5, at(b"one"), Some(1));
+    assert_eq!(contact(&passive), at(b"its own"));
+}
+
+#[test]
+fn whoever_joins_and_leaves_again_and_again_disturbs_nobody_and_is_cut_off() {
+    let mut world = World::joined(30);
+    world.run(secs(300));
+    let frames = |world: &World| world.nodes.values().map(|node| node.frames).sum::<usize>();
+    let before: Vec<u64> = world.node(0).state.neighbours(&TOPIC).collect();
+    let first = frames(&world);
+    world.run(secs(10));
+    let calm = frames(&world) - first;
+    world.add(666);
+    world.connect(666, 0);
+    world.run(secs(1));
+    let first = frames(&world);
+    let mut rounds = 0;
+    while world.node(0).condemned.is_empty() && rounds < 2000 {
+        for message in [Message::Joined, Message::Neighbour(Priority::High), Message::Left] {
+            world.inject_message(666, 0, message);
+        }
+        world.run(ms(5));
+        rounds += 1;
+    }
+    assert!((1024..1200).contains(&rounds), "{rounds} rounds");
+    let sent = frames(&world) - first;
+    // An answer and what a new neighbour is told for each round, to the stranger; little else.
+    assert!(
+        sent <= calm + 5 * rounds,
+        "{sent} frames in {rounds} rounds, {calm} in ten calm seconds"
+    );
+    let now: Vec<u64> = world.node(0).state.neighbours(&TOPIC).collect();
+    assert!(before.iter().filter(|peer| now.contains(peer)).count() >= PROTECTED);
+    let item = world.publish(0, 100);
+    world.run(secs(2));
+    assert_eq!(world.reached(item), 30);
 }

@@ -21,16 +21,16 @@ pub(super) const TOPIC: TopicId = TopicId([7; 32]);
 const ROOM: usize = 256 * 1024;
 
 /// The wall time at the start, in milliseconds.
-const UNIX: u64 = 1_750_000_000_000;
+pub(super) const UNIX: u64 = 1_750_000_000_000;
 
 /// How long a dead or split session takes to be noticed.
 const IDLE: Duration = Duration::from_secs(30);
 
-pub(super) fn ms(millis: u64) -> Duration {
+pub(super) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub(super) fn secs(seconds: u64) -> Duration {
+pub(super) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

@@ -56,7 +56,8 @@ fn few_differences_cost_a_few_kilobytes() {
 #[test]
 fn a_node_that_was_away_pays_little_for_what_it_missed() {
     let cost = measure("the last 500 of a full history", |n| n < FULL - 500, |_| true, FULL);
-    assert!(cost.messages <= 3 && cost.bytes <= 700, "{cost:?}");
+    // More than 256 items take one round trip more.
+    assert!(cost.messages <= 5 && cost.bytes <= 800, "{cost:?}");
 }
 
 #[test]
@@ -72,5 +73,6 @@ fn two_halves_that_missed_each_other_pay_less_than_sixty_bytes_for_an_item() {
         assert!(cost.messages <= 6, "{cost:?}");
     }
     let cost = measure("2000 each, in blocks", |n| n < 2000, |n| n >= 2000, 4000);
-    assert!(cost.bytes <= 2000, "{cost:?}");
+    // Each end is told of 256 items for a message, so a block takes several.
+    assert!(cost.messages <= 18 && cost.bytes <= 14_000, "{cost:?}");
 }

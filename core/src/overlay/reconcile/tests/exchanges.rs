@@ -191,10 +191,33 @@ fn a_peer_that_lies_gets_a_bounded_answer() {
 }
 
 #[test]
-fn a_peer_without_items_gets_all_of_them_for_one_message() {
+fn a_peer_is_told_of_no_more_than_it_lists_and_a_few_for_one_message() {
     let node = history(SINCE, (0..4000).map(stamp));
     let message = open(&history(SINCE, []), opening()).unwrap();
     let response = respond(&node, &message);
-    assert_eq!(response.reply, None);
-    assert_eq!(response.send, ids((0..4000).map(stamp)));
+    assert_eq!(response.send, ids((0..256).map(stamp)));
+    let reply = response.reply.unwrap();
+    let rest = stamp(256)..END;
+    let content = Content::Fingerprint(node.fingerprint(rest.clone(), message.salt));
+    assert_eq!(reply.spans, [Span { start: rest.start, end: rest.end, content }]);
+    let listed: Vec<Stamp> = (0..4000).step_by(40).map(stamp).collect();
+    let response = respond(&node, &listing(stamp(0), END, listed));
+    assert_eq!(response.send.len(), 256 + 100);
+}
+
+#[test]
+fn what_is_wanted_of_a_list_ends_where_what_is_sent_ends() {
+    let node = history(SINCE, (0..4000).filter(|number| number % 100 != 7).map(stamp));
+    let listed: Vec<Stamp> = (0..40).map(|number| stamp(number * 100 + 7)).collect();
+    let response = respond(&node, &listing(stamp(0), END, listed));
+    assert_eq!(response.send.len(), 256 + 40);
+    assert_eq!(response.want, ids([7, 107, 207].map(stamp)));
+}
+
+#[test]
+fn a_peer_without_items_gets_all_of_them() {
+    let mut pair = Pair::new(history(SINCE, []), history(SINCE, (0..4000).map(stamp)));
+    let cost = pair.exchange();
+    assert_eq!((cost.items, cost.messages), (4000, 2 * 4000_usize.div_ceil(256) - 1));
+    assert_eq!(pair.common(0), pair.common(1));
 }

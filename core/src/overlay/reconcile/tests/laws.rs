@@ -5,19 +5,20 @@ use proptest::prelude::*;
 use super::super::super::history::{END, HISTORY_MILLIS};
 use super::super::super::{ItemId, Stamp};
 use super::super::message::{Content, Span};
-use super::super::{Fingerprint, MESSAGE_SIZE_MAX, Message, respond};
+use super::super::{Fingerprint, MESSAGE_SIZE_MAX, Message, SEND_MAX, respond};
 use super::harness::{NOW, Pair, history, stamp_at};
 use crate::support::Rng;
 
 const SINCE: u64 = NOW - HISTORY_MILLIS;
 
-/// The greatest number of messages without interruption: ⌈log₁₆ n⌉ + 2 round trips.
+/// The greatest number of messages when no message is full: ⌈log₁₆ n⌉ + 2 round trips, and one for
+/// each 256 items of which a node is told more than it listed.
 fn messages_max(count: usize) -> usize {
     let mut levels = 0;
     while 16_usize.pow(levels) < count {
         levels += 1;
     }
-    2 * (levels as usize + 2)
+    2 * (levels as usize + 2 + count / SEND_MAX)
 }
 
 /// Numbers of items with times that may be the same, and which side has each.
@@ -69,6 +70,7 @@ proptest! {
         prop_assert!(response.want.len() <= message.ids_len());
         prop_assert!(response.want.iter().all(|id| !node.has_seen(id)));
         prop_assert!(response.send.iter().all(|id| node.contains(id)));
+        prop_assert!(response.send.len() <= message.ids_len() + SEND_MAX);
         if let Some(reply) = response.reply {
             let bytes = reply.encode();
             prop_assert!(bytes.len() <= MESSAGE_SIZE_MAX);
