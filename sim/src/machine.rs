@@ -7,6 +7,8 @@ use x0x_core::gossip;
 use x0x_core::link::admission::HALF_OPEN_MAX;
 use x0x_core::link::{ANSWERS_MAX, Class, LANE_BYTES_MAX, LINKS_MAX, PURSUITS_MAX};
 use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, StartError};
+use x0x_core::overlay;
+use x0x_core::support::MemoryBudget;
 
 /// The most bytes that wait for one peer: of each class what its lane takes, and one frame more.
 const LANE_BYTES_EACH: usize = 4 * (LANE_BYTES_MAX + Class::Direct.frame_size_max());
@@ -81,6 +83,7 @@ impl Machine for Node {
     fn over_limit(&self) -> Option<String> {
         let usage = self.link_usage();
         let received = usage.reassembly_bytes + usage.credit_bytes;
+        let (overlay, memory) = (self.overlay_held(), MemoryBudget::DEFAULT);
         let holds = [
             ("sessions", usage.sessions, LINKS_MAX),
             ("pursuits", usage.pursuits, PURSUITS_MAX),
@@ -88,6 +91,11 @@ impl Machine for Node {
             ("answers", usage.answers, ANSWERS_MAX),
             ("bytes that peers may send or did not complete", received, usage.receive_bytes_max),
             ("bytes that wait for room", usage.lane_bytes, usage.connections * LANE_BYTES_EACH),
+            ("bytes of control frames", overlay.control, memory.control()),
+            ("bytes of items that wait", overlay.items, memory.items()),
+            ("bytes of names of items", overlay.index, memory.index()),
+            ("bytes of histories", overlay.history, memory.history()),
+            ("bytes of what waits for order", self.gossip_held().ordering_bytes, memory.ordering()),
         ];
         let broken = holds.into_iter().find(|(_, count, most)| count > most);
         broken.map(|(what, count, most)| format!("{count} {what}, at most {most}"))
@@ -103,7 +111,9 @@ impl Machine for Node {
             ("bytes of direct messages", self.direct_waiting_bytes()),
         ];
         let gossip = gossip_held(&self.gossip_held());
-        let mut held = holds.into_iter().chain(gossip).filter(|&(_, count)| count > 0);
+        let overlay = overlay_held(&self.overlay_held());
+        let mut held =
+            holds.into_iter().chain(gossip).chain(overlay).filter(|&(_, count)| count > 0);
         held.next().map(|(what, count)| format!("{count} {what}"))
     }
 }
@@ -115,4 +125,9 @@ pub(crate) fn gossip_held(held: &gossip::Held) -> [(&'static str, usize); 3] {
         ("batches that wait for a key", held.batches_without_key),
         ("messages that are not signed", held.messages_unsigned),
     ]
+}
+
+/// What an overlay holds only while something happens.
+pub(crate) fn overlay_held(held: &overlay::Held) -> [(&'static str, usize); 2] {
+    [("bytes of control frames", held.control), ("bytes of items that wait", held.items)]
 }

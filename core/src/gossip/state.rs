@@ -212,6 +212,11 @@ impl<P: Peer> State<P> {
         }
     }
 
+    /// Returns what the overlay holds for its peers and topics.
+    pub fn overlay_held(&self) -> overlay::Held {
+        self.overlay.state.held()
+    }
+
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Instant> {
         let own = self.timers.first().map(|(at, _)| at);

@@ -62,7 +62,7 @@ use crate::link::LinkIdentity;
 use crate::support::part::{Clock, Part};
 use crate::support::{Counters, Rng};
 use crate::transport::Datagram;
-use crate::{direct, gossip, link};
+use crate::{direct, gossip, link, overlay};
 use store::BLOCKED;
 
 /// How many times at most what is due is done again after one input. One timer of QUIC stands for
@@ -281,6 +281,11 @@ impl Node {
     /// Returns what the node's gossip holds for authors and peers at the moment.
     pub fn gossip_held(&self) -> gossip::Held {
         self.gossip.state.held()
+    }
+
+    /// Returns what the node's overlays hold for peers and topics at the moment.
+    pub fn overlay_held(&self) -> overlay::Held {
+        self.gossip.state.overlay_held()
     }
 
     /// Returns the bytes of direct messages that wait for their end.

@@ -10,7 +10,7 @@ use x0x_core::support::{MemoryBudget, Rng};
 
 use super::overlay::{is_overlay_repair, overlay_kind, overlay_kind_name};
 use super::{Effect, Env, Input, Protocol, TopicNumber};
-use crate::machine::gossip_held;
+use crate::machine::{gossip_held, overlay_held};
 use crate::model::ledger::Kind;
 use crate::model::peer::PeerId;
 
@@ -133,9 +133,9 @@ impl Protocol for GossipNode {
     }
 
     fn held(&self) -> Option<String> {
-        let held = gossip_held(&self.part.state.held());
-        let held = held.into_iter().find(|&(_, count)| count > 0);
-        held.map(|(what, count)| format!("{count} {what}"))
+        let overlay = overlay_held(&self.part.state.overlay_held());
+        let mut held = gossip_held(&self.part.state.held()).into_iter().chain(overlay);
+        held.find(|&(_, count)| count > 0).map(|(what, count)| format!("{count} {what}"))
     }
 
     fn agent(&self) -> Option<AgentId> {

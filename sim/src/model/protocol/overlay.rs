@@ -9,6 +9,7 @@ use x0x_core::support::part::Part;
 use x0x_core::support::{MemoryBudget, Rng};
 
 use super::{Effect, Env, Input, Protocol, TopicNumber};
+use crate::machine::overlay_held;
 use crate::model::ledger::Kind;
 use crate::model::peer::PeerId;
 use crate::model::world::MAIN_TOPIC;
@@ -98,6 +99,13 @@ impl Protocol for OverlayNode {
 
     fn depth(&self) -> Option<u8> {
         self.usage()?.depth
+    }
+
+    fn held(&self) -> Option<String> {
+        let held = overlay_held(&self.part.state.held());
+        held.into_iter()
+            .find(|&(_, count)| count > 0)
+            .map(|(what, count)| format!("{count} {what}"))
     }
 
     fn known(&self) -> Option<usize> {
