@@ -1,6 +1,6 @@
 //! Start and stop of it all.
 //!
-//! The order of a start: files, store, node, API, `api.port`. Each step that fails undoes nothing
+//! The order of a start: locks, keys, store, node, API, `api.port`. Each step that fails undoes nothing
 //! and says what to do. The order of a stop: no new requests, streams end, [`STOP_TIME`] for the
 //! requests that are open, `api.port` goes, the node tells its peers, the store is written.
 
@@ -19,7 +19,7 @@ use x0x_tokio::Handle;
 
 use crate::api::{self, App, Identity};
 use crate::config::Config;
-use crate::files::{self, FileError, Keys};
+use crate::files::{self, Directories, FileError, Keys};
 use crate::hub::Hub;
 use crate::paths::{api_port, api_token, quic_port};
 use crate::recordings::{BeginError, Recorder, Recording, WARNING};
@@ -83,6 +83,8 @@ pub struct Daemon {
     listener: TcpListener,
     events: x0x_tokio::Events,
     port_file: PathBuf,
+    /// Kept until the node has ended.
+    directories: Directories,
     /// Whether the keys were made in this start.
     pub is_new: bool,
 }
@@ -94,7 +96,8 @@ impl Daemon {
     ///
     /// See [`DaemonError`].
     pub async fn start(config: &Config) -> Result<Self, DaemonError> {
-        let keys = Keys::open(&config.keys_dir, &config.data_dir, &config.user_key)?;
+        let directories = Directories::lock(&config.data_dir, &config.keys_dir)?;
+        let keys = Keys::open(&directories, &config.user_key)?;
         let store = RedbStore::open(&config.data_dir)?;
         let token = files::token(&api_token(&config.data_dir))?;
         let address = config.api_address;
@@ -153,7 +156,7 @@ impl Daemon {
             Recorder::new(node.clone(), &config.data_dir, &config.bootstrap_peers, recording);
         let hub = Arc::new(Hub::default());
         let app = Arc::new(App::new(node, hub, identity, token, api_address, Arc::new(recorder)));
-        Ok(Self { app, listener, events, port_file, is_new: keys.is_new })
+        Ok(Self { app, listener, events, port_file, directories, is_new: keys.is_new })
     }
 
     /// What the handlers of the API share.
@@ -167,7 +170,7 @@ impl Daemon {
     ///
     /// [`DaemonError::Halted`] if the node halted; [`DaemonError::Io`] if the system fails.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { app, listener, events, port_file, is_new: _ } = self;
+        let Self { app, listener, events, port_file, directories: _directories, is_new: _ } = self;
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let hub = app.hub.clone();

@@ -1,9 +1,11 @@
 //! What is wrong with a daemon: its program, its files, its answers. Looks, and changes nothing but
 //! a file that it makes in the data directory and removes again.
 
+mod files;
+
 use std::fmt;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -100,12 +102,7 @@ pub fn examine(config: &Config) -> Report {
 pub fn examine_at(config: &Config, api: Option<&str>, token: Option<String>) -> Report {
     let mut report = Report::default();
     programs(&mut report);
-    match &config.file {
-        Some(path) => report.add(Verdict::Pass, "configuration", path.display().to_string()),
-        None => report.add(Verdict::Pass, "configuration", "no file: defaults"),
-    }
-    key_files(&mut report, config);
-    data_directory(&mut report, &config.data_dir);
+    files::examine(&mut report, config);
     let address = match (api, std::fs::read_to_string(api_port(&config.data_dir))) {
         (Some(api), _) => api.to_owned(),
         (None, Ok(address)) => address.trim().to_owned(),
@@ -139,70 +136,6 @@ fn programs(report: &mut Report) {
 pub fn find_on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|p| p.is_file())
-}
-
-fn key_files(report: &mut Report, config: &Config) {
-    let keys = ["machine.key", "agent.key"].map(|file| config.keys_dir.join(file));
-    let data = ["agent_kem.key", "api-token"].map(|file| config.data_dir.join(file));
-    let mut seen = 0;
-    for path in keys.iter().chain(&data).chain([&config.user_key]) {
-        let metadata = match std::fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                let detail = format!("cannot read {}: {error}", path.display());
-                report.add(Verdict::Fail, "key file", detail);
-                continue;
-            }
-        };
-        seen += 1;
-        let mode = mode(&metadata);
-        if mode & 0o077 != 0 {
-            let path = path.display();
-            let detail = format!("others may read {path} ({mode:o}); run: chmod 600 {path}");
-            report.add(Verdict::Fail, "key file", detail);
-        } else if let Err(error) = std::fs::File::open(path) {
-            let detail = format!("cannot read {}: {error}", path.display());
-            report.add(Verdict::Fail, "key file", detail);
-        }
-    }
-    let is_good = !report.checks.iter().any(|check| check.name == "key file");
-    if is_good {
-        let dir = config.keys_dir.display();
-        let detail = match seen {
-            0 => format!("none yet; the first start makes them in {dir}"),
-            count => format!("{count} files, for their owner only, in {dir}"),
-        };
-        report.add(Verdict::Pass, "key files", detail);
-    }
-}
-
-#[cfg(unix)]
-fn mode(metadata: &std::fs::Metadata) -> u32 {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
-}
-
-#[cfg(not(unix))]
-fn mode(_: &std::fs::Metadata) -> u32 {
-    0
-}
-
-fn data_directory(report: &mut Report, directory: &Path) {
-    let name = "data directory";
-    if !directory.exists() {
-        let detail = format!("{} is made by the first start", directory.display());
-        report.add(Verdict::Pass, name, detail);
-        return;
-    }
-    let probe = directory.join(format!(".doctor-{}", std::process::id()));
-    let written = std::fs::write(&probe, b"x0x").and_then(|()| std::fs::remove_file(&probe));
-    match written {
-        Ok(()) => report.add(Verdict::Pass, name, format!("{} is writable", directory.display())),
-        Err(error) => {
-            let detail = format!("cannot write in {}: {error}", directory.display());
-            report.add(Verdict::Fail, name, detail);
-        }
-    }
 }
 
 async fn answers(report: &mut Report, address: &str, token: Option<String>) {

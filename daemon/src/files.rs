@@ -1,15 +1,22 @@
 //! Keys and tokens on disk.
 //!
 //! Secrets are made once, with mode 0600, and never replaced: a file that cannot be read is an
-//! error that says so. A file appears with its whole content or not at all.
+//! error that says so. They are read and made only under the lock of their [`Directories`], so two
+//! daemons that start at once never make two keys.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+mod private;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
 use x0x_core::crypto::hash::blake3;
 use x0x_core::crypto::kem::{DECAPSULATION_SEED_LEN, DecapsulationKey};
 use x0x_core::identity::{AgentCertificate, AgentKey, KeyFileError, MachineKey, UserKey};
+
+pub use private::{Directories, Fault, write_private};
+pub(crate) use private::{inspect, open, private_directory};
+
+use private::{publish, read};
 
 /// The fewest characters of a token that is taken as it is.
 const TOKEN_LEN_MIN: usize = 32;
@@ -27,6 +34,21 @@ pub enum FileError {
         /// What the system says.
         error: io::Error,
     },
+    /// Another user owns it or may write it.
+    #[error(transparent)]
+    Exposed(#[from] Fault),
+    /// Another daemon has the directory of data.
+    #[error("{0} is in use: another daemon runs on this directory; stop it with: x0x stop")]
+    DataInUse(PathBuf),
+    /// Another daemon has the directory of keys.
+    #[error(
+        "{0} is in use: another daemon runs with these keys, and an agent runs once at a time; stop \
+         that daemon, or start this one with --name NAME to give it keys of its own"
+    )]
+    KeysInUse(PathBuf),
+    /// There is a key already.
+    #[error("{0} exists, and a key is never replaced: choose another path, or move that file away")]
+    Exists(PathBuf),
     /// The key in it is no key.
     #[error("{path}: {reason}; restore it from a copy, or move it away to get a new identity")]
     Key {
@@ -63,12 +85,9 @@ impl Keys {
     /// # Errors
     ///
     /// If a key exists and cannot be used, or cannot be made.
-    pub fn open(keys_dir: &Path, data_dir: &Path, user_key: &Path) -> Result<Self, FileError> {
-        for directory in [keys_dir, data_dir] {
-            private_directory(directory)?;
-        }
-        let machine_path = keys_dir.join("machine.key");
-        let agent_path = keys_dir.join("agent.key");
+    pub fn open(directories: &Directories, user_key: &Path) -> Result<Self, FileError> {
+        let machine_path = directories.keys().join("machine.key");
+        let agent_path = directories.keys().join("agent.key");
         let is_new = !agent_path.exists();
         let machine = key(&machine_path, MachineKey::from_key_file, |seed| {
             MachineKey::from_seed(seed).to_key_file().to_vec()
@@ -80,8 +99,8 @@ impl Keys {
             Some(bytes) => Some(UserKey::from_key_file(&bytes).map_err(bad_key(user_key))?),
             None => None,
         };
-        let kem = kem_key(&data_dir.join("agent_kem.key"))?;
-        let certificate_path = keys_dir.join("agent.cert");
+        let kem = kem_key(&directories.data().join("agent_kem.key"))?;
+        let certificate_path = directories.keys().join("agent.cert");
         let certificate = certificate(&certificate_path, user.as_ref(), &agent)?;
         Ok(Self { machine, agent, kem, user, certificate, is_new })
     }
@@ -93,13 +112,12 @@ impl Keys {
 ///
 /// If the file exists or cannot be made.
 pub fn make_user_key(path: &Path) -> Result<UserKey, FileError> {
-    if path.exists() {
-        let error = io::Error::from(io::ErrorKind::AlreadyExists);
-        return Err(FileError::Io { action: "make", path: path.into(), error });
-    }
     let user = UserKey::from_seed(&random()?);
-    write_private(path, &user.to_key_file()[..])?;
-    Ok(user)
+    if publish(path, &user.to_key_file()[..])? {
+        Ok(user)
+    } else {
+        Err(FileError::Exists(path.into()))
+    }
 }
 
 /// Reads the token of the API, or makes one.
@@ -108,15 +126,15 @@ pub fn make_user_key(path: &Path) -> Result<UserKey, FileError> {
 ///
 /// If the file exists and cannot be read, or cannot be made.
 pub fn token(path: &Path) -> Result<String, FileError> {
-    if let Some(bytes) = read(path)? {
-        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-        if text.len() >= TOKEN_LEN_MIN {
-            return Ok(text);
-        }
+    let make = || Ok(hex(&random::<32>()?).into_bytes());
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+    let token = text(read_or_make(path, make)?);
+    if token.len() >= TOKEN_LEN_MIN {
+        return Ok(token);
     }
-    let token = hex(&random::<32>()?);
-    write_private(path, token.as_bytes())?;
-    Ok(token)
+    let token = make()?;
+    write_private(path, &token)?;
+    Ok(text(token))
 }
 
 /// Writes bytes in hexadecimal.
@@ -139,47 +157,20 @@ pub fn random<const N: usize>() -> Result<[u8; N], FileError> {
     Ok(bytes)
 }
 
-/// Writes a file that only its owner can read, whole or not at all, and lasting.
-///
-/// # Errors
-///
-/// If it cannot be written; then what was there before is unchanged.
-pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let io = |action| move |error| FileError::Io { action, path: path.into(), error };
-    let directory =
-        path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.new", std::process::id()));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let write = || {
-        let mut file = options.open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(io("write"))
-}
-
-/// Makes a directory, and those above it, that only its owner can enter.
-pub(crate) fn private_directory(path: &Path) -> Result<(), FileError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|error| FileError::Io { action: "make", path: path.into(), error })
-}
-
-/// Reads a file if it exists.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(FileError::Io { action: "read", path: path.into(), error }),
+/// Reads a file, or makes it if there is none.
+fn read_or_make(
+    path: &Path,
+    make: impl FnOnce() -> Result<Vec<u8>, FileError>,
+) -> Result<Vec<u8>, FileError> {
+    if let Some(bytes) = read(path)? {
+        return Ok(bytes);
     }
+    let bytes = make()?;
+    if publish(path, &bytes)? {
+        return Ok(bytes);
+    }
+    let error = io::Error::from(io::ErrorKind::NotFound);
+    read(path)?.ok_or_else(|| FileError::Io { action: "read", path: path.into(), error })
 }
 
 fn bad_key<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> FileError {
@@ -191,14 +182,7 @@ fn key<K>(
     parse: impl Fn(&[u8]) -> Result<K, KeyFileError>,
     make: impl Fn(&[u8; 32]) -> Vec<u8>,
 ) -> Result<K, FileError> {
-    let bytes = match read(path)? {
-        Some(bytes) => bytes,
-        None => {
-            let bytes = make(&random()?);
-            write_private(path, &bytes)?;
-            bytes
-        }
-    };
+    let bytes = read_or_make(path, || Ok(make(&random()?)))?;
     parse(&bytes).map_err(bad_key(path))
 }
 
@@ -207,22 +191,19 @@ const KEM_MAGIC: &[u8; 7] = b"x0xkem\x01";
 
 /// Reads or makes the file: the magic, the seed, and the BLAKE3 hash of both.
 fn kem_key(path: &Path) -> Result<DecapsulationKey, FileError> {
-    const SEED_END: usize = KEM_MAGIC.len() + DECAPSULATION_SEED_LEN;
     let make = || {
         let body = [&KEM_MAGIC[..], &random::<DECAPSULATION_SEED_LEN>()?].concat();
-        let bytes = [&body[..], &blake3(&body)].concat();
-        write_private(path, &bytes).map(|()| bytes)
+        Ok([&body[..], &blake3(&body)].concat())
     };
-    let bytes = match read(path)? {
-        Some(bytes) => bytes,
-        None => make()?,
-    };
-    let seed = bytes
-        .split_at_checked(SEED_END)
-        .filter(|(body, checksum)| blake3(body)[..] == **checksum)
-        .and_then(|(body, _)| body.strip_prefix(KEM_MAGIC)?.try_into().ok());
-    seed.map(DecapsulationKey::from_seed)
+    parse_kem_key(&read_or_make(path, make)?)
         .ok_or_else(|| bad_key(path)("this is not a key for sealed messages, or it is damaged"))
+}
+
+/// Reads the content of the file; nothing if it is damaged.
+pub(crate) fn parse_kem_key(bytes: &[u8]) -> Option<DecapsulationKey> {
+    let (body, checksum) = bytes.split_at_checked(KEM_MAGIC.len() + DECAPSULATION_SEED_LEN)?;
+    let seed = body.strip_prefix(KEM_MAGIC)?.try_into().ok()?;
+    (blake3(body)[..] == *checksum).then(|| DecapsulationKey::from_seed(seed))
 }
 
 /// Reads the human's word for the agent, or makes it if there is a human.
@@ -248,6 +229,8 @@ fn certificate(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn directory(test: &str) -> PathBuf {
@@ -259,7 +242,10 @@ mod tests {
     #[test]
     fn keys_are_made_once_private_and_kept() {
         let root = directory("keys");
-        let open = || Keys::open(&root.join("keys"), &root.join("data"), &root.join("user.key"));
+        let open = || {
+            let directories = Directories::lock(&root.join("data"), &root.join("keys"))?;
+            Keys::open(&directories, &root.join("user.key"))
+        };
         let first = open().expect("keys are made");
         let second = open().expect("keys are read");
         assert!(first.is_new && !second.is_new);
@@ -267,7 +253,6 @@ mod tests {
         assert_eq!(first.agent.id(), second.agent.id());
         assert_eq!(first.kem.encapsulation_key(), second.kem.encapsulation_key());
         assert!(first.user.is_none() && first.certificate.is_none());
-        #[cfg(unix)]
         for file in ["keys/machine.key", "keys/agent.key", "data/agent_kem.key"] {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(root.join(file)).expect("it exists").permissions().mode();
@@ -283,7 +268,10 @@ mod tests {
     #[test]
     fn a_damaged_key_is_named_and_left_alone() {
         let root = directory("damaged");
-        let open = || Keys::open(&root.join("keys"), &root.join("data"), &root.join("user.key"));
+        let open = || {
+            let directories = Directories::lock(&root.join("data"), &root.join("keys"))?;
+            Keys::open(&directories, &root.join("user.key"))
+        };
         open().expect("keys are made");
         for file in ["keys/machine.key", "keys/agent.key", "data/agent_kem.key"] {
             let path = root.join(file);

@@ -5,6 +5,7 @@
 //! | [`paths`] | where an instance keeps its files |
 //! | [`config`] | what the configuration file says |
 //! | [`files`] | keys and tokens on disk |
+//! | [`memory`] | keeps keys and tokens in memory from other programs |
 //! | [`store`] | the records of the node, in redb |
 //! | [`hub`] | what the node tells, handed to everybody who listens |
 //! | [`recordings`] | recordings of the node |
@@ -28,6 +29,7 @@ pub mod doctor;
 pub mod files;
 pub mod hub;
 pub mod instances;
+pub mod memory;
 pub mod paths;
 pub mod queue;
 pub mod recordings;

@@ -3,13 +3,17 @@
 //! The file is `x0x.redb` in the data directory; the system's lock on it keeps a second daemon out.
 //! The table `meta` holds the version of this layout.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
 };
 use x0x_core::node::{Batch, Load, Record, Restored, Store, StoreError, Table, slice};
+
+use crate::files::{self, FileError};
 
 /// The version of the layout.
 const VERSION: &[u8] = &[1];
@@ -22,6 +26,9 @@ const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The file cannot be opened, or another user owns it or may write it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Somebody else has it.
     #[error("{0} is in use: another daemon runs on this directory; stop it with: x0x stop")]
     InUse(PathBuf),
@@ -59,7 +66,11 @@ impl RedbStore {
     /// See [`OpenError`]. The file is left as it is.
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let path = data_dir.join("x0x.redb");
-        let opened = Builder::new().set_cache_size(CACHE_BYTES).create(&path);
+        let mut options = OpenOptions::new();
+        let file = files::open(&path, options.read(true).write(true).create(true).truncate(false))?;
+        let opened = FileBackend::new(file).and_then(|backend| {
+            Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend)
+        });
         let cannot = |error: redb::Error| {
             if is_full(&error) {
                 OpenError::Full(path.clone())

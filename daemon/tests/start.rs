@@ -8,7 +8,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Daemon, Home, SmallDisk, run};
+use support::{Daemon, Home, SmallDisk, run, skipped};
 
 /// Runs a daemon that cannot start; returns what it says.
 fn refusal(home: &Home, arguments: &[&str]) -> String {
@@ -111,7 +111,7 @@ fn a_full_disk_is_an_error_that_names_the_file() {
     let home = Home::new();
     let data = home.data("alice");
     let script = format!(
-        "mkdir -p {data} && mount -t tmpfs -o size=128k none {data} || exit 77\n\
+        "mkdir -p {data} && mount -t tmpfs -o size=128k,mode=700 none {data} || exit 77\n\
          dd if=/dev/zero of={data}/filler bs=1k count=128 2> /dev/null\n\
          {x0xd} --name alice; test $? = 1 || exit 2\n\
          test \"$(ls {data})\" = filler || exit 3",
@@ -182,9 +182,4 @@ fn start_linked(home: &Home, other: &Daemon) -> Daemon {
     let daemon = home.start("other");
     daemon.wait_for("a link", |daemon| daemon.get("/health").json()["peers"] == 1);
     daemon
-}
-
-#[expect(clippy::print_stderr, reason = "a test that does not run must say so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }

@@ -152,8 +152,10 @@ impl Bench {
             11..=13 => self.pass(Duration::from_millis(u64::from(number).pow(2))),
             14 => self.block(number),
             15 => {
-                // The wall clock jumps ahead.
-                self.clock.unix_time += Duration::from_millis(u64::from(number) * 100);
+                // The wall clock is set, ahead or back.
+                let by = Duration::from_millis(u64::from(number) * 100);
+                let (is_back, now) = (number & 1 == 1, self.clock.unix_time);
+                self.clock.unix_time = if is_back { now - by } else { now + by };
                 self.act(|state, context| state.handle_wall_time(context));
             }
             16..=18 => self.gossip_frame(peer, kind, input.byte()),

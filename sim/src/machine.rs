@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use x0x_core::gossip;
 use x0x_core::link::admission::HALF_OPEN_MAX;
 use x0x_core::link::{ANSWERS_MAX, Class, LANE_BYTES_MAX, LINKS_MAX, PURSUITS_MAX};
 use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, StartError};
@@ -99,8 +100,19 @@ impl Machine for Node {
             ("answers", usage.answers),
             ("bytes of incomplete frames", usage.reassembly_bytes),
             ("bytes that wait for room", usage.lane_bytes),
+            ("bytes of direct messages", self.direct_waiting_bytes()),
         ];
-        let held = holds.into_iter().find(|&(_, count)| count > 0);
-        held.map(|(what, count)| format!("{count} {what}"))
+        let gossip = gossip_held(&self.gossip_held());
+        let mut held = holds.into_iter().chain(gossip).filter(|&(_, count)| count > 0);
+        held.next().map(|(what, count)| format!("{count} {what}"))
     }
+}
+
+/// What gossip holds only while something happens.
+pub(crate) fn gossip_held(held: &gossip::Held) -> [(&'static str, usize); 3] {
+    [
+        ("bytes of batches that wait for their turn", held.waiting_bytes),
+        ("batches that wait for a key", held.batches_without_key),
+        ("messages that are not signed", held.messages_unsigned),
+    ]
 }

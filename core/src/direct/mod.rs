@@ -308,6 +308,11 @@ impl State {
         }
     }
 
+    /// Returns the bytes of messages that wait for their end: at most [`BYTES_MAX`].
+    pub fn waiting_bytes(&self) -> usize {
+        self.outgoing.waiting_bytes()
+    }
+
     /// Tells whether there is room to block an agent. [`Input::SetBlocked`] does nothing but count
     /// if there is none.
     pub fn can_block(&self, agent: &AgentId) -> bool {

@@ -283,6 +283,11 @@ impl Outgoing {
         self.earliest = NEVER;
     }
 
+    /// Returns what all messages that wait count.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.load.bytes
+    }
+
     /// Returns when [`Outgoing::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.load.messages == 0 || self.earliest == NEVER {

@@ -84,8 +84,8 @@ pub struct Root {
     pub author: AgentId,
     /// The topic.
     pub topic: TopicId,
-    /// When this run of the author began to publish to the topic, in milliseconds since the Unix
-    /// epoch. A greater one replaces a smaller one.
+    /// The run of batches that follow one another. A greater number replaces a smaller one; it is no
+    /// time, though it grows with the author's clock.
     pub stream: u64,
     /// The place of the batch in the stream, from zero.
     pub sequence: u64,
@@ -121,11 +121,9 @@ impl Root {
         let holds = (1..=BATCH_MESSAGES_MAX).contains(&self.count)
             && (self.sequence..=most).contains(&self.first)
             && self.first.checked_add(self.count.into()).is_some()
-            && self.stream <= self.time
             && self.previous_time <= self.time
             && is_start == (self.previous == [0; HASH_LEN])
-            && (is_start && self.previous_time == 0
-                || !is_start && self.stream <= self.previous_time);
+            && (!is_start || self.previous_time == 0);
         if holds { Ok(()) } else { Err(BatchError::Contradiction) }
     }
 

@@ -1,24 +1,25 @@
 //! Receiving: a batch is checked, goes on to others, and waits for its turn to be delivered.
 //!
 //! ```text
-//! well formed? → recent? → author heard? → new? → key → signature → no contradiction
-//!     → overlay (to others) → order → delivered
+//! well formed? → not too old? → new? → key → author known, or room for another? → signature
+//!     → not ahead of time? → author heard? → no contradiction → overlay (to others) → order
+//!     → delivered
 //! ```
 //!
 //! The cheap checks come first, so a peer can cost one signature check for each forged batch, after
-//! which its session ends.
+//! which its session ends. Nothing is noted as seen that its author did not sign, so that nobody can
+//! fill what is known with batches that cost nothing.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::batch::{Batch, Root, VerifiedBatch};
-use super::evidence;
-use super::frames;
-use super::keys::{AuthorKey, Parked};
-use super::order::{Order, Relation, Roots};
+use super::delivery::Holder;
+use super::keys::{self, AuthorKey, Parked};
+use super::order::Relation;
 use super::state::{Room, State, Timer, millis};
-use super::{Context, MessageId, Output, Topic};
+use super::{Context, Output, evidence, frames};
 use crate::identity::{AgentId, CLOCK_SKEW_MAX};
 use crate::overlay::{Fault, ItemId, Peer, Receipt, TopicId};
 use crate::support::Counter;
@@ -26,62 +27,15 @@ use crate::support::Counter;
 /// Batches older than this are not taken.
 pub const AGE_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The most authors that are known in a topic.
-pub const AUTHORS_MAX: usize = 4096;
-
-/// The most bytes of batches of all authors of a topic that wait for those before them.
-pub const TOPIC_WAITING_BYTES_MAX: usize = 16 << 20;
-
-/// The most bytes that wait for what is missing in all topics, beside a small share for each.
-pub const WAITING_BYTES_ALL_MAX: usize = 64 << 20;
-
-/// How many bytes may wait in a topic whatever waits in others.
-pub const WAITING_BYTES_SHARE: usize = 128 << 10;
-
 /// The most authors that are remembered as no longer heard in a topic.
 pub const EQUIVOCATORS_MAX: usize = 4096;
 
-/// How long missing batches are waited for.
-pub const GAP_TIME: Duration = Duration::from_secs(5);
+/// How many authors that a node does not know in a topic a peer may bring up at once; then one every
+/// [`STRANGER_INTERVAL`].
+pub const STRANGERS_BURST: u32 = 1024;
 
-/// When missing batches are asked for again.
-pub const PULL_AGAIN: Duration = Duration::from_secs(1);
-
-/// What is known of an author in a topic.
-#[derive(Debug)]
-pub(super) struct Author<P> {
-    /// The newest stream.
-    stream: u64,
-    /// Its latest batches.
-    roots: Roots,
-    /// How far it is delivered, while the topic is subscribed to.
-    order: Option<Order>,
-    /// What is missing.
-    gap: Option<Gap<P>>,
-}
-
-impl<P> Author<P> {
-    /// Delivers no more, and waits for nothing. Returns the stream and the first sequence that was
-    /// not delivered, if one was.
-    pub(super) fn leave(&mut self) -> Option<(u64, u64)> {
-        self.gap = None;
-        let next = self.order.take()?.delivered_to()?;
-        Some((self.stream, next))
-    }
-}
-
-/// Missing batches that are waited for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gap<P> {
-    /// The first sequence that is missing.
-    sequence: u64,
-    /// When it was noticed.
-    since: Instant,
-    /// Who has what comes after it.
-    peer: P,
-    /// Whether they were asked twice.
-    is_asked_again: bool,
-}
+/// See [`STRANGERS_BURST`].
+pub const STRANGER_INTERVAL: Duration = Duration::from_millis(16);
 
 impl<P: Peer> State<P> {
     /// Looks at a batch that came.
@@ -107,20 +61,29 @@ impl<P: Peer> State<P> {
 
     /// A key came.
     pub(super) fn handle_key(&mut self, context: &mut Context<'_, P>, peer: P, key: AuthorKey) {
-        if let Some(session) = self.sessions.get_mut(&peer) {
-            session.knows(key.id());
-            if self.keys.proven(&key.id()).is_none() {
-                session.keep(key.clone());
-            }
+        self.note_key(peer, key.id());
+        if self.keys.proven(&key.id()).is_none()
+            && let Some(session) = self.sessions.get_mut(&peer)
+        {
+            session.keep(key.clone());
         }
         let waiting = self.keys.take(|parked| parked.batch.root().author == key.id());
         for Parked { receipt, batch, .. } in waiting {
+            self.held.sub(Holder::Peer(receipt.peer), keys::parked_cost(&batch));
             match self.precheck(context, &receipt, batch.root(), batch.hash()) {
                 Ok(()) => self.admit(context, receipt, batch, &key),
                 Err(counter) => self.refuse(context, receipt, Fault::Unwanted, counter),
             }
         }
         self.set_parked_timer();
+    }
+
+    /// Gives up all that a peer has waiting, and forgets which keys it has: they are sent again.
+    pub(super) fn empty(&mut self, context: &mut Context<'_, P>, peer: P) {
+        self.drop_parked(context, |parked| parked.receipt.peer == peer);
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.forget_known();
+        }
     }
 
     /// Gives up batches whose key does not come.
@@ -140,7 +103,8 @@ impl<P: Peer> State<P> {
     }
 
     fn give_up_parked(&mut self, context: &mut Context<'_, P>, parked: Vec<Parked<P>>) {
-        for Parked { receipt, .. } in parked {
+        for Parked { receipt, batch, .. } in parked {
+            self.held.sub(Holder::Peer(receipt.peer), keys::parked_cost(&batch));
             let counter = Counter::GossipBatchesWithoutKey;
             self.refuse(context, receipt, Fault::Unchecked, counter);
         }
@@ -152,29 +116,6 @@ impl<P: Peer> State<P> {
             Some(at) => self.timers.set(Timer::Parked, at),
             None => self.timers.cancel(&Timer::Parked),
         }
-    }
-
-    /// Missing batches did not come for a while.
-    pub(super) fn handle_gap(
-        &mut self,
-        context: &mut Context<'_, P>,
-        topic: TopicId,
-        author: AgentId,
-    ) {
-        let Some(room) = self.topics.get_mut(&topic) else { return };
-        let Some(known) = room.authors.get_mut(&author) else { return };
-        let Some(gap) = &mut known.gap else { return };
-        if !std::mem::replace(&mut gap.is_asked_again, true) {
-            let (peer, at) = (gap.peer, gap.since + GAP_TIME);
-            self.timers.set(Timer::Gap(topic, author), at);
-            return self.drive(context, |overlay, context| overlay.pull(context, topic, peer));
-        }
-        let peer = gap.peer;
-        if let Some(missed) = known.order.as_mut().and_then(Order::skip) {
-            let missed = if self.blocked.contains(&author) { 0 } else { missed };
-            lag(context, &room.topic, author, missed);
-        }
-        self.proceed(context, topic, author, peer);
     }
 
     fn refuse(
@@ -200,7 +141,12 @@ impl<P: Peer> State<P> {
             return self.admit(context, receipt, batch, &key);
         }
         let can_ask = self.overlay.state.has_room(&peer);
-        match self.keys.park(context.now, receipt, batch, can_ask) {
+        let cost = keys::parked_cost(&batch);
+        let parked = self.keys.park(context.now, receipt, batch, can_ask);
+        if parked.is_ok() {
+            self.held.add(Holder::Peer(peer), cost);
+        }
+        match parked {
             Ok(true) => {
                 context.count(Counter::GossipKeysAsked);
                 let (header, payload) = (frames::key_request(&author), Bytes::new());
@@ -216,7 +162,8 @@ impl<P: Peer> State<P> {
         self.set_parked_timer();
     }
 
-    /// The checks that cost nothing. An error says how a refusal is counted.
+    /// The checks that cost nothing. An error says how a refusal is counted. What is refused here is
+    /// too old to be noted as seen, or was checked before.
     fn precheck(
         &self,
         context: &Context<'_, P>,
@@ -224,21 +171,25 @@ impl<P: Peer> State<P> {
         root: &Root,
         hash: &[u8; 32],
     ) -> Result<(), Counter> {
-        let now = context.unix_time;
-        let (oldest, newest) = (now.saturating_sub(AGE_MAX), now + CLOCK_SKEW_MAX);
-        let room = self.topics.get(&receipt.topic).ok_or(Counter::GossipBatchesUnwanted)?;
-        if !(millis(oldest)..=millis(newest)).contains(&root.time)
-            || self.equivocators.peek(&(root.topic, root.author)).is_some()
-        {
-            return Err(Counter::GossipBatchesUnwanted);
-        }
-        let is_own = root.author == self.key.id() && room.publisher.is_own(root.stream);
-        let known = room.authors.peek(&root.author).filter(|known| known.stream == root.stream);
-        let relation = known.map(|known| known.roots.relate(root, hash));
-        if is_own || relation == Some(Relation::Known) {
+        let oldest = millis(context.unix_time.saturating_sub(AGE_MAX));
+        let room = self.topics.get(&receipt.topic).filter(|_| root.time >= oldest);
+        let room = room.ok_or(Counter::GossipBatchesUnwanted)?;
+        let known = room.authors.get(&root.author);
+        if known.is_some_and(|known| known.relate(root, hash) == Relation::Known) {
             return Err(Counter::GossipBatchesDuplicate);
         }
         Ok(())
+    }
+
+    /// Takes room of a peer for a batch of an author that is not known in the topic, if there is any.
+    fn may_introduce(&mut self, now: Instant, peer: &P, subject: (TopicId, AgentId)) -> bool {
+        let (topic, author) = subject;
+        let room = self.topics.get(&topic);
+        let is_known = room.is_some_and(|room| room.authors.get(&author).is_some())
+            || self.past.contains(&subject)
+            || self.equivocators.peek(&subject).is_some()
+            || author == self.key.id();
+        is_known || self.sessions.get_mut(peer).is_none_or(|session| session.strangers.take(now))
     }
 
     /// Checks the signature of a batch and takes it.
@@ -249,28 +200,26 @@ impl<P: Peer> State<P> {
         batch: Batch,
         key: &AuthorKey,
     ) {
+        let (topic, author, peer) = (receipt.topic, batch.root().author, receipt.peer);
+        if !self.may_introduce(context.now, &peer, (topic, author)) {
+            let counter = Counter::GossipStrangersOverLimit;
+            return self.refuse(context, receipt, Fault::Unchecked, counter);
+        }
         let Ok(batch) = batch.verify(key) else {
             let counter = Counter::GossipBatchesForged;
             return self.refuse(context, receipt, Fault::Forged, counter);
         };
-        let (topic, author, peer) = (receipt.topic, batch.root().author, receipt.peer);
         if self.keys.proven(&author).is_none() {
             self.keys.prove(self.sessions.get_mut(&peer), key.clone());
         }
         context.count(Counter::GossipBatchesVerified);
         let count = batch.root().count.into();
         context.counters.add(Counter::GossipMessagesReceived, count);
-        match self.relate(context, &batch) {
-            Relation::Known => {
-                let counter = Counter::GossipBatchesDuplicate;
-                return self.refuse(context, receipt, Fault::Unwanted, counter);
-            }
-            Relation::Excludes(other) => {
-                self.accuse(context, key, &batch, &other);
-                let counter = Counter::GossipBatchesUnwanted;
-                return self.refuse(context, receipt, Fault::Unwanted, counter);
-            }
-            Relation::New => {}
+        if author == self.key.id() {
+            self.note_own_stream(topic, batch.root().stream);
+        }
+        if let Some(counter) = self.reason_to_refuse(context, key, &batch) {
+            return self.refuse(context, receipt, Fault::Unwanted, counter);
         }
         let (item, is_repair) = (batch.item(), receipt.is_repair);
         self.drive(context, |overlay, context| overlay.accept(context, receipt, item));
@@ -278,121 +227,39 @@ impl<P: Peer> State<P> {
         self.proceed(context, topic, author, peer);
     }
 
-    /// Compares a batch with those of its author that came, and remembers it.
-    fn relate(&mut self, context: &mut Context<'_, P>, batch: &VerifiedBatch) -> Relation {
-        let (root, hash) = (batch.root(), batch.hash());
-        let Some(room) = self.topics.get_mut(&root.topic) else { return Relation::New };
-        if let Some(known) = room.authors.get_mut(&root.author) {
-            if root.stream < known.stream {
-                return Relation::New;
-            }
-            if root.stream == known.stream {
-                let relation = known.roots.relate(root, hash);
-                if relation == Relation::New {
-                    known.roots.insert(root, hash);
-                }
-                return relation;
-            }
-        }
-        self.begin(context, root.topic, root.author, root.stream);
-        if let Some(room) = self.topics.get_mut(&root.topic)
-            && let Some(known) = room.authors.get_mut(&root.author)
-        {
-            known.roots.insert(root, hash);
-        }
-        Relation::New
-    }
-
-    /// Begins a stream of an author; what is missing of the stream before it will not come.
-    fn begin(
+    /// Tells why a batch that its author signed is not taken, if so.
+    fn reason_to_refuse(
         &mut self,
         context: &mut Context<'_, P>,
-        topic: TopicId,
-        author: AgentId,
-        stream: u64,
-    ) {
-        let first = self.past.next(context.now, (topic, author), stream);
-        let Some(room) = self.topics.get_mut(&topic) else { return };
-        if let Some(known) = room.authors.remove(&author) {
-            room.finish(context, author, known, &self.blocked);
-            self.timers.cancel(&Timer::Gap(topic, author));
-        }
-        let known = Author {
-            stream,
-            roots: Roots::default(),
-            order: room.since.map(|since| Order::new(since, first)),
-            gap: None,
-        };
-        if let Some((forgotten, known)) = room.authors.insert(author, known) {
-            context.count(Counter::GossipAuthorsForgotten);
-            room.finish(context, forgotten, known, &self.blocked);
-            self.timers.cancel(&Timer::Gap(topic, forgotten));
-        }
-    }
-
-    /// Puts a batch into the order of its stream.
-    fn order(&mut self, context: &mut Context<'_, P>, batch: VerifiedBatch, is_repair: bool) {
+        key: &AuthorKey,
+        batch: &VerifiedBatch,
+    ) -> Option<Counter> {
         let root = batch.root();
-        let Some(room) = self.topics.get_mut(&root.topic) else { return };
-        let Some(since) = room.since else { return };
-        let Some(known) = room.authors.get_mut(&root.author) else { return };
-        let is_past_own = root.author == self.key.id() && room.publisher.is_past(root.stream);
-        if root.stream != known.stream || is_past_own {
-            return context.count(Counter::GossipBatchesPast);
+        let newest = millis(context.unix_time.saturating_add(CLOCK_SKEW_MAX));
+        if root.time > newest || self.equivocators.peek(&(root.topic, root.author)).is_some() {
+            return Some(Counter::GossipBatchesUnwanted);
         }
-        let order = known.order.get_or_insert_with(|| {
-            let subject = (root.topic, root.author);
-            Order::new(since, self.past.next(context.now, subject, root.stream))
-        });
-        let before = order.waiting_bytes();
-        order.take(batch, is_repair);
-        room.waiting_bytes = room.waiting_bytes - before + order.waiting_bytes();
+        let room = self.topics.get(&root.topic);
+        let is_own = |room: &Room<P>| room.publisher.is_own(root.stream);
+        if root.author == self.key.id() && room.is_some_and(is_own) {
+            return Some(Counter::GossipBatchesDuplicate);
+        }
+        match self.relate(context, batch) {
+            Relation::Known => Some(Counter::GossipBatchesDuplicate),
+            Relation::Excludes(other) => {
+                self.accuse(context, key, batch, &other);
+                Some(Counter::GossipBatchesUnwanted)
+            }
+            Relation::New => None,
+        }
     }
 
-    /// Delivers what is next of an author, and waits for what is missing.
-    fn proceed(&mut self, context: &mut Context<'_, P>, topic: TopicId, author: AgentId, peer: P) {
-        let is_blocked = self.blocked.contains(&author);
-        let waiting_max = self.waiting_bytes_max(&topic);
-        let Some(room) = self.topics.get_mut(&topic) else { return };
-        let Some(known) = room.authors.get_mut(&author) else { return };
-        let Some(order) = &mut known.order else { return };
-        loop {
-            while let Some(batch) = order.next() {
-                room.waiting_bytes -= batch.size();
-                deliver(context, &room.topic, is_blocked, &batch);
-            }
-            if !order.is_full() && room.waiting_bytes <= waiting_max {
-                break;
-            }
-            let Some(missed) = order.skip() else { break };
-            lag(context, &room.topic, author, if is_blocked { 0 } else { missed });
+    /// A batch of this agent came, maybe of another run.
+    fn note_own_stream(&mut self, topic: TopicId, stream: u64) {
+        self.last_stream = self.last_stream.max(stream);
+        if let Some(room) = self.topics.get_mut(&topic) {
+            room.publisher.outdone_by(stream);
         }
-        let missing = order.gap();
-        if missing == known.gap.as_ref().map(|gap| gap.sequence) {
-            return;
-        }
-        known.gap = missing.map(|sequence| Gap {
-            sequence,
-            since: context.now,
-            peer,
-            is_asked_again: false,
-        });
-        if known.gap.is_none() {
-            return self.timers.cancel(&Timer::Gap(topic, author));
-        }
-        self.timers.set(Timer::Gap(topic, author), context.now + PULL_AGAIN);
-        self.drive(context, |overlay, context| overlay.pull(context, topic, peer));
-    }
-
-    /// How many bytes may wait in a topic.
-    fn waiting_bytes_max(&self, topic: &TopicId) -> usize {
-        let waiting = self.topics.get(topic).map_or(0, |room| room.waiting_bytes);
-        if waiting <= WAITING_BYTES_SHARE {
-            return WAITING_BYTES_SHARE;
-        }
-        let all: usize = self.topics.values().map(|room| room.waiting_bytes).sum();
-        let left = WAITING_BYTES_ALL_MAX.saturating_sub(all - waiting);
-        left.clamp(WAITING_BYTES_SHARE, TOPIC_WAITING_BYTES_MAX)
     }
 
     /// Proves that an author contradicts itself, if the other batch is still there.
@@ -442,14 +309,11 @@ impl<P: Peer> State<P> {
         evidence: &Bytes,
         from: Option<P>,
     ) {
-        let Some(room) = self.topics.get_mut(&topic) else { return };
+        let Some(room) = self.topics.get(&topic) else { return };
+        let name = room.topic.clone();
         context.count(Counter::GossipEquivocations);
         self.equivocators.insert((topic, author), ());
-        if let Some(known) = room.authors.remove(&author) {
-            room.waiting_bytes -= known.order.map_or(0, |order| order.waiting_bytes());
-            self.timers.cancel(&Timer::Gap(topic, author));
-        }
-        let name = room.topic.clone();
+        self.expel(context, topic, author);
         context.emit(Output::Equivocated { topic: name, author, evidence: evidence.clone() });
         for (&peer, session) in &self.sessions {
             let concerns = Some(peer) != from && session.topics.contains(&topic);
@@ -460,59 +324,5 @@ impl<P: Peer> State<P> {
                 context.emit(Output::Frame { peer, header, payload });
             }
         }
-    }
-}
-
-impl<P> Room<P> {
-    /// Ends the stream of an author: what waits is delivered, and what is missing is told.
-    pub(super) fn finish(
-        &mut self,
-        context: &mut Context<'_, P>,
-        author: AgentId,
-        known: Author<P>,
-        blocked: &std::collections::BTreeSet<AgentId>,
-    ) {
-        let Some(mut order) = known.order else { return };
-        let is_blocked = blocked.contains(&author);
-        loop {
-            while let Some(batch) = order.next() {
-                self.waiting_bytes -= batch.size();
-                deliver(context, &self.topic, is_blocked, &batch);
-            }
-            let Some(missed) = order.skip() else { return };
-            lag(context, &self.topic, author, if is_blocked { 0 } else { missed });
-        }
-    }
-}
-
-/// Delivers the messages of a batch.
-pub(super) fn deliver<P>(
-    context: &mut Context<'_, P>,
-    topic: &Topic,
-    is_blocked: bool,
-    batch: &VerifiedBatch,
-) {
-    let root = batch.root();
-    if is_blocked {
-        return context.counters.add(Counter::GossipMessagesBlocked, root.count.into());
-    }
-    context.counters.add(Counter::GossipMessagesDelivered, root.count.into());
-    let published_at = Duration::from_millis(root.time);
-    for (index, payload) in (0..).zip(batch.payloads()) {
-        context.emit(Output::Received {
-            topic: topic.clone(),
-            author: root.author,
-            payload,
-            published_at,
-            message: MessageId { batch: batch.id(), index },
-        });
-    }
-}
-
-/// Tells that messages were missed.
-fn lag<P>(context: &mut Context<'_, P>, topic: &Topic, author: AgentId, missed: u64) {
-    if missed > 0 {
-        context.counters.add(Counter::GossipMessagesLagged, missed);
-        context.emit(Output::Lagged { topic: topic.clone(), author, missed });
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::incoming::{STRANGER_INTERVAL, STRANGERS_BURST};
 use crate::crypto::signature::VerifyingKey;
 use crate::identity::AgentId;
 use crate::overlay::{Receipt, TopicId};
@@ -34,6 +35,12 @@ pub const PARKED_BYTES_MAX: usize = 16 << 20;
 
 /// How long a batch waits for the key of its author.
 pub const PARKED_TIME: Duration = Duration::from_secs(2);
+
+/// What a batch that waits for a key counts beside its bytes.
+const PARKED_COST: usize = 512;
+
+/// What an author whose key a session knows counts.
+pub(super) const KNOWN_COST: usize = 160;
 
 /// How many questions for keys of one peer are answered at once; then one every
 /// [`ANSWER_INTERVAL`].
@@ -85,6 +92,8 @@ pub(super) struct Session {
     pub(super) answers: TokenBucket,
     /// Limits the evidence of the peer that is looked at.
     pub(super) evidence: TokenBucket,
+    /// Limits the authors that the peer brings up.
+    pub(super) strangers: TokenBucket,
     /// Whether the peer broke a rule.
     pub(super) is_condemned: bool,
 }
@@ -97,6 +106,7 @@ impl Session {
             topics: BTreeSet::new(),
             answers: TokenBucket::new(ANSWERS_BURST, ANSWER_INTERVAL, now),
             evidence: TokenBucket::new(EVIDENCE_BURST, EVIDENCE_INTERVAL, now),
+            strangers: TokenBucket::new(STRANGERS_BURST, STRANGER_INTERVAL, now),
             is_condemned: false,
         }
     }
@@ -109,6 +119,16 @@ impl Session {
     /// Notes that the peer has the key of an author.
     pub(super) fn knows(&mut self, author: AgentId) {
         self.known.insert(author, ());
+    }
+
+    /// Forgets whose keys the peer has.
+    pub(super) fn forget_known(&mut self) {
+        self.known = BoundedMap::new(KEYS_SENT_MAX);
+    }
+
+    /// How many authors' keys the peer is known to have.
+    pub(super) fn known_len(&self) -> usize {
+        self.known.len()
     }
 
     /// Keeps a key that the peer sent.
@@ -138,6 +158,11 @@ pub(super) struct Parked<P> {
     pub(super) batch: Batch,
     /// When it is given up.
     until: Instant,
+}
+
+/// What a batch that waits for a key counts.
+pub(super) fn parked_cost(batch: &Batch) -> usize {
+    batch.size() + PARKED_COST
 }
 
 /// The keys that a node knows, and what waits for others.
@@ -225,6 +250,11 @@ impl<P: Copy + Eq> Keys<P> {
     /// Takes what waited for too long.
     pub(super) fn take_late(&mut self, now: Instant) -> Vec<Parked<P>> {
         self.take(|parked| parked.until <= now)
+    }
+
+    /// Returns how many batches wait.
+    pub(super) fn parked_len(&self) -> usize {
+        self.parked.len()
     }
 
     /// Returns when the next batch has waited for too long.

@@ -5,8 +5,9 @@
 //! the overlay's decision. `docs/src/protocol/gossip.md` has the bytes and the rules.
 //!
 //! - `outgoing`: messages collect for a moment and are signed together.
-//! - `incoming`: what came is checked, then goes on to others; `order`: it waits for its turn.
-//! - `past`: how far authors were heard in topics that were left.
+//! - `incoming`: what came is checked, then goes on to others.
+//! - `delivery`: what is known of authors; `order`: a batch waits for its turn.
+//! - `past`: how far authors were heard that are no longer known.
 //! - `keys`: a batch names its author by a hash, and keys are fetched once.
 //! - [`Evidence`]: what proves that an author contradicts itself.
 //! - [`Proof`]: what proves to a third party that an author published a message.
@@ -35,6 +36,7 @@
 //! RFC 6962 (the tree); "Batch Signatures, Revisited" (eprint 2023/492).
 
 pub mod batch;
+mod delivery;
 mod evidence;
 mod frames;
 #[cfg(feature = "fuzzing")]
@@ -57,18 +59,16 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BATCH_SIZE_MAX};
+pub use delivery::{AUTHORS_MAX, GAP_TIME, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX};
 pub use evidence::{EVIDENCE_SIZE_MAX, Evidence, EvidenceError};
-pub use incoming::{
-    AGE_MAX, AUTHORS_MAX, EQUIVOCATORS_MAX, GAP_TIME, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX,
-    WAITING_BYTES_ALL_MAX, WAITING_BYTES_SHARE,
-};
+pub use incoming::{AGE_MAX, EQUIVOCATORS_MAX, STRANGER_INTERVAL, STRANGERS_BURST};
 pub use keys::*;
-pub use order::{ROOTS_MAX, START_SLACK, WAITING_BATCHES_MAX, WAITING_BYTES_MAX};
+pub use order::{ROOTS_MAX, WAITING_BATCHES_MAX, WAITING_BYTES_MAX};
 pub use outgoing::{
     BACKLOG_MARK, PENDING_BYTES_LOW, PENDING_BYTES_MAX, PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX,
-    PUBLISHER_TIME, STALL_TIME, WINDOW, WINDOW_MAX,
+    PUBLISHER_TIME, SET_BACK_MAX, STALL_TIME, WINDOW, WINDOW_MAX,
 };
-pub use past::PAST_AUTHORS_MAX;
+pub use past::{PAST_AUTHORS_MAX, SILENCE_MAX};
 pub use proof::{PROOF_NODES_MAX, PROOF_SIZE_MAX, Proof, ProofError, ProvenMessage};
 pub use state::State;
 pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};
@@ -270,6 +270,24 @@ pub enum CheckError {
     /// The node is in too many topics.
     #[error("the node is in too many topics")]
     TooManyTopics,
+}
+
+/// What a node holds for authors and peers. All but what is known of them returns to zero when
+/// nobody says anything; that goes after [`SILENCE_MAX`], and with the sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// What counts against the share for ordering, in bytes as allocated.
+    pub ordering_bytes: usize,
+    /// Authors that are known, counted once for each topic.
+    pub authors: usize,
+    /// The bytes of batches that wait for those before them.
+    pub waiting_bytes: usize,
+    /// Batches that wait for the key of their author.
+    pub batches_without_key: usize,
+    /// Authors whose keys peers are known to have, counted once for each session.
+    pub keys_of_peers: usize,
+    /// Messages that wait to be signed.
+    pub messages_unsigned: usize,
 }
 
 /// What is known of a topic that the node is in.

@@ -7,6 +7,15 @@
 //! While a neighbour of the topic is behind by more than [`BACKLOG_MARK`] no new batch is made, for
 //! at most [`STALL_TIME`]: by then the overlay has put back who does not keep up, and one slow peer
 //! slows nobody. What waits meanwhile is bounded for the whole node.
+//!
+//! # Streams and the clock
+//!
+//! Numbers of streams only grow, and a batch says of the one before it what was signed there,
+//! whatever the clock shows. So an author never contradicts itself. When the clock is set, a stream
+//! goes on if its last batch is neither later than the clock shows nor so old by the true time that
+//! nobody took it; otherwise the next batch begins a new stream, which others hear at once. A run
+//! that hears of a greater number of its own agent, from before a restart with a clock that went
+//! back, begins a stream above it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,8 +23,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Draft, Root, VerifiedBatch};
-use super::incoming::deliver;
-use super::state::{State, Timer, millis, newest};
+use super::delivery::{Holder, deliver};
+use super::incoming::AGE_MAX;
+use super::state::{State, Timer, millis};
 use super::{CheckError, Context, Output, PAYLOAD_MAX, PublishId, Topic};
 use crate::crypto::hash::HASH_LEN;
 use crate::identity::AgentId;
@@ -49,6 +59,14 @@ pub const PENDING_BYTES_LOW: usize = PENDING_BYTES_MAX / 4;
 /// How long after its last message a node stays in a topic that it only publishes to.
 pub const PUBLISHER_TIME: Duration = Duration::from_secs(300);
 
+/// A stream goes on with a clock that was set back by no more than this: its times stand still for
+/// as long.
+pub const SET_BACK_MAX: Duration = Duration::from_secs(1);
+
+/// The random bits below the time in the number of a stream: runs that begin at the same time by
+/// their clocks must not share a number.
+const STREAM_RANDOM_BITS: u32 = 20;
+
 /// What waits in all topics.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -61,6 +79,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Returns how many messages wait.
+    pub(super) fn messages(&self) -> usize {
+        self.messages
+    }
+
     fn is_low(&self) -> bool {
         self.messages < PENDING_MESSAGES_LOW && self.bytes < PENDING_BYTES_LOW
     }
@@ -121,16 +144,22 @@ impl Publisher {
         stream <= self.highest
     }
 
-    /// Ends the stream if others do not take it: it began later than the newest that they take, or
-    /// they may have taken a higher number. If only its last batches are too new, it goes on from
-    /// now, and whoever missed them is told.
-    pub(super) fn end_unheard(&mut self, now: u64, newest: u64) {
-        let highest = if self.highest <= newest { self.highest } else { 0 };
-        let is_heard = |stream: &Stream| (highest..=newest).contains(&stream.number);
-        self.stream = self.stream.filter(is_heard);
-        if let Some(stream) = &mut self.stream {
-            stream.previous_time = stream.previous_time.min(now.max(stream.number));
+    /// The clock was set to `unix_millis`. Ends the stream if its next batch would be dated later
+    /// than the clock shows, or if the clock was so slow that nobody took the last one.
+    pub(super) fn clock_was_set(&mut self, now: Instant, unix_millis: u64) {
+        let (Some(stream), Some(sealed_at)) = (self.stream, self.sealed_at) else { return };
+        let passed = now.saturating_duration_since(sealed_at);
+        let was_shown = Duration::from_millis(stream.previous_time).saturating_add(passed);
+        let is_later = stream.previous_time > unix_millis.saturating_add(millis(SET_BACK_MAX));
+        if is_later || unix_millis > millis(was_shown.saturating_add(AGE_MAX)) {
+            self.stream = None;
         }
+    }
+
+    /// This agent published a stream, maybe in another run. If it is newer than that of this run,
+    /// nobody who heard it hears this run.
+    pub(super) fn outdone_by(&mut self, stream: u64) {
+        self.stream = self.stream.filter(|own| own.number >= stream);
     }
 
     /// When the next batch may leave, if not at once.
@@ -240,22 +269,19 @@ impl<P: Peer> State<P> {
 
     fn seal(&mut self, context: &mut Context<'_, P>, topic: TopicId) {
         let own = self.key.id();
-        let newest = newest(context.unix_time);
         let Some(room) = self.topics.get_mut(&topic) else { return };
         if room.publisher.stream.is_none()
-            && let Some(earlier) = room.authors.remove(&own)
+            && let Some(mut earlier) = room.authors.remove(&own)
         {
             // What came of an earlier run is told before what this run says, or never.
-            room.finish(context, own, earlier, &self.blocked);
+            room.finish(context, own, &mut earlier, self.blocked.contains(&own));
             self.timers.cancel(&Timer::Gap(topic, own));
+            self.held.set(Holder::Author(topic, own), 0);
         }
         let publisher = &mut room.publisher;
         let now = millis(context.unix_time);
         let stream = publisher.stream.get_or_insert_with(|| {
-            // A number in a time that is not yet was heard by nobody.
-            let used = [self.last_stream, publisher.highest];
-            let taken = used.into_iter().filter(|&number| number <= newest);
-            self.last_stream = now.max(taken.max().unwrap_or(0).saturating_add(1));
+            self.last_stream = next_stream(now, self.last_stream, context.rng.next_u64());
             Stream {
                 number: self.last_stream,
                 sequence: 0,
@@ -264,7 +290,7 @@ impl<P: Peer> State<P> {
                 previous: [0; HASH_LEN],
             }
         });
-        publisher.highest = publisher.highest.max(stream.number);
+        publisher.highest = stream.number;
         let root = Root {
             author: AgentId([0; 32]),
             topic,
@@ -272,7 +298,7 @@ impl<P: Peer> State<P> {
             sequence: stream.sequence,
             first: stream.first,
             count: 0,
-            time: now.max(stream.number).max(stream.previous_time),
+            time: now.max(stream.previous_time),
             previous_time: stream.previous_time,
             previous: stream.previous,
             merkle: [0; HASH_LEN],
@@ -305,6 +331,14 @@ impl<P: Peer> State<P> {
             context.emit(Output::Published { id });
         }
     }
+}
+
+/// Returns a number for a stream that begins now, greater than the last.
+fn next_stream(now: u64, last: u64, random: u64) -> u64 {
+    let after_last = (last >> STREAM_RANDOM_BITS).saturating_add(1);
+    let latest = u64::MAX >> STREAM_RANDOM_BITS;
+    let time = now.max(after_last).min(latest);
+    time << STREAM_RANDOM_BITS | random >> (u64::BITS - STREAM_RANDOM_BITS)
 }
 
 /// Where the stream is after a batch.

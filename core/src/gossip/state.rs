@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::batch;
+use super::delivery::{AUTHORS_MAX, Author, Holder};
 use super::frames::{self, Frame};
-use super::incoming::Author;
-use super::keys::{AuthorKey, Keys, Session};
+use super::keys::{AuthorKey, KNOWN_COST, Keys, Session};
 use super::outgoing::{PUBLISHER_TIME, Pending, Publisher};
 use super::past::Past;
 use super::{
-    AUTHORS_MAX, BLOCKED_MAX, CheckError, Context, EQUIVOCATORS_MAX, Input, Output, TOPICS_MAX,
-    Topic, TopicInfo,
+    BLOCKED_MAX, CheckError, Context, EQUIVOCATORS_MAX, Held, Input, Output, TOPICS_MAX, Topic,
+    TopicInfo,
 };
-use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
+use crate::identity::{AgentId, AgentKey};
 use crate::overlay::{self, Item, Peer, TopicId};
 use crate::support::part::Part;
-use crate::support::{BoundedMap, Counter, MemoryBudget, Rng, Timers};
+use crate::support::{BoundedMap, Counter, MemoryBudget, Rng, Shares, TieredMap, Timers};
 
 /// What is to happen later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,10 +38,10 @@ pub(super) enum Timer {
 #[derive(Debug)]
 pub(super) struct Room<P> {
     pub(super) topic: Topic,
-    /// When the subscription began, in milliseconds since the Unix epoch, if there is one.
-    pub(super) since: Option<u64>,
-    /// What is known of those who publish.
-    pub(super) authors: BoundedMap<AgentId, Author<P>>,
+    /// When the subscription began, if there is one.
+    pub(super) since: Option<Instant>,
+    /// What is known of those who publish; those that published one batch make room first.
+    pub(super) authors: TieredMap<AgentId, Author<P>>,
     /// The size of what waits for its turn.
     pub(super) waiting_bytes: usize,
     /// What this node publishes.
@@ -61,14 +61,20 @@ pub struct State<P> {
     pub(super) pending: Pending,
     /// The topics in which something waits to be signed.
     pub(super) unsealed: BTreeSet<TopicId>,
-    /// The number of the stream that began last.
+    /// The greatest number of a stream of this agent, in any topic, that this node knows.
     pub(super) last_stream: u64,
     /// The authors that are not delivered.
     pub(super) blocked: BTreeSet<AgentId>,
     /// The authors that are no longer heard in a topic.
     pub(super) equivocators: BoundedMap<(TopicId, AgentId), ()>,
-    /// How far authors were heard before their topic was left.
+    /// How far authors were heard that are no longer known in their topic.
     pub(super) past: Past,
+    /// What authors and peers hold, as it counts against the share for ordering.
+    pub(super) held: Shares<Holder<P>>,
+    /// The share for ordering.
+    pub(super) held_max: usize,
+    /// When authors were last looked for that are silent.
+    pub(super) swept_at: Option<Instant>,
     pub(super) timers: Timers<Timer>,
     is_shut_down: bool,
 }
@@ -95,6 +101,9 @@ impl<P: Peer> State<P> {
             blocked: BTreeSet::new(),
             equivocators: BoundedMap::new(EQUIVOCATORS_MAX),
             past: Past::new(),
+            held: Shares::default(),
+            held_max: memory.ordering(),
+            swept_at: None,
             timers: Timers::default(),
             is_shut_down: false,
         }
@@ -148,14 +157,12 @@ impl<P: Peer> State<P> {
         self.drain(context);
     }
 
-    /// The wall clock was set. If it went back, what this node published in a time that is not yet
-    /// was taken by nobody.
+    /// The wall clock was set.
     pub fn handle_wall_time(&mut self, context: &mut Context<'_, P>) {
         let now = millis(context.unix_time);
-        let newest = newest(context.unix_time);
+        self.past.clock_was_set(now);
         for room in self.topics.values_mut() {
-            room.since = room.since.map(|since| since.min(now));
-            room.publisher.end_unheard(now, newest);
+            room.publisher.clock_was_set(context.now, now);
         }
     }
 
@@ -192,6 +199,19 @@ impl<P: Peer> State<P> {
         })
     }
 
+    /// Returns what the node holds for authors and peers.
+    pub fn held(&self) -> Held {
+        let rooms = self.topics.values();
+        Held {
+            ordering_bytes: self.held.total(),
+            authors: rooms.clone().map(|room| room.authors.len()).sum(),
+            waiting_bytes: rooms.map(|room| room.waiting_bytes).sum(),
+            batches_without_key: self.keys.parked_len(),
+            keys_of_peers: self.sessions.values().map(Session::known_len).sum(),
+            messages_unsigned: self.pending.messages(),
+        }
+    }
+
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Instant> {
         let own = self.timers.first().map(|(at, _)| at);
@@ -207,23 +227,32 @@ impl<P: Peer> State<P> {
         self.overlay.act(context.clock(), context.counters, act)
     }
 
-    /// Handles what the overlay wants until it wants nothing.
+    /// Handles what the overlay wants until it wants nothing, and keeps to what may be held.
     pub(super) fn drain(&mut self, context: &mut Context<'_, P>) {
-        while let Some(output) = self.overlay.pop() {
-            match output {
-                overlay::Output::Frame { peer, header, item } => {
-                    self.send(context, peer, &header, item);
-                }
-                overlay::Output::Received { receipt, bytes } => {
-                    self.receive(context, receipt, bytes);
-                }
-                overlay::Output::Connect { peer, contact } => {
-                    context.emit(Output::Connect { peer, contact });
-                }
-                overlay::Output::Lonely { topic: _ } => context.emit(Output::Lonely),
-                overlay::Output::Release { peer } => context.emit(Output::Release { peer }),
-                overlay::Output::Misbehaved { peer, rule } => self.dismiss(context, peer, rule),
+        loop {
+            while let Some(output) = self.overlay.pop() {
+                self.handle_output(context, output);
             }
+            if !self.give_way(context) {
+                return;
+            }
+        }
+    }
+
+    fn handle_output(&mut self, context: &mut Context<'_, P>, output: overlay::Output<P>) {
+        match output {
+            overlay::Output::Frame { peer, header, item } => {
+                self.send(context, peer, &header, item);
+            }
+            overlay::Output::Received { receipt, bytes } => {
+                self.receive(context, receipt, bytes);
+            }
+            overlay::Output::Connect { peer, contact } => {
+                context.emit(Output::Connect { peer, contact });
+            }
+            overlay::Output::Lonely { topic: _ } => context.emit(Output::Lonely),
+            overlay::Output::Release { peer } => context.emit(Output::Release { peer }),
+            overlay::Output::Misbehaved { peer, rule } => self.dismiss(context, peer, rule),
         }
     }
 
@@ -234,7 +263,7 @@ impl<P: Peer> State<P> {
             place.insert(Room {
                 topic: topic.clone(),
                 since: None,
-                authors: BoundedMap::new(AUTHORS_MAX),
+                authors: TieredMap::new(AUTHORS_MAX),
                 waiting_bytes: 0,
                 publisher: Publisher::new(),
             });
@@ -289,10 +318,10 @@ impl<P: Peer> State<P> {
             if session.lacks(&author)
                 && let Some(key) = self.keys.proven(&author)
             {
-                session.knows(author);
                 let (header, payload) = (frames::key(key.key()), Bytes::new());
                 self.overlay.state.take_room(&peer, header.len());
                 context.emit(Output::Frame { peer, header, payload });
+                self.note_key(peer, author);
             }
         }
         self.overlay.state.take_room(&peer, frames::OVERLAY_PREFIX);
@@ -309,41 +338,46 @@ impl<P: Peer> State<P> {
         if !self.overlay.state.take_room(&peer, header.len()) {
             return context.count(Counter::GossipKeysRefused);
         }
-        session.knows(*author);
         context.emit(Output::Frame { peer, header, payload });
+        self.note_key(peer, *author);
+    }
+
+    /// Notes that a peer has the key of an author.
+    pub(super) fn note_key(&mut self, peer: P, author: AgentId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let before = session.known_len();
+        session.knows(author);
+        if session.known_len() > before {
+            self.held.add(Holder::Peer(peer), KNOWN_COST);
+        }
     }
 
     fn end_session(&mut self, context: &mut Context<'_, P>, peer: P) {
-        if self.sessions.remove(&peer).is_some() {
-            self.drop_parked(context, |parked| parked.receipt.peer == peer);
+        if self.sessions.contains_key(&peer) {
+            self.empty(context, peer);
+            self.sessions.remove(&peer);
+            self.held.set(Holder::Peer(peer), 0);
         }
     }
 
     fn handle_subscribe(&mut self, context: &mut Context<'_, P>, topic: &Topic) {
         assert_eq!(self.check_subscribe(topic), Ok(()), "the caller checks before it subscribes");
         let id = self.enter(context, topic);
-        let since = millis(context.unix_time);
         if let Some(room) = self.topics.get_mut(&id)
             && room.since.is_none()
         {
-            room.since = Some(since);
+            room.since = Some(context.now);
             self.timers.cancel(&Timer::Leave(id));
         }
     }
 
     fn handle_unsubscribe(&mut self, context: &mut Context<'_, P>, id: TopicId) {
-        let Some(room) = self.topics.get_mut(&id).filter(|room| room.since.is_some()) else {
+        if self.topics.get(&id).is_none_or(|room| room.since.is_none()) {
             return;
-        };
-        room.since = None;
-        room.waiting_bytes = 0;
-        for (&author, known) in room.authors.iter_mut() {
-            if let Some((stream, next)) = known.leave() {
-                self.past.note(context.now, (id, author), stream, next);
-            }
-            self.timers.cancel(&Timer::Gap(id, author));
         }
-        let stays = room.publisher.published_at.map(|at| at + PUBLISHER_TIME);
+        self.close(context, id);
+        let room = self.topics.get(&id);
+        let stays = room.and_then(|room| room.publisher.published_at).map(|at| at + PUBLISHER_TIME);
         match stays.filter(|&stays| stays > context.now) {
             Some(stays) => self.timers.set(Timer::Leave(id), stays),
             None => self.leave(context, id),
@@ -351,7 +385,9 @@ impl<P: Peer> State<P> {
     }
 
     fn leave(&mut self, context: &mut Context<'_, P>, id: TopicId) {
-        self.topics.remove(&id);
+        if let Some(room) = self.topics.remove(&id) {
+            self.drop_authors(&room, id);
+        }
         self.unsealed.remove(&id);
         self.timers.cancel(&Timer::Leave(id));
         self.timers.cancel(&Timer::Seal(id));
@@ -366,6 +402,7 @@ impl<P: Peer> State<P> {
             self.blocked.remove(&agent);
         } else if self.blocked.len() < BLOCKED_MAX || self.blocked.contains(&agent) {
             self.blocked.insert(agent);
+            self.silence(context, agent);
         } else {
             context.count(Counter::GossipBlocksOverLimit);
         }
@@ -382,6 +419,7 @@ impl<P: Peer> State<P> {
                 Timer::Leave(topic) => self.leave_idle(context, topic),
             }
         }
+        self.sweep(context);
     }
 
     fn leave_idle(&mut self, context: &mut Context<'_, P>, id: TopicId) {
@@ -407,9 +445,4 @@ impl<P: Peer> State<P> {
 /// A time in milliseconds.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The latest time of a batch that a node takes, in milliseconds.
-pub(super) fn newest(unix_time: Duration) -> u64 {
-    millis(unix_time.saturating_add(CLOCK_SKEW_MAX))
 }

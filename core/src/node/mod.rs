@@ -278,6 +278,16 @@ impl Node {
         self.link.state.usage()
     }
 
+    /// Returns what the node's gossip holds for authors and peers at the moment.
+    pub fn gossip_held(&self) -> gossip::Held {
+        self.gossip.state.held()
+    }
+
+    /// Returns the bytes of direct messages that wait for their end.
+    pub fn direct_waiting_bytes(&self) -> usize {
+        self.direct.state.waiting_bytes()
+    }
+
     fn deadline(&self) -> Option<Deadline> {
         let link = self.link.state.deadline();
         let direct = self.direct.state.deadline().map(|at| (at, "message timeout"));

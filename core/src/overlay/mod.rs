@@ -578,4 +578,16 @@ pub(crate) mod testing {
         [Message::Joined, Message::Neighbour(Priority::High), graft]
             .map(|message| frames::encode::<u64>(&Frame::Topic(topic, message)))
     }
+
+    /// The frame that pushes an item.
+    pub(crate) fn push_frame(topic: TopicId, stamp: super::Stamp, is_repair: bool) -> Bytes {
+        frames::encode::<u64>(&Frame::Topic(topic, Message::Push { stamp, hops: 0, is_repair }))
+    }
+
+    impl<P: super::Peer> super::State<P> {
+        /// How many items of a topic are noted as seen.
+        pub(crate) fn seen_len(&self, topic: &TopicId) -> usize {
+            self.topics.get(topic).map_or(0, |topic| topic.history.seen_len())
+        }
+    }
 }

@@ -146,7 +146,11 @@ counters! {
     /// Questions for keys that were not answered: the key is not known, or a peer asked too often or
     /// reads too slowly.
     GossipKeysRefused => "gossip_keys_refused",
-    /// Authors that had to be forgotten in a topic for want of room.
+    /// Batches of authors that a node does not know, beyond the number that a peer may bring up.
+    GossipStrangersOverLimit => "gossip_strangers_over_limit",
+    /// Times that the author or peer that held the most had to give way, because too much was held.
+    GossipHoldersOverBudget => "gossip_holders_over_budget",
+    /// Authors that had to make room for others in a topic.
     GossipAuthorsForgotten => "gossip_authors_forgotten",
     /// Authors that were caught signing two things that exclude each other.
     GossipEquivocations => "gossip_equivocations",

@@ -16,7 +16,7 @@ pub mod token_bucket;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use bounded::BoundedMap;
+pub use bounded::{BoundedMap, Shares, TieredMap};
 pub use context::{Context, Outbox};
 pub use counters::{Counter, Counters};
 pub use memory::MemoryBudget;

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use x0x_daemon::files::make_user_key;
+use x0x_daemon::memory::{self, WIPING, Wiping};
+
+#[global_allocator]
+static ALLOCATOR: Wiping = WIPING;
 
 /// Makes a key file for a human, whose agents can then prove that they speak for them.
 #[derive(Debug, Parser)]
@@ -17,7 +21,8 @@ struct Arguments {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 fn main() -> ExitCode {
     let path = Arguments::parse().output_path;
-    match make_user_key(&path) {
+    let made = memory::protect().map_err(anyhow::Error::from);
+    match made.and_then(|()| Ok(make_user_key(&path)?)) {
         Ok(user) => {
             println!("{}", path.display());
             eprintln!("the key of user {}: keep a copy of it in a safe place", user.id());

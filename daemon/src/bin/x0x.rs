@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use x0x_daemon::cli;
+use x0x_daemon::memory::{WIPING, Wiping};
+
+#[global_allocator]
+static ALLOCATOR: Wiping = WIPING;
+
 fn main() -> ExitCode {
-    x0x_daemon::cli::main()
+    cli::main()
 }

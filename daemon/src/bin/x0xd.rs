@@ -13,8 +13,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 use x0x_daemon::config::{Config, LogFormat, Overrides};
 use x0x_daemon::daemon::Daemon;
+use x0x_daemon::memory::{self, WIPING, Wiping};
 use x0x_daemon::paths::{Home, InstanceName};
 use x0x_daemon::{API_LEVEL, doctor, instances};
+
+#[global_allocator]
+static ALLOCATOR: Wiping = WIPING;
 
 /// Runs an x0x node with a local API.
 #[derive(Debug, Parser)]
@@ -87,6 +91,7 @@ fn known(arguments: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    memory::protect().context("the memory of this program cannot be protected")?;
     let home = Home::from_env()?;
     if arguments.list {
         print(&instances::table(&home));

@@ -25,6 +25,7 @@ use args::{Arguments, Command, Format, Global};
 use text::Paint;
 
 use crate::client::{Client, ClientError, Endpoint, Locator, block_on};
+use crate::memory;
 use crate::paths::{Home, PathsError};
 
 /// Why a command did not do what it should.
@@ -113,7 +114,10 @@ impl Context {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = Context::new(arguments.global).and_then(|context| run(&context, arguments.command));
+    let done = memory::protect()
+        .map_err(CliError::system)
+        .and_then(|()| Context::new(arguments.global))
+        .and_then(|context| run(&context, arguments.command));
     let Err(error) = done else { return ExitCode::SUCCESS };
     if error.code() != 0 {
         let paint = Paint(is_colourful(&io::stderr()));

@@ -14,6 +14,7 @@ use super::{CliError, Context};
 use crate::client::{Client, Endpoint, Locator, REQUEST_TIMEOUT, Target, block_on};
 use crate::config::{Config, Overrides};
 use crate::doctor::find_on_path;
+use crate::files::{self, FileError};
 use crate::instances::is_running;
 use crate::paths::{InstanceName, api_port, api_token};
 
@@ -174,19 +175,12 @@ fn spawn(
         let what = what.display().to_string();
         move |error| CliError::Failed(format!("cannot use {what}: {error}"))
     };
-    let mut directory = std::fs::DirBuilder::new();
-    directory.recursive(true);
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
+    // Ctrl-C in this terminal is not meant for it.
     #[cfg(unix)]
-    {
-        std::os::unix::fs::DirBuilderExt::mode(&mut directory, 0o700);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        // Ctrl-C in this terminal is not meant for it.
-        std::os::unix::process::CommandExt::process_group(command, 0);
-    }
-    directory.create(data).map_err(failed(data))?;
-    let output = options.open(log).map_err(failed(log))?;
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    let refused = |error: FileError| CliError::Failed(error.to_string());
+    files::private_directory(data).map_err(refused)?;
+    let output = files::open(log, OpenOptions::new().append(true).create(true)).map_err(refused)?;
     let before = output.metadata().map_err(failed(log))?.len();
     let errors = output.try_clone().map_err(failed(log))?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);

@@ -36,6 +36,13 @@ impl Home {
         command
     }
 
+    /// A command of `x0x`.
+    pub(crate) fn x0x(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_x0x"));
+        command.args(arguments).env_clear().env("HOME", &self.0).env("PATH", "/usr/bin:/bin");
+        command
+    }
+
     pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.0.join(format!(".local/share/x0x-{name}"))
     }
@@ -72,10 +79,16 @@ impl Home {
                 break;
             }
         }
+        let quic = quic.expect("the daemon says where QUIC listens");
+        self.running(name, child, quic)
+    }
+
+    /// A daemon that has said that it runs, and on which port QUIC listens.
+    pub(crate) fn running(&self, name: &str, child: Child, quic: u16) -> Daemon {
         let port = fs::read_to_string(self.data(name).join("api.port"));
         let api = port.expect("the daemon says where it listens").parse().expect("an address");
         let token = fs::read_to_string(self.data(name).join("api-token")).expect("a token");
-        Daemon { child, api, token, quic: quic.expect("the daemon says where QUIC listens") }
+        Daemon { child, api, token, quic }
     }
 
     /// Starts two instances with a link.
@@ -354,4 +367,14 @@ pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
 
 pub(crate) fn read(path: &Path) -> Vec<u8> {
     fs::read(path).expect("it exists")
+}
+
+/// Whether root runs this.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[expect(clippy::print_stderr, reason = "a test that does not run must say so")]
+pub(crate) fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
 }

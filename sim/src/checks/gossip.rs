@@ -4,7 +4,7 @@
 //! * In one run of a subscriber no message is told twice.
 //! * What one author published to a topic in one *stream* is told in that order. What is missing in
 //!   between was told as missed, with its number. A stream is what an author publishes to a topic in
-//!   one run, without leaving the topic in between, and while its clock is not far off.
+//!   one run, without leaving the topic in between, and while its clock neither goes back nor is far off.
 //! * A newer stream of an author ends the older ones, as long as the author's clock did not go back.
 //! * No honest author is said to contradict itself.
 //!
@@ -127,10 +127,11 @@ impl Gossip {
         of_both.for_each(|(_, heard)| (heard.begins, heard.missed) = (true, 0));
     }
 
-    /// The wall clock of a node goes back: what it publishes after its next start may seem older than
-    /// what it published before.
+    /// The wall clock of a node goes back: it begins its streams anew, and what it publishes after its
+    /// next start may seem older than what it published before.
     pub(super) fn clock_went_back(&mut self, node: NodeId) {
         self.unsteady.insert(node);
+        self.clock_is_wrong(node);
     }
 
     /// The wall clock of a node was, or is now, so far off that nobody takes what the node publishes:

@@ -95,11 +95,15 @@ pub(super) struct Node {
 impl Node {
     /// A node whose agent has the key of this number.
     pub(super) fn new(number: u8) -> Self {
-        let rng = Rng::from_seed([number; 32]);
+        Self::made_of(MemoryBudget::DEFAULT, number, number)
+    }
+
+    fn made_of(memory: MemoryBudget, number: u8, seed: u8) -> Self {
+        let rng = Rng::from_seed([seed; 32]);
         Self {
             state: State::new(
                 overlay::Config::default(),
-                MemoryBudget::DEFAULT,
+                memory,
                 key(number),
                 number.into(),
                 rng.fork("state"),
@@ -121,7 +125,12 @@ impl Node {
 
     /// A node that is subscribed to the topic and has a session with each of these peers.
     pub(super) fn subscribed(number: u8, peers: &[u64]) -> Self {
-        let mut node = Self::new(number);
+        Self::subscribed_with(MemoryBudget::DEFAULT, number, peers)
+    }
+
+    /// The same with another budget of memory.
+    pub(super) fn subscribed_with(memory: MemoryBudget, number: u8, peers: &[u64]) -> Self {
+        let mut node = Self::made_of(memory, number, number);
         node.handle(Input::Subscribe { topic: topic() });
         peers.iter().for_each(|&peer| node.up(peer));
         peers.iter().for_each(|&peer| node.join(peer));
@@ -219,6 +228,17 @@ impl Node {
         }
     }
 
+    /// Sets the wall clock to this time.
+    pub(super) fn set_clock(&mut self, unix_millis: u64) {
+        self.unix_time = Duration::from_millis(unix_millis);
+        self.act(|state, context| state.handle_wall_time(context));
+    }
+
+    /// What the wall clock shows, in milliseconds.
+    pub(super) fn unix_millis(&self) -> u64 {
+        u64::try_from(self.unix_time.as_millis()).unwrap()
+    }
+
     /// A batch of the topic arrives from a peer, whether or not the overlay would carry it.
     pub(super) fn receive_as(&mut self, peer: u64, batch: impl Into<Bytes>, is_repair: bool) {
         self.receive_in(topic().id(), peer, batch, is_repair);
@@ -287,20 +307,44 @@ pub(super) struct World {
 impl World {
     /// Nodes that are subscribed to the topic, each with a session with the next.
     pub(super) fn line(count: u8) -> Self {
-        let nodes = (0..count)
-            .map(|number| {
-                let peers = [number.checked_sub(1), Some(number + 1).filter(|&n| n < count)];
-                let peers: Vec<u64> = peers.into_iter().flatten().map(u64::from).collect();
-                let mut node = Node::new(number);
-                node.handle(Input::Subscribe { topic: topic() });
-                peers.iter().for_each(|&peer| node.up(peer));
-                peers.iter().for_each(|&peer| node.join(peer));
-                node
-            })
-            .collect();
-        let mut world = Self { nodes };
+        let mut world = Self::linked(count);
+        for number in 0..count {
+            world.subscribe(number);
+        }
         world.run();
         world
+    }
+
+    /// Nodes of which each has a session with the next.
+    pub(super) fn linked(count: u8) -> Self {
+        let mut nodes: Vec<Node> = (0..count).map(Node::new).collect();
+        for number in 0..count {
+            neighbours(number, count).for_each(|peer| nodes[usize::from(number)].up(peer));
+        }
+        Self { nodes }
+    }
+
+    /// A node subscribes to the topic, and those beside it are its neighbours at once.
+    pub(super) fn subscribe(&mut self, number: u8) {
+        let count = u8::try_from(self.nodes.len()).unwrap();
+        let node = &mut self.nodes[usize::from(number)];
+        node.handle(Input::Subscribe { topic: topic() });
+        neighbours(number, count).for_each(|peer| node.join(peer));
+    }
+
+    /// A node loses its memory and starts again with a clock that shows this.
+    pub(super) fn restart(&mut self, number: u8, unix_millis: u64, seed: u8) {
+        let count = u8::try_from(self.nodes.len()).unwrap();
+        let mut node = Node::made_of(MemoryBudget::DEFAULT, number, seed);
+        node.now = self.nodes[usize::from(number)].now;
+        node.unix_time = Duration::from_millis(unix_millis);
+        neighbours(number, count).for_each(|peer| node.up(peer));
+        node.handle(Input::Subscribe { topic: topic() });
+        self.nodes[usize::from(number)] = node;
+        for peer in neighbours(number, count) {
+            self.nodes[usize::try_from(peer).unwrap()].up(number.into());
+        }
+        self.run();
     }
 
     /// Settles every node and carries frames until there are none.
@@ -335,6 +379,12 @@ impl World {
     pub(super) fn heard(&self, node: usize) -> &[Heard] {
         &self.nodes[node].heard
     }
+}
+
+/// Those beside a node in a line.
+fn neighbours(number: u8, count: u8) -> impl Iterator<Item = u64> {
+    let beside = [number.checked_sub(1), Some(number + 1).filter(|&next| next < count)];
+    beside.into_iter().flatten().map(u64::from)
 }
 
 /// An author that writes batches by hand.

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::super::batch::VerifiedBatch;
-use super::super::past::Past;
+use super::super::order::{self, Place};
+use super::super::past::{Mark, Past};
 use super::super::{
     AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAST_AUTHORS_MAX, PAYLOAD_MAX, PULL_AGAIN,
-    TOPIC_WAITING_BYTES_MAX, Topic, WAITING_BATCHES_MAX, WAITING_BYTES_ALL_MAX,
+    STRANGER_INTERVAL, TOPIC_WAITING_BYTES_MAX, Topic, WAITING_BATCHES_MAX,
 };
 use super::harness::{BEGIN, Heard, Node, Writer, messages, millis};
 use crate::crypto::hash::blake3;
 use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
-use crate::support::Counter;
+use crate::support::{Counter, MemoryBudget};
 
 const AUTHOR: u8 = 9;
 
@@ -110,7 +111,7 @@ fn repaired_batches_from_before_the_subscription_only_tell_where_a_stream_is() {
     let b = author.write_at(BEGIN - 2000, &["b"]);
     let c = author.write_at(BEGIN, &["c"]);
     node.receive(1, &c);
-    assert_eq!(node.heard, [], "what came before it may be of interest");
+    assert_eq!(node.heard, messages(&["c"]), "what came before it is of no interest");
     node.repair(1, &a);
     node.repair(1, &b);
     assert_eq!(node.heard, messages(&["c"]));
@@ -124,22 +125,6 @@ fn repaired_batches_from_before_the_subscription_only_tell_where_a_stream_is() {
     }
     node.receive(1, &c);
     assert_eq!(node.heard, messages(&["c"]));
-}
-
-#[test]
-fn what_was_missed_at_the_start_is_told_if_it_may_be_of_interest() {
-    let mut heard = Vec::new();
-    for stream in [BEGIN, BEGIN - 1] {
-        let (mut node, mut author) = start(stream);
-        write(&mut author, ["a", "b", "c"]);
-        let d = author.write_at(BEGIN + 1, &["d"]);
-        node.receive(1, &d);
-        node.advance(GAP_TIME);
-        heard.push(node.heard);
-    }
-    let d = Heard::Message("d".to_owned());
-    assert_eq!(heard[0], [Heard::Lagged(3), d.clone()], "the whole stream was of interest");
-    assert_eq!(heard[1], [Heard::Lagged(1), d], "nobody can tell how much of it was");
 }
 
 #[test]
@@ -164,7 +149,7 @@ fn a_new_stream_of_an_author_replaces_the_old() {
 fn a_stream_of_ones_own_replaces_that_of_an_earlier_run() {
     for is_waiting in [false, true] {
         let mut node = Node::subscribed(AUTHOR, &[1, 2]);
-        let mut earlier = Writer::new(AUTHOR, BEGIN - 1000);
+        let mut earlier = Writer::new(AUTHOR, BEGIN);
         let [a, b, c] = write(&mut earlier, ["a", "b", "c"]);
         node.receive(1, if is_waiting { &b } else { &a });
         node.publish("new");
@@ -204,8 +189,9 @@ fn topics_let_no_more_wait_than_their_limit_alone_and_together() {
         let waiting = node.state.topics.values().map(|room| room.waiting_bytes);
         assert!(waiting.clone().all(|bytes| bytes <= TOPIC_WAITING_BYTES_MAX));
         let all: usize = waiting.sum();
-        assert!(all <= WAITING_BYTES_ALL_MAX, "{all}");
-        assert!(number < 4 || all > WAITING_BYTES_ALL_MAX / 2, "{all} in {number}");
+        let share = MemoryBudget::DEFAULT.ordering();
+        assert!(all <= share, "{all}");
+        assert!(number < 4 || all > share / 2, "{all} in {number}");
         assert!(node.heard.contains(&Heard::Lagged(1)), "a topic has less room than that");
     }
 }
@@ -300,14 +286,25 @@ fn it_is_forgotten_how_far_an_author_was_heard_once_nobody_takes_what_it_said() 
 fn how_far_authors_were_heard_before_is_known_of_a_bounded_number() {
     let now = Node::new(0).now;
     let mut past = Past::new();
-    let topic = super::harness::topic().id();
-    let author = |number: usize| AgentId(blake3(&number.to_be_bytes()));
-    for number in 0..=PAST_AUTHORS_MAX {
-        past.note(now, (topic, author(number)), 1, 5);
+    let subject =
+        |number: usize| (super::harness::topic().id(), AgentId(blake3(&number.to_be_bytes())));
+    let place = Place { sequence: 5, message: 9 };
+    // The first two said more than one thing.
+    for number in 0..PAST_AUTHORS_MAX + 2 {
+        let time = BEGIN + u64::try_from(number).unwrap();
+        let mark = Mark { stream: 1, place, time, heard_at: now };
+        past.note((now, BEGIN + 3), subject(number), mark, number < 2);
     }
     assert_eq!(past.len(), PAST_AUTHORS_MAX);
-    let next = [0, 1].map(|number| past.next(now, (topic, author(number)), 1));
-    assert_eq!(next, [0, 5], "the first was forgotten");
+    let earlier = now - Duration::from_secs(1);
+    let heard = |number: usize, since| past.of(now, subject(number), 1, since);
+    assert_eq!(heard(0, now), order::Past::Sequence(5));
+    assert_eq!(heard(4, earlier), order::Past::Place(place), "in the same subscription");
+    let forgotten = order::Past::Time(BEGIN + 3);
+    assert_eq!([2, 3].map(|number| heard(number, now)), [forgotten; 2], "the first of the others");
+    past.clock_was_set(BEGIN - 7);
+    let heard = past.of(now, subject(2), 1, now);
+    assert_eq!(heard, order::Past::Time(BEGIN - 7), "what is made from now on was not heard");
 }
 
 #[test]
@@ -371,6 +368,7 @@ fn a_crowd_of_authors_is_forgotten_from_the_one_that_was_silent_for_longest() {
         node.frame(1, super::super::frames::key(author.key.public()));
         let batch = author.write(&["x"]);
         node.receive(1, &batch);
+        node.advance(STRANGER_INTERVAL);
         node.take_sent();
         first.get_or_insert(author);
     }

@@ -106,8 +106,10 @@ fn the_batches_of_a_stream_follow_one_another() {
     let batches = node.batches();
     let [first, second, third] = &batches[..] else { panic!("three batches") };
     for batch in &batches {
-        assert_eq!((batch.root().author, batch.root().stream), (key(0).id(), BEGIN));
+        assert_eq!(batch.root().author, key(0).id());
+        assert_eq!(batch.root().stream, first.root().stream);
     }
+    assert_eq!(first.root().stream >> 20, BEGIN, "the time is above the random bits");
     let place = |batch: &Batch| (batch.root().sequence, batch.root().first, batch.root().time);
     assert_eq!(
         [first, second, third].map(place),

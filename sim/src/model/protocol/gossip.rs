@@ -10,6 +10,7 @@ use x0x_core::support::{MemoryBudget, Rng};
 
 use super::overlay::{is_overlay_repair, overlay_kind, overlay_kind_name};
 use super::{Effect, Env, Input, Protocol, TopicNumber};
+use crate::machine::gossip_held;
 use crate::model::ledger::Kind;
 use crate::model::peer::PeerId;
 
@@ -129,6 +130,12 @@ impl Protocol for GossipNode {
 
     fn counted_bytes(&self) -> Option<usize> {
         Some(self.part.state.topics().map(|topic| topic.history_bytes).sum())
+    }
+
+    fn held(&self) -> Option<String> {
+        let held = gossip_held(&self.part.state.held());
+        let held = held.into_iter().find(|&(_, count)| count > 0);
+        held.map(|(what, count)| format!("{count} {what}"))
     }
 
     fn agent(&self) -> Option<AgentId> {

@@ -98,7 +98,10 @@ impl<P: Protocol> World<P> {
         let receiver = &self.nodes[node as usize];
         let joined_at = receiver.joined_at;
         let record = &mut self.records[number.0 as usize];
-        self.tally.blocked_heard += u64::from(receiver.blocked.contains(record.origin));
+        // What the author published before it started again is of another agent.
+        let is_of_agent = record.at >= self.nodes[record.origin as usize].joined_at;
+        let is_blocked = receiver.blocked.contains(record.origin) && is_of_agent;
+        self.tally.blocked_heard += u64::from(is_blocked);
         if !record.received.insert(node) {
             // What a node had before it left or crashed, it may get again.
             let is_known = record.origin != node && joined_at <= record.at;
