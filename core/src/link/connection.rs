@@ -90,12 +90,8 @@ impl Connection {
         self.out[usize::from(class.code())].room()
     }
 
-    /// How many bytes of frames wait for room in their streams.
-    pub(super) fn waiting(&self) -> usize {
-        self.out.iter().map(OutLane::waiting).sum()
-    }
-
-    /// How many bytes of them count towards the node's share, see [`OutLane::accounted`].
+    /// How many bytes of frames that wait for room in their streams count towards the node's share, see
+    /// [`OutLane::accounted`].
     pub(super) fn lane_bytes(&self) -> usize {
         Class::ALL
             .into_iter()

@@ -141,7 +141,7 @@ impl State {
     }
 
     /// Closes the connection with the largest window that nobody uses, if it is larger than this.
-    fn take_idle_window(&mut self, context: &mut Context<'_>, window: u32) {
+    pub(super) fn take_idle_window(&mut self, context: &mut Context<'_>, window: u32) {
         let idle = self.connections.iter().filter(|(_, connection)| {
             connection.credit.window > window
                 && connection.credit.is_idle(context.now)

@@ -406,7 +406,7 @@ impl State {
             reassembly_bytes: self.reassembly_bytes,
             credit_bytes: self.credit_bytes(),
             receive_bytes_max: self.memory.receive(),
-            lane_bytes: self.connections.values().map(Connection::waiting).sum(),
+            lane_bytes: self.lane_bytes,
         }
     }
 

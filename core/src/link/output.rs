@@ -128,7 +128,8 @@ pub struct Usage {
     pub credit_bytes: usize,
     /// The most that both may be together: the node's share of memory for receiving.
     pub receive_bytes_max: usize,
-    /// Bytes of frames that wait for room in their streams: for each peer and class at most
+    /// Bytes of frames that wait for room in their streams, as they count towards the node's share of
+    /// memory for sending: for each peer and class at most
     /// [`LANE_BYTES_MAX`](super::LANE_BYTES_MAX) and one frame.
     pub lane_bytes: usize,
 }

@@ -2,6 +2,7 @@
 //! first, and how machines are reached that others named, and let go.
 
 mod admission;
+mod credit;
 mod hearsay;
 mod resume;
 
