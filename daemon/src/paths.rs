@@ -130,6 +130,11 @@ pub fn api_port(data: &Path) -> PathBuf {
     data.join("api.port")
 }
 
+/// The Unix socket of the API.
+pub fn api_socket(data: &Path) -> PathBuf {
+    data.join("api.sock")
+}
+
 /// The file with the token of the API.
 pub fn api_token(data: &Path) -> PathBuf {
     data.join("api-token")
