@@ -1,9 +1,10 @@
 //! Asks a running daemon, over HTTP/1.1 on a connection that is kept.
 //!
-//! Where the daemon is and what its token is says [`Endpoint`]. A [`Client`] asks one request at a
-//! time; [`Client::events`] gives it up for a stream of server-sent events. It runs on a tokio
-//! runtime of any kind.
+//! [`Endpoint`] says where the daemon is, makes sure that it is the right one, and has its token. A
+//! [`Client`] asks one request at a time; [`Client::events`] gives it up for a stream of server-sent
+//! events. It runs on a tokio runtime of any kind.
 
+mod challenge;
 mod endpoint;
 mod sse;
 
@@ -18,7 +19,6 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub use endpoint::{Endpoint, Locator};
@@ -63,6 +63,38 @@ pub enum ClientError {
         path: PathBuf,
         /// What the system says.
         error: io::Error,
+    },
+    /// The socket of the daemon cannot be used.
+    #[error("cannot connect to {path}: {error}; run this as the user of the daemon")]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another user listens at the socket.
+    #[error(
+        "the daemon at {path} runs as user {user} and you are user {own}, so it was sent nothing; run \
+         this as user {user}, or remove the file if that daemon should not be there"
+    )]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+        /// Who listens.
+        user: u32,
+        /// Who asks.
+        own: u32,
+    },
+    /// What listens does not know the token.
+    #[error(
+        "what listens at {base} did not prove that it knows your token, so it was not sent. If another \
+         program has the port, stop that or choose another one with api_address in the \
+         configuration. If it is your daemon: restart one of an older version; give its own token in \
+         X0X_API_TOKEN; reach it by the address at which it listens, not through a tunnel or a proxy"
+    )]
+    Unproven {
+        /// Where it listens.
+        base: String,
     },
     /// The token has characters that cannot be sent.
     #[error("the token of the API must be one line of plain characters")]
@@ -316,10 +348,7 @@ impl Client {
     }
 
     async fn dial(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-        let dial = timeout(HEALTH_TIMEOUT, TcpStream::connect(self.endpoint.authority())).await;
-        let Ok(Ok(socket)) = dial else { return Err(self.endpoint.not_running()) };
-        // Requests are small, and somebody waits for each.
-        socket.set_nodelay(true).map_err(|error| ClientError::Broken(error.to_string()))?;
+        let socket = self.endpoint.open().await?;
         let shake = handshake(TokioIo::new(socket)).await;
         let (sender, connection) = shake.map_err(|error| ClientError::broken(&error))?;
         // Its error comes out of the request that it breaks.
@@ -364,44 +393,63 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Value, ClientError> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::api::parse_id;
+    use crate::files::hex;
+    use crate::proof::ProofKey;
 
-    /// Answers on each connection with what stands in its list, then closes it. Returns how many
-    /// requests each had.
+    /// What the clients of these tests show.
+    const TOKEN: &str = "t";
+
+    /// Reads a request and answers with what is made of it.
+    async fn respond(socket: &mut TcpStream, answer: impl FnOnce(&str) -> String) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(socket.read_u8().await.unwrap());
+        }
+        let body = answer(&String::from_utf8(request).unwrap().to_lowercase());
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        socket.write_all(answer.as_bytes()).await.unwrap();
+    }
+
+    /// Passes the challenge on each connection, answers with what stands in its list, then closes it.
+    /// Returns how many requests each had.
     async fn serve(listener: TcpListener, connections: Vec<Vec<&str>>) -> Vec<usize> {
         let mut counts = Vec::new();
         for answers in connections {
             let (mut socket, _) = listener.accept().await.unwrap();
-            let mut count = 0;
+            let address = socket.local_addr().unwrap();
+            let prove = |request: &str| {
+                assert!(!request.contains("authorization"), "{request}");
+                let nonce = request.split(['=', ' ']).nth(2).and_then(|n| parse_id(n).ok());
+                let proof = ProofKey::of(TOKEN).prove(&nonce.unwrap(), address);
+                json!({ "ok": true, "proof": hex(&proof) }).to_string()
+            };
+            respond(&mut socket, prove).await;
+            counts.push(answers.len());
             for answer in answers {
-                let mut request = Vec::new();
-                while !request.ends_with(b"\r\n\r\n") {
-                    request.push(socket.read_u8().await.unwrap());
-                }
-                let request = String::from_utf8(request).unwrap().to_lowercase();
-                assert!(request.contains("\r\nauthorization: bearer t\r\n"), "{request}");
-                let len = answer.len();
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{answer}");
-                socket.write_all(answer.as_bytes()).await.unwrap();
-                count += 1;
+                let answer = |request: &str| {
+                    assert!(request.contains("\r\nauthorization: bearer t\r\n"), "{request}");
+                    answer.to_owned()
+                };
+                respond(&mut socket, answer).await;
             }
-            counts.push(count);
         }
         counts
     }
 
-    async fn listen() -> (TcpListener, Client) {
+    async fn listen(token: Option<&str>) -> (TcpListener, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let endpoint = Endpoint::at(&address, Some("t".into())).unwrap();
+        let endpoint = Endpoint::at(&address, token.map(str::to_owned)).unwrap();
         (listener, Client::new(endpoint))
     }
 
     #[tokio::test]
     async fn a_connection_is_kept_until_the_daemon_closes_it() {
-        let (listener, mut client) = listen().await;
+        let (listener, mut client) = listen(Some(TOKEN)).await;
         let answers = vec![vec![r#"{"status":"healthy"}"#, "{}"], vec!["[1]"]];
         let server = tokio::spawn(serve(listener, answers));
         client.health().await.unwrap();
@@ -417,7 +465,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_comes_late_is_not_taken_for_another() {
-        let (listener, mut client) = listen().await;
+        let (listener, mut client) = listen(Some(TOKEN)).await;
         let server = tokio::spawn(async move {
             let (silent, _) = listener.accept().await.unwrap();
             let counts = serve(listener, vec![vec!["[2]"]]).await;
@@ -433,14 +481,19 @@ mod tests {
 
     #[tokio::test]
     async fn another_program_is_not_taken_for_a_daemon() {
-        let (listener, mut client) = listen().await;
-        let server = tokio::spawn(serve(listener, vec![vec!["<html>", "{}"]]));
+        // Without a token there is nothing to prove.
+        let (listener, mut client) = listen(None).await;
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            for answer in ["<html>", "{}"] {
+                respond(&mut socket, |_| answer.to_owned()).await;
+            }
+        });
         for _ in 0..2 {
             let error = client.health().await.unwrap_err();
             assert!(error.to_string().contains("another program listens"), "{error}");
         }
-        drop(client);
-        assert_eq!(server.await.unwrap(), [2]);
+        server.await.unwrap();
     }
 
     #[test]

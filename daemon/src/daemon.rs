@@ -2,15 +2,17 @@
 //!
 //! The order of a start: locks, keys, store, node, API, `api.port`. Each step that fails undoes nothing
 //! and says what to do. The order of a stop: no new requests, streams end, [`STOP_TIME`] for the
-//! requests that are open, `api.port` goes, the node tells its peers, the store is written.
+//! requests that are open, `api.sock` and `api.port` go, the node tells its peers, the store is
+//! written.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures_util::future::OptionFuture;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use x0x_core::link::LinkConfig;
@@ -21,8 +23,10 @@ use crate::api::{self, App, Identity};
 use crate::config::Config;
 use crate::files::{self, Directories, FileError, Keys};
 use crate::hub::Hub;
-use crate::paths::{api_port, api_token, quic_port};
+use crate::paths::{api_port, api_socket, api_token, quic_port};
 use crate::recordings::{BeginError, Recorder, Recording, WARNING};
+use crate::server::{self, Admission, Limits, Listener, raise_open_files};
+use crate::socket::ApiSocket;
 use crate::store::{OpenError, RedbStore};
 
 /// How long open requests may take once the daemon is to stop.
@@ -81,6 +85,7 @@ fn advice(reason: &Fatal) -> &'static str {
 pub struct Daemon {
     app: Arc<App>,
     listener: TcpListener,
+    socket: Option<ApiSocket>,
     events: x0x_tokio::Events,
     port_file: PathBuf,
     /// Kept until the node has ended.
@@ -103,6 +108,7 @@ impl Daemon {
         let address = config.api_address;
         let listen_error = |error| DaemonError::Listen { address, error };
         let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+        let socket = bind_socket(&config.data_dir);
         let identity = Identity {
             agent: keys.agent.id(),
             machine: keys.machine.id(),
@@ -156,7 +162,7 @@ impl Daemon {
             Recorder::new(node.clone(), &config.data_dir, &config.bootstrap_peers, recording);
         let hub = Arc::new(Hub::default());
         let app = Arc::new(App::new(node, hub, identity, token, api_address, Arc::new(recorder)));
-        Ok(Self { app, listener, events, port_file, directories, is_new: keys.is_new })
+        Ok(Self { app, listener, socket, events, port_file, directories, is_new: keys.is_new })
     }
 
     /// What the handlers of the API share.
@@ -170,19 +176,14 @@ impl Daemon {
     ///
     /// [`DaemonError::Halted`] if the node halted; [`DaemonError::Io`] if the system fails.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { app, listener, events, port_file, directories: _directories, is_new: _ } = self;
+        let Self { app, listener, socket, events, port_file, directories: _directories, is_new: _ } =
+            self;
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let hub = app.hub.clone();
         let mut node = tokio::spawn(async move { hub.run(events).await });
-        let (router, _) = api::router(app.clone());
-        let mut stop = app.stop.subscribe();
-        let stopped = async move {
-            // An error means that nobody can ask any more, which is a stop, too.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        let serve = axum::serve(listener, router).with_graceful_shutdown(stopped);
-        let mut serve = tokio::spawn(serve.into_future());
+        let (socket, socket_file) = socket.map(|socket| (socket.listener, socket.file)).unzip();
+        let mut serve = tokio::spawn(listen(app.clone(), listener, socket));
         let mut asked = app.stop.subscribe();
         let halted = tokio::select! {
             _ = interrupt.recv() => None,
@@ -196,6 +197,7 @@ impl Daemon {
         if timeout(STOP_TIME, &mut serve).await.is_err() {
             serve.abort();
         }
+        drop(socket_file);
         // It may be gone already, with the whole directory.
         let _ = std::fs::remove_file(&port_file);
         app.node.shut_down().await;
@@ -213,6 +215,27 @@ fn usual_address(config: &Config) -> SocketAddr {
     }
     let is_free = std::net::UdpSocket::bind(usual).is_ok();
     if is_free { usual } else { config.bind_address }
+}
+
+/// Makes the Unix socket of the API. A daemon without one is still of use, for instance on a file system
+/// that has no sockets.
+fn bind_socket(data: &Path) -> Option<ApiSocket> {
+    let warn = |error: &io::Error| {
+        let path = api_socket(data);
+        tracing::warn!(path = %path.display(), %error, "x0x has to use TCP: there is no socket");
+    };
+    ApiSocket::bind(data).inspect_err(warn).ok()
+}
+
+/// Serves the API over TCP and over its Unix socket, if it has one.
+async fn listen(app: Arc<App>, tcp: TcpListener, unix: Option<UnixListener>) {
+    let limits = Limits::of(raise_open_files());
+    let [for_tcp, for_unix] = Admission::for_listeners(limits);
+    let (router, _) = api::router(app.clone());
+    let stop = || app.stop.subscribe();
+    let tcp = server::serve(Listener::Tcp(tcp), for_tcp, router.clone(), stop());
+    let unix = unix.map(|unix| server::serve(Listener::Unix(unix), for_unix, router, stop()));
+    tokio::join!(tcp, OptionFuture::from(unix));
 }
 
 /// Dials a configured peer and keeps the link.

@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use crate::client::{Client, ClientError, Endpoint, Target, block_on};
 use crate::config::Config;
-use crate::paths::{api_port, api_token};
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,29 +90,34 @@ impl fmt::Display for Report {
     }
 }
 
-/// Looks for what is wrong with the daemon of a configuration.
-pub fn examine(config: &Config) -> Report {
-    let token = std::fs::read_to_string(api_token(&config.data_dir)).ok();
-    examine_at(config, None, token.map(|token| token.trim().to_owned()))
+/// Looks for what is wrong with the daemon of a configuration. Its token is in its file, unless one is
+/// given.
+pub fn examine(config: &Config, token: Option<String>) -> Report {
+    let usual = Some(config.api_address).filter(|address| address.port() != 0);
+    let usual = usual.map(|address| address.to_string());
+    let endpoint = Endpoint::of_data(&config.data_dir, token, usual.as_deref());
+    examine_endpoint(config, endpoint)
 }
 
-/// Looks for what is wrong, with the API at an address and with a token that may differ from those
-/// in the files.
-pub fn examine_at(config: &Config, api: Option<&str>, token: Option<String>) -> Report {
+/// Looks for what is wrong, with the API at an address and with a token that are not those in the
+/// files.
+pub fn examine_at(config: &Config, api: &str, token: Option<String>) -> Report {
+    examine_endpoint(config, Endpoint::at(api, token).map(Some))
+}
+
+fn examine_endpoint(config: &Config, endpoint: Result<Option<Endpoint>, ClientError>) -> Report {
     let mut report = Report::default();
     programs(&mut report);
     files::examine(&mut report, config);
-    let address = match (api, std::fs::read_to_string(api_port(&config.data_dir))) {
-        (Some(api), _) => api.to_owned(),
-        (None, Ok(address)) => address.trim().to_owned(),
-        (None, Err(_)) => config.api_address.to_string(),
-    };
-    if address.ends_with(":0") {
-        report.add(Verdict::Warn, "daemon", "does not run; start it with: x0x start");
-        return report;
-    }
-    if block_on(answers(&mut report, &address, token)).is_err() {
-        report.add(Verdict::Fail, "daemon", "the system lets this program not wait for sockets");
+    match endpoint {
+        Ok(Some(endpoint)) => {
+            if block_on(answers(&mut report, endpoint)).is_err() {
+                let detail = "the system lets this program not wait for sockets";
+                report.add(Verdict::Fail, "daemon", detail);
+            }
+        }
+        Ok(None) => report.add(Verdict::Warn, "daemon", "does not run; start it with: x0x start"),
+        Err(error) => report.add(Verdict::Fail, "API address", error.to_string()),
     }
     report
 }
@@ -138,11 +142,7 @@ pub fn find_on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|p| p.is_file())
 }
 
-async fn answers(report: &mut Report, address: &str, token: Option<String>) {
-    let endpoint = match Endpoint::at(address, token) {
-        Ok(endpoint) => endpoint,
-        Err(error) => return report.add(Verdict::Fail, "API address", error.to_string()),
-    };
+async fn answers(report: &mut Report, endpoint: Endpoint) {
     let mut client = Client::new(endpoint);
     match client.health().await {
         Ok(health) => {
@@ -150,7 +150,10 @@ async fn answers(report: &mut Report, address: &str, token: Option<String>) {
             let detail = format!("version {version} answers at {}", client.endpoint().base());
             report.add(Verdict::Pass, "GET /health", detail);
         }
-        Err(_) => return unreachable(report, address),
+        Err(error) if error.is_not_running() => {
+            return unreachable(report, client.endpoint().authority());
+        }
+        Err(error) => return report.add(Verdict::Fail, "daemon", error.to_string()),
     }
     match client.get(&Target::new(&["agent"])).await {
         Ok(agent) => {

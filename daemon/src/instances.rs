@@ -1,12 +1,12 @@
-//! Which daemons of this user there are: those that left an `api.port`. One that answers there to
-//! its own token runs; any other was killed, and its file is stale.
+//! Which daemons of this user there are: those that left an `api.port`. One that answers and
+//! is this user's runs; any other was killed, and its files are stale.
 
 use std::path::Path;
 
 use futures_util::future::join_all;
 
-use crate::client::{Client, ClientError, Endpoint, Target, block_on};
-use crate::paths::{Home, InstanceName, api_port, api_token};
+use crate::client::{Client, Endpoint, block_on};
+use crate::paths::{Home, InstanceName, api_port};
 
 /// An instance that did not say that it stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn list(home: &Home) -> Vec<Instance> {
         let found = home.instances().into_iter().filter_map(|(name, data)| {
             let api = std::fs::read_to_string(api_port(&data)).ok()?.trim().to_owned();
             Some(async move {
-                let is_running = is_running(&api, &data).await;
+                let is_running = running(&data, None).await.is_some();
                 Instance { name, api, is_running }
             })
         });
@@ -61,15 +61,12 @@ pub fn render(instances: &[Instance]) -> String {
     crate::cli::text::table(&["NAME", "API", "STATUS"], &rows)
 }
 
-/// Tells whether the daemon of a data directory answers at an address.
-pub(crate) async fn is_running(api: &str, data: &Path) -> bool {
-    let token = std::fs::read_to_string(api_token(data)).ok();
-    let token = token.map(|token| token.trim().to_owned());
-    let Ok(endpoint) = Endpoint::at(api, token) else { return false };
-    let Ok(mut client) = Client::connect(endpoint).await else { return false };
-    // The port of one that was killed may be another's by now, which has another token.
-    let agent = client.get(&Target::new(&["agent"])).await;
-    !matches!(agent, Err(ClientError::Refused { code: 401, .. }))
+/// The daemon of a data directory, if it answers.
+pub(crate) async fn running(data: &Path, usual: Option<&str>) -> Option<Endpoint> {
+    let endpoint = Endpoint::of_data(data, None, usual).ok()??;
+    // Without a token nothing could be proved, and the port may be another program's.
+    endpoint.token()?;
+    Client::connect(endpoint.clone()).await.ok().map(|_| endpoint)
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@
 //! | [`topics`] | who wants which topics, and their messages |
 //! | [`queue`] | a bounded queue to one listener |
 //! | [`api`] | HTTP, server-sent events and WebSocket |
+//! | [`server`] | the connections of the API and their limits |
+//! | [`socket`] | the Unix socket of the API |
+//! | [`proof`] | how a daemon proves that it knows the token |
 //! | [`daemon`] | start and stop of it all |
 //! | [`client`] | asks a running daemon |
 //! | [`instances`] | which daemons there are |
@@ -31,8 +34,11 @@ pub mod hub;
 pub mod instances;
 pub mod memory;
 pub mod paths;
+pub mod proof;
 pub mod queue;
 pub mod recordings;
+pub mod server;
+pub mod socket;
 pub mod store;
 pub mod topics;
 

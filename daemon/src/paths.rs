@@ -135,6 +135,11 @@ pub fn quic_port(data: &Path) -> PathBuf {
     data.join("quic.port")
 }
 
+/// The Unix socket of the API.
+pub fn api_socket(data: &Path) -> PathBuf {
+    data.join("api.sock")
+}
+
 /// The file with the token of the API.
 pub fn api_token(data: &Path) -> PathBuf {
     data.join("api-token")

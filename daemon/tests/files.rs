@@ -193,7 +193,7 @@ fn no_file_is_for_others_whatever_the_mask() {
     keygen.arg(home.0.join(".x0x/user.key"));
     assert_eq!(run(&mut unmasked(&keygen)).0, 0);
     let x0x = |arguments: &[&str]| {
-        let mut command = home.x0x(arguments);
+        let mut command = home.x0x(&arguments.join(" "));
         command.args(["--name", "alice"]);
         let (code, stdout, stderr) = run(&mut unmasked(&command));
         assert_eq!(code, 0, "{arguments:?}: {stdout}{stderr}");
@@ -226,7 +226,7 @@ fn what_others_may_only_read_is_closed() {
     ];
     files.iter().for_each(|file| set_mode(file, 0o644));
     [&data, &keys].into_iter().for_each(|directory| set_mode(directory, 0o755));
-    let doctor = run(&mut home.x0x(&["doctor", "--name", "alice"]));
+    let doctor = run(&mut home.x0x("doctor --name alice"));
     assert_eq!(doctor.0, 0, "{doctor:?}");
     for path in files.iter().chain([&data, &keys]) {
         let line = format!("other users may read {} (mode ", path.display());
@@ -242,7 +242,7 @@ fn refusal(home: &Home) -> String {
     let (code, _, error) = run(&mut home.x0xd(&["--name", "alice"]));
     assert_eq!(code, 1, "{error}");
     let error = error.lines().find_map(|line| line.strip_prefix("error: ")).expect("an error");
-    let doctor = run(&mut home.x0x(&["doctor", "--name", "alice"]));
+    let doctor = run(&mut home.x0x("doctor --name alice"));
     let says = doctor.1.lines().any(|line| line.starts_with("FAIL") && line.ends_with(error));
     assert!(says && doctor.0 == 1, "'{error}' is not in {doctor:?}");
     error.to_owned()

@@ -70,7 +70,7 @@ fn requests_leave_no_copy_of_the_token_in_the_daemon() {
     }
     assert_eq!(count(process, alice.token.as_bytes()), 1, "after the start");
     for command in ["status", "agent", "peers"] {
-        let (code, stdout, stderr) = run(&mut home.x0x(&[command, "--name", "alice"]));
+        let (code, stdout, stderr) = run(&mut home.x0x(&format!("{command} --name alice")));
         assert_eq!(code, 0, "{stdout}{stderr}");
     }
     assert_settles(&alice, "after requests of x0x");

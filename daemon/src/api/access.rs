@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use super::{ApiError, App};
+use crate::server::Place;
 
 /// The paths on which the token may stand in the query, for clients that cannot set a header.
 const QUERY_TOKEN_PATHS: [&str; 4] = ["/ws", "/ws/direct", "/events", "/direct/events"];
@@ -46,24 +47,35 @@ pub(super) async fn authenticate(
     request: Request,
     next: Next,
 ) -> Response {
-    if is_allowed(&app, &request) {
-        return next.run(request).await;
+    let is_known = shows_token(&app, &request);
+    if !is_known && !is_public(&request) {
+        let error = "missing or invalid Authorization: Bearer token";
+        return (StatusCode::UNAUTHORIZED, Json(serde_json::json!({ "error": error })))
+            .into_response();
     }
-    let error = "missing or invalid Authorization: Bearer token";
-    (StatusCode::UNAUTHORIZED, Json(serde_json::json!({ "error": error }))).into_response()
+    let place = request.extensions().get::<Arc<Place>>();
+    if is_known && !place.is_none_or(|place| place.authenticate()) && !is_public(&request) {
+        let text = "too many connections: close some, or raise the limit of open files (ulimit -n)";
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    next.run(request).await
 }
 
-fn is_allowed(app: &App, request: &Request) -> bool {
+fn is_public(request: &Request) -> bool {
     let path = request.uri().path();
-    let is_public = request.method() == Method::OPTIONS
-        || matches!(path, "/health" | "/gui" | "/gui/")
-        || path.starts_with("/constitution");
+    request.method() == Method::OPTIONS
+        || matches!(path, "/health" | "/challenge" | "/gui" | "/gui/")
+        || path.starts_with("/constitution")
+}
+
+fn shows_token(app: &App, request: &Request) -> bool {
     let is_known = |shown: &str| bool::from(shown.as_bytes().ct_eq(app.token.as_bytes()));
     let in_query = || {
+        let path = request.uri().path();
         let query = request.uri().query().filter(|_| QUERY_TOKEN_PATHS.contains(&path))?;
         query.split('&').find_map(|pair| pair.strip_prefix("token="))
     };
-    is_public || bearer(request.headers()).is_some_and(is_known) || in_query().is_some_and(is_known)
+    bearer(request.headers()).is_some_and(is_known) || in_query().is_some_and(is_known)
 }
 
 /// Refuses a WebSocket that a foreign page opens.

@@ -33,10 +33,12 @@ use x0x_core::identity::{AgentId, MachineId, UserId};
 use x0x_tokio::Handle;
 
 use crate::hub::Hub;
+use crate::proof::ProofKey;
 use crate::recordings::Recorder;
 use crate::topics::Keeper;
 
 pub use error::ApiError;
+pub(crate) use error::parse_id;
 
 /// The largest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -68,6 +70,8 @@ pub struct App {
     pub identity: Identity,
     /// What every request but the public ones must show.
     pub token: String,
+    /// Proves that the daemon knows the token.
+    pub(crate) proof_key: ProofKey,
     /// Where the API listens.
     pub api_address: SocketAddr,
     /// When the daemon started.
@@ -96,7 +100,20 @@ impl App {
         let sessions = ws::Sessions::default();
         let started = Instant::now();
         let keeper = Arc::new(Keeper::new(node.clone(), hub.topics.clone()));
-        Self { node, hub, identity, token, api_address, started, stop, sessions, keeper, recorder }
+        let proof_key = ProofKey::of(&token);
+        Self {
+            node,
+            hub,
+            identity,
+            token,
+            proof_key,
+            api_address,
+            started,
+            stop,
+            sessions,
+            keeper,
+            recorder,
+        }
     }
 }
 
@@ -112,6 +129,7 @@ struct Description;
 pub fn router(app: Arc<App>) -> (Router, utoipa::openapi::OpenApi) {
     let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(system::health))
+        .routes(routes!(system::challenge))
         .routes(routes!(system::status))
         .routes(routes!(system::shutdown))
         .routes(routes!(system::constitution))

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde::Serialize;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use x0x_core::node::{ListPeers, PeerInfo};
 
+use super::error::{ErrorBody, parse_id};
 use super::{ApiError, App};
 use crate::API_LEVEL;
+use crate::files::hex;
+use crate::server::Place;
 
 /// Our own text.
 const CONSTITUTION: &str = include_str!("constitution.md");
@@ -39,6 +43,50 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Json<Health> {
     let peers = peers(&app).await.map_or(0, |peers| peers.len());
     let uptime_secs = app.started.elapsed().as_secs();
     Json(Health { ok: true, status: "healthy", version: API_LEVEL, peers, uptime_secs })
+}
+
+/// What `GET /challenge` asks.
+#[derive(Debug, Deserialize)]
+pub(super) struct Challenge {
+    nonce: String,
+}
+
+/// The answer to `GET /challenge`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Proof {
+    ok: bool,
+    /// BLAKE3, keyed by BLAKE3("x0x API proof 1" ‖ 00 ‖ token), of the nonce, the 16 bytes of the
+    /// IPv6 address (IPv4 addresses are mapped) and the 2 bytes of the port at which the connection
+    /// came in. In hexadecimal.
+    proof: String,
+}
+
+/// Proves that the daemon knows the token, before a client shows it. Needs no token. Over TCP, once
+/// for each connection.
+#[utoipa::path(
+    get, path = "/challenge", tag = "system",
+    params(("nonce" = String, Query, description = "32 random bytes, in hexadecimal")),
+    responses(
+        (status = 200, body = Proof), (status = 400, body = ErrorBody),
+        (status = 429, body = ErrorBody, description = "The connection was challenged before"),
+    )
+)]
+pub(super) async fn challenge(
+    State(app): State<Arc<App>>,
+    Extension(place): Extension<Arc<Place>>,
+    Query(query): Query<Challenge>,
+) -> Result<Json<Proof>, ApiError> {
+    let nonce = parse_id(&query.nonce)?;
+    let Some(address) = place.local else {
+        let text = "the Unix socket needs no challenge: the system says who listens";
+        return Err(ApiError::bad_request(text));
+    };
+    if !place.may_challenge() {
+        let text = "this connection was challenged before: open another";
+        return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, text));
+    }
+    let proof = hex(&app.proof_key.prove(&nonce, address));
+    Ok(Json(Proof { ok: true, proof }))
 }
 
 /// The answer to `GET /status`.

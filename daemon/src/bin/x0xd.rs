@@ -106,7 +106,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { config, name, api_port, peer: peers, .. } = arguments;
     let config = Config::read(&home, &Overrides { config, name, api_port, peers })?;
     if arguments.doctor || arguments.rest.first().is_some_and(|word| word == "doctor") {
-        let report = doctor::examine(&config);
+        let report = doctor::examine(&config, None);
         print(&report.to_string());
         return Ok(if report.has_failure() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }

@@ -170,7 +170,7 @@ fn help(error: &CliError) -> Option<String> {
         }
         CliError::Client(ClientError::Refused { code: 401, .. }) => Some(
             "The daemon has another token: set X0X_API_TOKEN to the text in its file api-token, \
-             or use --name."
+             or use --name. With --api, x0x takes the token from X0X_API_TOKEN only."
                 .into(),
         ),
         CliError::Client(_) | CliError::Paths(_) | CliError::Failed(_) | CliError::Closed => None,

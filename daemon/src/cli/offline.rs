@@ -20,14 +20,10 @@ pub(super) fn doctor(context: &Context) -> Result<(), CliError> {
     let config = Config::read(&context.home, &overrides)
         .map_err(|error| CliError::Failed(error.to_string()))?;
     let locator = &context.locator;
-    let report = match (&locator.api, &locator.token) {
-        (None, None) => doctor::examine(&config),
-        (api, token) => {
-            let file = crate::paths::api_token(&config.data_dir);
-            let token = token.clone().or_else(|| std::fs::read_to_string(file).ok());
-            let token = token.map(|token| token.trim().to_owned());
-            doctor::examine_at(&config, api.as_deref(), token)
-        }
+    let report = match &locator.api {
+        None => doctor::examine(&config, locator.token.clone()),
+        // The token in the file is not for just any address.
+        Some(api) => doctor::examine_at(&config, api, locator.token.clone()),
     };
     let (has_failure, summary) = (report.has_failure(), report.summary());
     let answer = json!({ "ok": !has_failure, "checks": report.checks(), "summary": summary });

@@ -31,6 +31,7 @@ macro_rules! routes {
 const ROUTES: &[Route] = routes! {
     "system" {
         GET "/health", "health", "Tell whether the daemon works";
+        GET "/challenge", "", "Prove that the daemon knows the token";
         GET "/status", "status", "Tell how the node is";
         POST "/shutdown", "stop", "Stop the daemon";
         POST "/diagnostics/record", "diagnostics record", "Record the node from here on";

@@ -15,8 +15,8 @@ use crate::client::{Client, Endpoint, Locator, REQUEST_TIMEOUT, Target, block_on
 use crate::config::{Config, Overrides};
 use crate::doctor::find_on_path;
 use crate::files::{self, FileError};
-use crate::instances::is_running;
-use crate::paths::{InstanceName, api_port, api_token};
+use crate::instances;
+use crate::paths::{InstanceName, api_token};
 
 /// How long a daemon may take to start.
 const START_TIME: Duration = Duration::from_secs(5);
@@ -129,14 +129,11 @@ fn holds_store(data: &Path) -> bool {
 
 /// Where the daemon of a configuration answers, if it does.
 fn running(config: &Config) -> Result<Option<String>, CliError> {
-    let written = std::fs::read_to_string(api_port(&config.data_dir));
-    let address = match written {
-        Ok(address) => address.trim().to_owned(),
-        Err(_) if config.api_address.port() != 0 => config.api_address.to_string(),
-        Err(_) => return Ok(None),
-    };
-    let is_running = block_on(is_running(&address, &config.data_dir)).map_err(CliError::system)?;
-    Ok(is_running.then(|| format!("http://{address}")))
+    let usual = Some(config.api_address).filter(|address| address.port() != 0);
+    let usual = usual.map(|address| address.to_string());
+    let running = instances::running(&config.data_dir, usual.as_deref());
+    let endpoint = block_on(running).map_err(CliError::system)?;
+    Ok(endpoint.map(|endpoint| endpoint.base()))
 }
 
 /// Finds `x0xd` beside this program, then in `PATH`.
@@ -229,8 +226,8 @@ fn reason(log: &Path, before: u64, status: &std::process::ExitStatus) -> String 
 }
 
 /// The JSON form of instances.
-pub(super) fn instances(list: &[crate::instances::Instance]) -> Value {
-    let row = |instance: &crate::instances::Instance| {
+pub(super) fn instances(list: &[instances::Instance]) -> Value {
+    let row = |instance: &instances::Instance| {
         let name = instance.name.as_ref().map(|name| name.as_str());
         json!({ "name": name, "api": instance.api, "status": instance.status() })
     };

@@ -36,10 +36,11 @@ impl Home {
         command
     }
 
-    /// A command of `x0x`.
-    pub(crate) fn x0x(&self, arguments: &[&str]) -> Command {
+    /// The command line of a user, a space between arguments.
+    pub(crate) fn x0x(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_x0x"));
-        command.args(arguments).env_clear().env("HOME", &self.0).env("PATH", "/usr/bin:/bin");
+        command.args(line.split(' ')).env_clear().env("HOME", &self.0).env("PATH", "/usr/bin:/bin");
+        command.stdin(Stdio::null());
         command
     }
 
@@ -65,9 +66,24 @@ impl Home {
 
     /// The same, with a place for its standard error.
     pub(crate) fn start_with(&self, name: &str, stderr: Stdio) -> Daemon {
-        let _ = fs::remove_file(self.data(name).join("api.port"));
         let mut command = self.x0xd(&["--name", name]);
-        let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
+        command.stderr(stderr);
+        self.start_command(name, &mut command)
+    }
+
+    /// The same, with at most so many open files.
+    pub(crate) fn start_with_files(&self, name: &str, files: u64) -> Daemon {
+        let script = format!("ulimit -n {files} && exec \"$0\" --name \"$1\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_x0xd"), name]);
+        command.env_clear().env("HOME", &self.0).env("PATH", "/usr/bin:/bin").stderr(Stdio::null());
+        self.start_command(name, &mut command)
+    }
+
+    /// Runs the command of an instance and waits until it answers.
+    pub(crate) fn start_command(&self, name: &str, command: &mut Command) -> Daemon {
+        let _ = fs::remove_file(self.data(name).join("api.port"));
+        let child = command.stdout(Stdio::piped()).spawn();
         let mut child = child.expect("the daemon starts");
         let mut quic = None;
         let output = child.stdout.take().expect("its output is ours");

@@ -6,17 +6,18 @@ mod session;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use axum::Json;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{App, BODY_BYTES_MAX, access, direct};
 use crate::queue::lock;
+use crate::server::Place;
 
 /// How many bytes are read from a client at a time. Each session has a buffer of this size.
 const READ_BYTES: usize = 16 << 10;
@@ -65,10 +66,11 @@ pub(super) async fn sessions(State(app): State<Arc<App>>) -> Json<SessionList> {
 )]
 pub(super) async fn ws(
     State(app): State<Arc<App>>,
+    Extension(place): Extension<Arc<Place>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    open(app, &headers, upgrade, false)
+    open(app, place, &headers, upgrade, false)
 }
 
 /// Opens a session that also receives direct messages.
@@ -78,14 +80,16 @@ pub(super) async fn ws(
 )]
 pub(super) async fn ws_direct(
     State(app): State<Arc<App>>,
+    Extension(place): Extension<Arc<Place>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    open(app, &headers, upgrade, true)
+    open(app, place, &headers, upgrade, true)
 }
 
 fn open(
     app: Arc<App>,
+    place: Arc<Place>,
     headers: &HeaderMap,
     upgrade: WebSocketUpgrade,
     is_direct: bool,
@@ -97,5 +101,9 @@ fn open(
         .max_message_size(BODY_BYTES_MAX)
         .max_frame_size(BODY_BYTES_MAX)
         .read_buffer_size(READ_BYTES)
-        .on_upgrade(move |socket| session::serve(app, socket, is_direct))
+        .on_upgrade(move |socket| async move {
+            session::serve(app, socket, is_direct).await;
+            // The session outlives the connection that it came from, and holds its place.
+            drop(place);
+        })
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use futures_util::stream::SplitStream;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio::time::interval;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
@@ -17,6 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::receiver::Receiver;
 use super::{CliError, Kind, Outcome, Sending};
 use crate::client::{Client, ClientError, Endpoint, Target};
+use crate::socket::Stream;
 
 /// How many frames are written at a time.
 const FLUSH_INTERVAL: u64 = 64;
@@ -34,7 +34,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 type Errors = BTreeMap<String, u64>;
 
 /// A WebSocket to a daemon.
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
 /// What the daemon says.
 #[derive(Debug, Deserialize)]
@@ -57,9 +57,7 @@ pub(super) async fn open(endpoint: &Endpoint, target: &Target) -> Result<Socket,
         let value = format!("Bearer {token}").parse().map_err(|_| ClientError::TokenForm)?;
         request.headers_mut().insert(AUTHORIZATION, value);
     }
-    let socket = TcpStream::connect(endpoint.authority()).await.map_err(CliError::system)?;
-    socket.set_nodelay(true).map_err(CliError::system)?;
-    let (socket, _) = client_async(request, socket).await.map_err(broken)?;
+    let (socket, _) = client_async(request, endpoint.open().await?).await.map_err(broken)?;
     Ok(socket)
 }
 
