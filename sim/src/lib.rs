@@ -28,6 +28,7 @@ pub mod checks;
 pub mod disk;
 pub mod flight;
 pub mod history;
+pub mod hostile;
 pub mod machine;
 pub mod model;
 pub mod nat;

@@ -5,12 +5,13 @@
 //! The file is postcard behind a line that names the format. An attacker is code and not in it, see
 //! [`Interceptor`](crate::network::Interceptor).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Machine, Step, World, WorldConfig};
+use crate::{Failure, Machine, Step, World, WorldConfig, hostile};
 
 /// The first line of a file: what it is and in which version.
 const FORMAT: &[u8] = b"x0x-sim steps 3\n";
@@ -95,7 +96,12 @@ impl Recording {
 
     /// Makes the world of the recording; [`World::play`] plays it.
     pub fn world<M: Machine>(&self) -> World<M> {
-        World::with_machines(self.config.clone())
+        let mut world = World::with_machines(self.config.clone());
+        let hostile = self.steps.iter().filter_map(|step| hostile::made_hostile(&step.step));
+        for node in hostile.collect::<BTreeSet<_>>() {
+            world.expect_strangers(node);
+        }
+        world
     }
 }
 

@@ -19,6 +19,8 @@
 //! The safety rules of [`checks`] hold at every step. What is demanded at the end are steps, too
 //! ([`Step::Expect`]), so a world that did not heal plays again, and [`shrink`] can make it smaller.
 //!
+//! Some worlds have [`hostile`](crate::hostile) hosts, from the beginning to the end.
+//!
 //! * [`modelled`]: the same for worlds over modelled links.
 //! * [`shrink`]: makes a recording that fails smaller.
 //!
@@ -27,14 +29,14 @@
 
 use std::time::Duration;
 
-use x0x_core::node::Node;
-
+use crate::hostile::AnyNode;
 use crate::scenario::Report;
-use crate::{Failure, Machine, Step, World, checks};
+use crate::{Failure, Machine, NodeId, Step, World, checks};
 
 mod draw;
 mod faults;
 mod ground;
+mod hostile;
 mod life;
 mod workload;
 
@@ -79,7 +81,17 @@ impl Swarm {
 
     /// Makes the world.
     pub fn world<M: Machine>(&self) -> World<M> {
-        World::with_machines(self.ground.world_config(&self.options))
+        let mut world = World::with_machines(self.ground.world_config(&self.options));
+        for node in self.hostile() {
+            world.expect_strangers(node);
+        }
+        world
+    }
+
+    /// Returns the hosts that are hostile. They come after all others.
+    pub fn hostile(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let honest = self.options.nodes;
+        (honest..honest + self.options.hostile).map(NodeId)
     }
 
     /// Runs it with whole nodes.
@@ -88,7 +100,7 @@ impl Swarm {
     ///
     /// If a check failed, one of those at the end included.
     pub fn run(&self) -> Result<Report, Failure> {
-        self.run_in(&mut self.world::<Node>())
+        self.run_in(&mut self.world::<AnyNode>())
     }
 
     /// Runs it in its world.
@@ -100,6 +112,7 @@ impl Swarm {
         let mut plan = Plan::default();
         workload::plan(self, world, &mut plan);
         faults::plan(self, world, &mut plan);
+        hostile::plan(self, world, &mut plan);
         for (at, step) in plan.steps {
             world.schedule(at, step);
         }
@@ -113,7 +126,10 @@ impl Swarm {
         // A NAT forgets what nobody refreshes long after the faults, and then a link ends.
         world.run_until_true(AGREEMENT_MAX, World::agrees)?;
         world.check_agreement()?;
-        life::demand_idleness(world)?;
+        if self.options.hostile == 0 {
+            // Strangers keep a world busy.
+            life::demand_idleness(world)?;
+        }
         Ok(Report::new(world, &self.ground.edges))
     }
 }

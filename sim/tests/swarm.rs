@@ -2,16 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a world that cannot go on has failed its test")]
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
 use x0x_core::gossip::Topic;
+use x0x_core::identity::MachineId;
 use x0x_core::node::{CommandId, Connect, Event, Publish, Reply, SendDirect, Subscribe, Target};
+use x0x_sim::hostile::{AnyNode, STRANGERS};
 use x0x_sim::nat::{Dependence, Ports};
-use x0x_sim::swarm::Swarm;
+use x0x_sim::swarm::{Ground, Options, Swarm};
 use x0x_sim::{
-    ClockProfile, NatConfig, NatId, NatProfile, NodeId, Place, Step, World, WorldConfig,
+    ClockProfile, NatConfig, NatId, NatProfile, NodeId, Place, Recording, Step, World, WorldConfig,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -216,5 +219,45 @@ fn a_laptop_that_slept_comes_back() {
         assert!(world.is_linked(PUBLIC, HOME), "{stops_clock}");
         let id = send(&mut world, PUBLIC, HOME);
         assert_acknowledged(&mut world, id);
+    }
+}
+
+/// Counts the sessions that a node had with each other machine.
+fn sessions(world: &World<AnyNode>, node: NodeId) -> BTreeMap<MachineId, usize> {
+    let mut sessions = BTreeMap::new();
+    for logged in world.events().iter().filter(|logged| logged.node == node) {
+        if let Event::PeerUp { machine, .. } = logged.event {
+            *sessions.entry(machine).or_default() += 1;
+        }
+    }
+    sessions
+}
+
+#[test]
+fn a_hostile_host_comes_under_ever_new_identities_and_plays_again() {
+    let (victim, hostile) = (NodeId(0), NodeId(1));
+    let mut world = World::<AnyNode>::with_machines(WorldConfig::new(5, 2));
+    world.expect_strangers(hostile);
+    let target = Target::Address { address: world.address(victim), machine: None };
+    world.apply(Step::Upgrade { node: hostile, versions: STRANGERS }).unwrap();
+    let connect = Connect { target, keep: true, timeout: 20 * SECOND };
+    world.command(hostile, connect).unwrap_err();
+    world.run_for(30 * SECOND).unwrap();
+    let machines = sessions(&world, victim).len();
+    assert!((15..100).contains(&machines), "{machines} machines");
+
+    let recording = Recording::from_bytes(&world.recording().to_bytes()).unwrap();
+    let mut again: World<AnyNode> = recording.world();
+    again.play(&recording).unwrap();
+    assert_eq!(again.trace_hash(), world.trace_hash());
+}
+
+#[test]
+fn strangers_without_end_part_nobody_and_silence_nobody() {
+    for seed in [3, 8] {
+        let mut options = Options::draw(seed);
+        (options.hostile, options.topics) = (2, options.topics.max(1));
+        let ground = Ground::draw(&options);
+        Swarm { options, ground }.run().unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

@@ -1,126 +1,16 @@
 //! Hostile nodes in a topic: whatever a tenth of them does, the honest ones reach one another, what
 //! that costs is bounded, and who is to blame is named.
 
-use std::time::Duration;
+mod topics {
+    pub(crate) mod arena;
 
-use x0x_core::support::{Counter, Rng};
-use x0x_sim::model::attack::{Attacker, Filler, Flood, Puppet, Recorder, Twist, Twisted, TwoFaced};
-use x0x_sim::model::{GossipNode, ModelConfig, PeerId, World};
-
-const S: Duration = Duration::from_secs(1);
-
-/// A world of gossip nodes of which some are hostile, and what came of its messages.
-struct Arena {
-    world: World<GossipNode>,
-    hostile: Vec<u32>,
-    /// What nodes had received and sent when the messages began.
-    before: Vec<[u64; 2]>,
+    mod abuse;
 }
 
-const NODES: u32 = 60;
-const MESSAGES: u32 = 30;
-
-impl Arena {
-    /// Starts the nodes, one after another; every `nth` is what `make` makes, which gets the ids of
-    /// the first honest nodes as its targets.
-    fn new(
-        seed: u64,
-        nth: u32,
-        make: impl Fn(PeerId, &Rng, Vec<PeerId>) -> Box<dyn Attacker>,
-    ) -> Self {
-        let mut world = World::new(ModelConfig::new(seed, NODES));
-        let mut hostile = Vec::new();
-        let targets: Vec<PeerId> = (0..4).map(|node| world.id(node)).collect();
-        for node in 0..NODES {
-            world.run_for(S / 10);
-            let contacts = if node == 0 { vec![] } else { vec![node / 2, (node - 1) / 3] };
-            if nth > 0 && node >= 4 && node % nth == 0 {
-                hostile.push(node);
-                world.start_hostile(node, &contacts, |me, rng| make(me, rng, targets.clone()));
-            } else {
-                world.start(node, &contacts);
-            }
-        }
-        world.run_for(60 * S);
-        let before = (0..NODES).map(|node| traffic(&world, node)).collect();
-        Self { world, hostile, before }
-    }
-
-    /// A tenth of the nodes are twisted.
-    fn twisted(seed: u64, twist: &Twist) -> Self {
-        Self::new(seed, 10, |me, rng, targets| {
-            let plan = Twisted { twist: twist.clone(), targets, patience: 5 * S };
-            Box::new(Puppet::<GossipNode>::new(me, rng, plan))
-        })
-    }
-
-    /// Honest nodes publish, one message each second.
-    fn talk(mut self) -> Self {
-        let honest: Vec<u32> = self.world.present().iter().collect();
-        for message in 0..MESSAGES {
-            let sender = honest[(message as usize * 7) % honest.len()];
-            self.world.publish(sender, 256);
-            self.world.run_for(S);
-        }
-        self.world.run_for(30 * S);
-        self
-    }
-
-    /// Returns the share of honest deliveries that came.
-    fn reached(&self) -> f64 {
-        let (mut expected, mut has) = (0, 0);
-        for record in self.world.records() {
-            let (more_expected, more) = self.world.reached(record);
-            expected += more_expected;
-            has += more;
-        }
-        f64::from(has) / f64::from(expected)
-    }
-
-    /// Returns the bytes that an honest node received and sent for each message, in the mean. What it
-    /// receives an attacker has paid for; what it sends because of that is what the attack costs others.
-    fn bytes_per_message(&self) -> [f64; 2] {
-        let honest: Vec<u32> = self.world.present().iter().collect();
-        [0, 1].map(|way| {
-            let since =
-                |&node: &u32| traffic(&self.world, node)[way] - self.before[node as usize][way];
-            let sum: u64 = honest.iter().map(since).sum();
-            sum as f64 / honest.len() as f64 / f64::from(MESSAGES)
-        })
-    }
-
-    fn count(&self, counter: Counter) -> u64 {
-        self.world.present().iter().map(|node| self.world.counters(node).get(counter)).sum()
-    }
-
-    /// Asserts what holds whatever the attack is.
-    fn assert_unharmed(&self, received_max: f64, sent_max: f64) {
-        let tally = self.world.tally();
-        let seen = format!("{:?} {tally:?}", self.world.rules());
-        assert!(self.reached() >= 0.999, "{}: {seen}", self.reached());
-        assert_eq!((tally.forgeries, tally.wrongly_accused), (0, 0), "{seen}");
-        let [received, sent] = self.bytes_per_message();
-        let bytes = format!("{received} and {sent} bytes for each message");
-        assert!(received <= received_max && sent <= sent_max, "{bytes}: {seen}");
-    }
-
-    /// Asserts that of those who are hostile so many at least were cut off.
-    fn assert_accused(&self, least: usize) {
-        let accused = self.hostile.iter().filter(|&&node| self.world.accused(node) > 0).count();
-        assert!(accused >= least, "{accused} were accused: {:?}", self.world.rules());
-    }
-
-    fn assert_all_accused(&self) {
-        let free: Vec<_> = self.hostile.iter().filter(|&&n| self.world.accused(n) == 0).collect();
-        assert!(free.is_empty(), "{free:?} were never accused: {:?}", self.world.rules());
-    }
-}
-
-/// What a node received and sent, in bytes.
-fn traffic(world: &World<GossipNode>, node: u32) -> [u64; 2] {
-    let (received, sent) = world.traffic(node);
-    [received.bytes(), sent.bytes()]
-}
+use topics::arena::{Arena, S};
+use x0x_core::support::Counter;
+use x0x_sim::model::GossipNode;
+use x0x_sim::model::attack::{Filler, Flood, Puppet, Recorder, Twist, Twisted, TwoFaced};
 
 #[test]
 fn honest_nodes_among_themselves_accuse_nobody() {

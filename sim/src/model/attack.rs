@@ -3,7 +3,7 @@
 //! An [`Attacker`] stands in the place of a protocol: it hears what a node would hear and sends any
 //! bytes to anybody that it has a session with. It may dial whom it likes and hang up when it likes.
 //! What it cannot do is speak for somebody else: a session names its two ends truly, as the link
-//! does.
+//! does. It may come back as somebody whom nobody knows ([`Effect::Reappear`]).
 
 use std::fmt::Debug;
 use std::time::Instant;
@@ -15,13 +15,18 @@ use x0x_core::support::Rng;
 use super::peer::PeerId;
 use super::protocol::{Effect, Env, Input};
 
+pub mod abuse;
+pub mod frames;
+
 mod crowd;
 mod double;
 mod puppet;
+mod strangers;
 
 pub use crowd::{Filler, Flood, Recorder};
 pub use double::TwoFaced;
 pub use puppet::{Puppet, Twist, Twisted};
+pub use strangers::Strangers;
 
 /// What an attacker acts through.
 #[derive(Debug)]

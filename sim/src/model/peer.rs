@@ -27,6 +27,19 @@ impl PeerId {
         Self { order: u32::try_from(hash >> 32).expect("32 bits"), index }
     }
 
+    /// Names a node that is in no world.
+    pub fn invented(number: u64) -> Self {
+        let order = u32::try_from(number >> 32).expect("32 bits");
+        let index = u32::try_from(number & 0x7fff_ffff).expect("31 bits") | 1 << 31;
+        Self { order, index }
+    }
+
+    /// Names the same node as another peer, which nobody knows.
+    #[must_use]
+    pub fn reborn(self) -> Self {
+        Self::new(u64::from(self.order), self.index)
+    }
+
     /// Returns the number of the node.
     pub fn index(self) -> u32 {
         self.index

@@ -1,7 +1,9 @@
 //! Sessions between modelled nodes.
 
-use super::library::Number;
 use bytes::Bytes;
+
+use super::library::Number;
+use super::peer::PeerId;
 
 /// One end of a session. Places are used again; the generation tells an old user from a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     /// The node of each end.
     pub(crate) nodes: [u32; 2],
+    /// Who they are to each other; a hostile node may be somebody else by now.
+    pub(crate) ids: [PeerId; 2],
     /// Which ends believe that it is up. None is while it is being dialled.
     pub(crate) up: [bool; 2],
     /// Whether the overlay of that side asked for it and has not released it.

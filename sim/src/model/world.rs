@@ -124,6 +124,8 @@ pub struct World<P> {
     hostile: Bits,
     rng: Rng,
     kinds: Kinds,
+    /// Those of hostile nodes.
+    hostile_kinds: Kinds,
     tally: Tally,
     rules: BTreeMap<&'static str, u64>,
     latencies: Histogram,
@@ -170,6 +172,7 @@ impl<P: Protocol> World<P> {
             hostile: Bits::default(),
             rng: random::from_number(config.seed).fork("model"),
             kinds: Kinds::default(),
+            hostile_kinds: Kinds::default(),
             tally: Tally::default(),
             rules: BTreeMap::new(),
             latencies: Histogram::default(),

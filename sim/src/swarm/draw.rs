@@ -97,6 +97,8 @@ pub struct Options {
     /// How many walls there are: firewalls that let nothing pass between two groups of hosts, all
     /// the time.
     pub walls: u32,
+    /// How many hosts are hostile, beside the nodes.
+    pub hostile: u32,
 }
 
 impl Options {
@@ -108,6 +110,8 @@ impl Options {
         let ms = Duration::from_millis;
         let link = link(rng);
         let payloads = [100, 1000, 10_000, 60_000];
+        // Drawn apart, so that the rest of a world is what it would be without.
+        let mut hostile = random::from_number(seed).fork("swarm hostile");
         Self {
             seed,
             nodes,
@@ -139,6 +143,7 @@ impl Options {
             questions: draw(rng, 4),
             faults: faults(rng, nodes),
             walls: pick(rng, &[0, 0, 1, 3]),
+            hostile: u32::from(hostile.below(3) == 0),
         }
     }
 }
@@ -210,11 +215,12 @@ impl fmt::Display for Options {
         writeln!(
             formatter,
             "seed {seed}: {nodes} nodes for {:?}, {homes} homes, {carriers} carriers, behind {}, \
-             firewalled {}, {} walls, two interfaces {}, {} more links, dual stack {}",
+             firewalled {}, {} walls, {} hostile, two interfaces {}, {} more links, dual stack {}",
             self.duration,
             self.behind,
             self.firewalled,
             self.walls,
+            self.hostile,
             self.two_interfaces,
             self.more_links,
             self.dual_stack,

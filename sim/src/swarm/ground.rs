@@ -56,7 +56,7 @@ impl Ground {
             disk: options.disk,
             marked: true,
             record_events: false,
-            ..WorldConfig::new(options.seed, options.nodes)
+            ..WorldConfig::new(options.seed, options.nodes + options.hostile)
         }
     }
 
@@ -151,6 +151,8 @@ impl Ground {
                 Place { networks, firewall, clock }
             });
         }
+        let hostile = (0..options.hostile).map(|_| Place::default());
+        self.places.extend(hostile);
     }
 
     /// Draws between whom there are walls. Those who can be dialled by everybody are behind none.

@@ -55,6 +55,16 @@ pub struct Options {
     pub size_max: u32,
 }
 
+/// What looks like an honest node's doing. The last is for gossip only.
+const ABUSES: [Attack; 6] = [
+    Attack::Beacons,
+    Attack::NamedAddresses,
+    Attack::InventedItems,
+    Attack::Strangers,
+    Attack::Reconciler,
+    Attack::PuppetAuthors,
+];
+
 impl Options {
     /// Draws the numbers.
     pub fn draw(seed: u64) -> Self {
@@ -74,6 +84,10 @@ impl Options {
             Attack::Replay,
         ];
         let hostile = (nodes > 8 && chance(rng, 0.3)).then(|| (pick(rng, &attacks), 0.12));
+        let abuse = &mut random::from_number(seed).fork("modelled abuse");
+        let abuses = &ABUSES[..if is_gossip { 6 } else { 5 }];
+        let is_abused = nodes > 8 && chance(abuse, 0.5);
+        let hostile = if is_abused { Some((pick(abuse, abuses), 0.08)) } else { hostile };
         Self {
             config: ModelConfig {
                 latency: Span::from_millis(latency_min, latency_min + rng.below(200)),

@@ -57,6 +57,7 @@ fn every_option_is_drawn() {
         let nodes = || (0..s.options.nodes).map(NodeId);
         nodes().any(|a| nodes().any(|b| s.ground.are_walled_off(a, b)))
     });
+    some("hostile hosts", &|s| s.hostile().next().is_some());
     some("crashes", &|s| s.options.faults.crashes > 0);
     some("sleeps", &|s| s.options.faults.sleeps > 0);
     some("full disks", &|s| s.options.faults.full_disks > 0);

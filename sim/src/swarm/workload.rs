@@ -32,7 +32,7 @@ pub(super) fn plan<M: Machine>(swarm: &Swarm, world: &World<M>, plan: &mut Plan)
     let rng = random::from_number(swarm.options.seed).fork("swarm workload");
     links(swarm, plan, &mut rng.fork("links"));
     walls(swarm, world, plan);
-    for node in world.nodes() {
+    for node in (0..swarm.options.nodes).map(NodeId) {
         let start = up_to(&mut rng.fork(&format!("start {node}")), WARM_UP / 2);
         for step in wishes(swarm, world, node) {
             plan.add(start, step);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use x0x_sim::history::About;
+use x0x_sim::hostile::AnyNode;
 use x0x_sim::recording::RecordedStep;
 use x0x_sim::swarm::modelled::{ModelledRecording, TimedAct};
 use x0x_sim::{Failure, Recording, World};
@@ -36,7 +37,7 @@ impl Replay {
         }
         let mut recording = Recording::from_bytes(&bytes)?;
         recording.config.record_events = self.events;
-        let mut world: World = recording.world();
+        let mut world: World<AnyNode> = recording.world();
         self.page.begin(&mut world)?;
         let play = std::panic::AssertUnwindSafe(|| world.play(&recording));
         let played = std::panic::catch_unwind(play);
@@ -71,7 +72,7 @@ impl Replay {
     /// Writes the page; a world without a result panicked.
     fn save(
         &self,
-        world: &mut World,
+        world: &mut World<AnyNode>,
         recording: &Recording,
         result: Option<&Result<(), Failure>>,
     ) -> anyhow::Result<()> {
@@ -121,7 +122,7 @@ impl Replay {
     }
 }
 
-fn show(recording: &Recording, world: &World, out: &mut impl Write) -> anyhow::Result<()> {
+fn show(recording: &Recording, world: &World<AnyNode>, out: &mut impl Write) -> anyhow::Result<()> {
     let mut steps = recording.steps.iter().peekable();
     for logged in world.events() {
         while let Some(step) = steps.next_if(|step| step.at <= logged.at) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use x0x_sim::history::{self, About, BETWEEN_MAX, Focus};
-use x0x_sim::{NodeId, Report, World};
+use x0x_sim::{Machine, NodeId, Report, World};
 
 use crate::table::{self, Value};
 
@@ -33,7 +33,7 @@ fn second(text: &str) -> Result<Duration, String> {
 
 impl PageOptions {
     /// Has a new world keep what the page needs, if there is to be one.
-    pub(crate) fn begin(&self, world: &mut World) -> anyhow::Result<()> {
+    pub(crate) fn begin(&self, world: &mut World<impl Machine>) -> anyhow::Result<()> {
         self.check(world.config().nodes)?;
         if self.report.is_some() {
             world.keep_history();
@@ -56,7 +56,7 @@ impl PageOptions {
     }
 
     /// Writes the page, if there is to be one.
-    pub(crate) fn save(&self, world: &World, about: &About) -> anyhow::Result<()> {
+    pub(crate) fn save(&self, world: &World<impl Machine>, about: &About) -> anyhow::Result<()> {
         let Some(path) = &self.report else { return Ok(()) };
         let focus = Focus {
             between: self.between.iter().copied().map(NodeId).collect(),
@@ -69,7 +69,7 @@ impl PageOptions {
 }
 
 /// Returns the numbers of a world for its page: those that depend on the world only.
-pub(crate) fn numbers(world: &World) -> Vec<(String, String)> {
+pub(crate) fn numbers(world: &World<impl Machine>) -> Vec<(String, String)> {
     const ELSEWHERE: [&str; 4] = ["links_wanted", "links_up_at_end", "real_s", "times_real_time"];
     let rows = table::rows(&Report::new(world, &[]), Duration::ZERO);
     let rows = rows.into_iter().filter(|(name, _)| !ELSEWHERE.contains(name));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use x0x_core::node::Node;
 use x0x_sim::Recording;
+use x0x_sim::hostile::AnyNode;
 use x0x_sim::swarm::modelled::ModelledRecording;
 use x0x_sim::swarm::shrink;
 
@@ -42,7 +42,7 @@ impl Shrink {
             }
             Err(_) => {
                 let recording = Recording::from_bytes(&bytes)?;
-                let shrunk = shrink::shrink::<Node>(&recording, self.runs, progress);
+                let shrunk = shrink::shrink::<AnyNode>(&recording, self.runs, progress);
                 (recording.steps.len(), shrunk.map(|left| (left.steps.len(), left.to_bytes())))
             }
         };

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use x0x_core::node::Node;
 use x0x_sim::history::About;
+use x0x_sim::hostile::AnyNode;
 use x0x_sim::swarm::modelled::{self, ModelledRecording};
 use x0x_sim::swarm::{Swarm, shrink};
 use x0x_sim::{Recording, World};
@@ -152,7 +152,7 @@ impl SwarmOf {
         if self.options {
             let _ = writeln!(std::io::stdout(), "{}", swarm.options);
         }
-        let mut world: World = swarm.world();
+        let mut world: World<AnyNode> = swarm.world();
         self.page.begin(&mut world).map_err(|error| format!("{error:#}"))?;
         let run = AssertUnwindSafe(|| swarm.run_in(&mut world));
         let run = std::panic::catch_unwind(run);
@@ -186,7 +186,7 @@ impl SwarmOf {
     fn save_page(
         &self,
         swarm: &Swarm,
-        world: &World,
+        world: &World<AnyNode>,
         failure: Option<String>,
     ) -> anyhow::Result<()> {
         if self.page.report.is_none() {
@@ -209,7 +209,7 @@ impl SwarmOf {
     fn keep(&self, seed: u64, recording: &Recording) -> String {
         let replay = self.write(&seed.to_string(), &recording.to_bytes());
         let mut lines = format!("replay: {replay}");
-        if let Some(shrunk) = shrink::shrink::<Node>(recording, self.shrink, |_| {}) {
+        if let Some(shrunk) = shrink::shrink::<AnyNode>(recording, self.shrink, |_| {}) {
             let replay = self.write(&format!("{seed}-small"), &shrunk.to_bytes());
             let (before, after) = (recording.steps.len(), shrunk.steps.len());
             lines += &format!("\n{after} of {before} steps: {replay}");

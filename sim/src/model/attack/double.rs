@@ -38,6 +38,7 @@ impl<P: Protocol> TwoFaced<P> {
                     Effect::Connect { .. } => true,
                     Effect::Misbehaved { .. }
                     | Effect::Lonely
+                    | Effect::Reappear { .. }
                     | Effect::Delivered { .. }
                     | Effect::Forgery
                     | Effect::Lagged { .. }

@@ -1,11 +1,14 @@
-//! Attackers that speak the protocol: an honest node whose words are twisted on their way out.
+//! Attackers that speak the protocol: an honest node whose words are twisted on their way out, and
+//! which may say more than these.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use x0x_core::support::Rng;
 
+use super::abuse::{Abuse, Heard, Voice};
 use super::{Attacker, Hand};
 use crate::model::peer::PeerId;
 use crate::model::protocol::{Effect, Input, Protocol, TopicNumber};
@@ -13,6 +16,8 @@ use crate::model::protocol::{Effect, Input, Protocol, TopicNumber};
 /// How a puppet departs from the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Twist {
+    /// It says what an honest node says.
+    Nothing,
     /// It changes a byte of every item that it passes on.
     Forge,
     /// It announces items, asks for them, and never gives any away.
@@ -61,12 +66,46 @@ pub struct Puppet<P> {
     plan: Twisted,
     redial: Vec<PeerId>,
     redial_at: Option<Instant>,
+    /// What it says beside its node, and when.
+    abuse: Option<(Box<dyn Abuse>, Option<Instant>)>,
+    peers: BTreeSet<PeerId>,
 }
 
 impl<P: Protocol> Puppet<P> {
     /// Makes a puppet with the id that it really has.
     pub fn new(me: PeerId, rng: &Rng, plan: Twisted) -> Self {
-        Self { node: P::start(me, rng), plan, redial: Vec::new(), redial_at: None }
+        Self {
+            node: P::start(me, rng),
+            plan,
+            redial: Vec::new(),
+            redial_at: None,
+            abuse: None,
+            peers: BTreeSet::new(),
+        }
+    }
+
+    /// Has it say something beside its node.
+    #[must_use]
+    pub fn with_abuse(self, abuse: Box<dyn Abuse>) -> Self {
+        Self { abuse: Some((abuse, None)), ..self }
+    }
+
+    /// Lets it hear and say what it has beside its node.
+    fn abuse(&mut self, hand: &mut Hand<'_, '_>, input: &Input) {
+        let Some((abuse, next)) = &mut self.abuse else { return };
+        let now = hand.env.clock.now;
+        let mut voice = Voice { hand, prefix: P::OVERLAY_PREFIX };
+        if let Input::Frame { peer, frame } = input
+            && let Some(said) = Heard::read::<P>(frame)
+        {
+            abuse.hear(&mut voice, *peer, said);
+        }
+        if self.peers.is_empty() {
+            *next = None;
+        } else if *next.get_or_insert(now + abuse.period()) <= now {
+            *next = Some(now + abuse.period());
+            abuse.strike(&mut voice, &self.peers);
+        }
     }
 
     fn drain(&mut self, hand: &mut Hand<'_, '_>) {
@@ -83,6 +122,7 @@ impl<P: Protocol> Puppet<P> {
                 | Effect::Release { .. }
                 | Effect::Delivered { .. }
                 | Effect::Lonely
+                | Effect::Reappear { .. }
                 | Effect::Forgery
                 | Effect::Lagged { .. }
                 | Effect::Equivocated => hand.act(effect),
@@ -109,9 +149,12 @@ impl<P: Protocol> Puppet<P> {
                 let header = invent(&header);
                 hand.act(Effect::Frame { peer, header, body, number: None });
             }
-            Twist::Forge | Twist::Invent | Twist::Mute | Twist::Repeat(_) | Twist::Topics(_) => {
-                send(body)
-            }
+            Twist::Nothing
+            | Twist::Forge
+            | Twist::Invent
+            | Twist::Mute
+            | Twist::Repeat(_)
+            | Twist::Topics(_) => send(body),
         }
     }
 }
@@ -129,23 +172,30 @@ impl<P: Protocol> Attacker for Puppet<P> {
     }
 
     fn handle(&mut self, hand: &mut Hand<'_, '_>, input: Input) {
-        if let Input::PeerDown { peer } = input
-            && self.plan.targets.contains(&peer)
-        {
-            self.redial.push(peer);
-            self.redial_at.get_or_insert(hand.env.clock.now + self.plan.patience);
+        match input {
+            Input::PeerUp { peer, .. } => _ = self.peers.insert(peer),
+            Input::PeerDown { peer } => {
+                self.peers.remove(&peer);
+                if self.plan.targets.contains(&peer) {
+                    self.redial.push(peer);
+                    self.redial_at.get_or_insert(hand.env.clock.now + self.plan.patience);
+                }
+            }
+            _ => {}
         }
         if self.redial_at.is_some_and(|at| at <= hand.env.clock.now) {
             self.redial_at = None;
             self.redial.drain(..).for_each(|peer| hand.dial(peer));
         }
-        self.node.handle(hand.env, input);
+        self.node.handle(hand.env, input.clone());
         self.drain(hand);
         self.node.settle(hand.env);
         self.drain(hand);
+        self.abuse(hand, &input);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.node.deadline().into_iter().chain(self.redial_at).min()
+        let abuse = self.abuse.as_ref().and_then(|(_, next)| *next);
+        self.node.deadline().into_iter().chain(self.redial_at).chain(abuse).min()
     }
 }

@@ -116,6 +116,18 @@ pub enum Attack {
     Junk,
     /// They send again what they heard.
     Replay,
+    /// They send a hundred beacons each second, in every name.
+    Beacons,
+    /// They name peers that do not exist, and say of others that they are elsewhere.
+    NamedAddresses,
+    /// They publish as ever new authors, and say again what honest authors said. Gossip only.
+    PuppetAuthors,
+    /// They announce items that do not exist.
+    InventedItems,
+    /// They come under ever new identities and go at once.
+    Strangers,
+    /// They compare histories as often as they may, and leave and join without end.
+    Reconciler,
 }
 
 /// Who publishes.

@@ -15,5 +15,5 @@ mod steps;
 pub use expect::{Verdict, judge};
 pub use figures::{Figure, Part, Round, Run, Sample};
 pub use file::{Attack, Expect, Fidelity, Join, Links, Publisher, Scenario, Step};
-pub(crate) use hostile::attacker;
+pub use hostile::attacker;
 pub use play::run;

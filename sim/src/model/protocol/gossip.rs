@@ -11,6 +11,7 @@ use x0x_core::support::{MemoryBudget, Rng};
 use super::overlay::{is_overlay_repair, overlay_kind, overlay_kind_name};
 use super::{Effect, Env, Input, Protocol, TopicNumber};
 use crate::machine::{gossip_held, overlay_held};
+use crate::model::attack::abuse::PUPPET_MARK;
 use crate::model::ledger::Kind;
 use crate::model::peer::PeerId;
 
@@ -28,6 +29,8 @@ pub struct GossipNode {
 }
 
 impl Protocol for GossipNode {
+    const OVERLAY_PREFIX: &'static [u8] = &[0];
+
     fn start(me: PeerId, rng: &Rng) -> Self {
         let key = AgentKey::from_seed(&rng.fork("agent").bytes());
         let agent = key.id();
@@ -88,6 +91,8 @@ impl Protocol for GossipNode {
                 gossip::Output::Misbehaved { peer, rule } => Effect::Misbehaved { peer, rule },
                 gossip::Output::Received { payload, .. } => match env.library.identify(&payload) {
                     Some(number) => Effect::Delivered { number, hops: 0, is_repair: false },
+                    // A hostile author may say what it likes in its own name.
+                    None if payload.starts_with(PUPPET_MARK) => continue,
                     None => Effect::Forgery,
                 },
                 gossip::Output::Lagged { missed, .. } => Effect::Lagged { missed },

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use x0x_core::gossip::Topic;
 use x0x_core::identity::AgentId;
-use x0x_core::overlay::Contact;
+use x0x_core::overlay::{Contact, TopicId};
 use x0x_core::support::part::Clock;
 use x0x_core::support::{Counters, Rng};
 
@@ -27,6 +28,11 @@ impl TopicNumber {
     /// Returns the name of the topic.
     pub fn name(self) -> String {
         format!("topic {}", self.0)
+    }
+
+    /// Returns the id of the topic.
+    pub fn id(self) -> TopicId {
+        Topic::new(&self.name()).expect("the name has a few bytes").id()
     }
 }
 
@@ -158,10 +164,18 @@ pub enum Effect {
     },
     /// An author was found to have signed two things that exclude each other.
     Equivocated,
+    /// All sessions end, and the node is somebody else. Only attackers do this.
+    Reappear {
+        /// Who it is from here on: its own number, and another hash.
+        id: PeerId,
+    },
 }
 
 /// A protocol under the model: one node of it.
 pub trait Protocol: Debug + Sized {
+    /// What comes before a frame of the overlay.
+    const OVERLAY_PREFIX: &'static [u8] = &[];
+
     /// Starts a node.
     fn start(me: PeerId, rng: &Rng) -> Self;
 

@@ -3,12 +3,11 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use x0x_core::crypto::hash::Blake3;
-use x0x_core::overlay::{self, Fault, TopicId};
+use x0x_core::overlay::{self, Fault};
 use x0x_core::support::part::Part;
 use x0x_core::support::{MemoryBudget, Rng};
 
-use super::{Effect, Env, Input, Protocol, TopicNumber};
+use super::{Effect, Env, Input, Protocol};
 use crate::machine::overlay_held;
 use crate::model::ledger::Kind;
 use crate::model::peer::PeerId;
@@ -39,13 +38,13 @@ impl Protocol for OverlayNode {
             Input::Writable { peer, room } => overlay::Input::Writable { peer, room },
             Input::Frame { peer, frame } => overlay::Input::Frame { peer, frame },
             Input::ConnectFailed { peer } => overlay::Input::ConnectFailed { peer },
-            Input::Join { topic } => overlay::Input::Join { topic: topic_id(topic) },
-            Input::Leave { topic } => overlay::Input::Leave { topic: topic_id(topic) },
+            Input::Join { topic } => overlay::Input::Join { topic: topic.id() },
+            Input::Leave { topic } => overlay::Input::Leave { topic: topic.id() },
             // The overlay carries items of anybody.
             Input::SetBlocked { .. } => return,
             Input::Timeout => overlay::Input::Timeout,
             Input::Publish { number } => {
-                let topic = topic_id(env.library.topic(number));
+                let topic = env.library.topic(number).id();
                 let item = env.library.item(number);
                 return self.part.act(env.clock, env.counters, |state, context| {
                     state.publish(context, topic, item);
@@ -94,7 +93,7 @@ impl Protocol for OverlayNode {
     }
 
     fn neighbours(&self) -> Option<Vec<PeerId>> {
-        Some(self.part.state.neighbours(&topic_id(MAIN_TOPIC)).collect())
+        Some(self.part.state.neighbours(&MAIN_TOPIC.id()).collect())
     }
 
     fn depth(&self) -> Option<u8> {
@@ -115,7 +114,7 @@ impl Protocol for OverlayNode {
 
 impl OverlayNode {
     fn usage(&self) -> Option<overlay::Usage> {
-        self.part.state.usage(&topic_id(MAIN_TOPIC))
+        self.part.state.usage(&MAIN_TOPIC.id())
     }
 
     fn judge(
@@ -179,11 +178,4 @@ pub(super) fn overlay_kind_name(kind: Kind) -> String {
 pub(super) fn is_overlay_repair(kind: Kind) -> bool {
     let name = kind.0.checked_sub(1).and_then(|tag| KINDS.get(usize::from(tag)));
     name.is_some_and(|name| ["push", "have", "want", "reconcile"].contains(name))
-}
-
-fn topic_id(topic: TopicNumber) -> TopicId {
-    let mut hash = Blake3::new();
-    hash.update(b"x0x topic\0");
-    hash.update(topic.name().as_bytes());
-    TopicId(hash.finish())
 }

@@ -37,6 +37,10 @@ impl<P: Protocol> World<P> {
                 Effect::Forgery => self.tally.forgeries += u64::from(is_honest),
                 Effect::Lagged { missed } => self.tally.lagged += missed,
                 Effect::Equivocated => self.tally.equivocations += u64::from(is_honest),
+                Effect::Reappear { id } => {
+                    self.flush(node);
+                    self.reappear(node, id);
+                }
             }
         }
         self.flush(node);

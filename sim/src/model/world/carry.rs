@@ -31,15 +31,17 @@ impl<P: Protocol> World<P> {
             dropped += u64::from(!fits);
             fits
         });
-        if !self.hostile.contains(node) {
-            self.tally.frames_over_room += dropped;
-        }
+        let is_hostile = self.hostile.contains(node);
+        self.tally.frames_over_room += if is_hostile { 0 } else { dropped };
         let sent = &mut self.nodes[node as usize].sent;
         for parcel in &parcels {
             let size = parcel.frame.len() as u64;
             let kind = P::kind(&parcel.frame);
             sent.frame(size, parcel.item.is_some(), P::is_repair(kind));
             self.kinds.add(kind, size);
+            if is_hostile {
+                self.hostile_kinds.add(kind, size);
+            }
         }
         sent.flush(bytes);
         let burst = Burst { end: from.other(), parcels, bytes, number: lane.bursts };
@@ -72,11 +74,9 @@ impl<P: Protocol> World<P> {
         let lane = &mut session.lanes[from.index()];
         lane.queued = lane.queued.saturating_sub(usize::try_from(burst.bytes).unwrap_or(0));
         self.grant(from);
-        let session = self.sessions.get_mut(to).filter(|session| session.up[to.index()]);
-        if session.is_none() {
-            return;
-        }
-        let peer = self.nodes[sender as usize].id;
+        let session = self.sessions.get(to).filter(|session| session.up[to.index()]);
+        let Some(session) = session else { return };
+        let peer = session.ids[from.index()];
         let mut hash = 0;
         for parcel in &burst.parcels {
             let size = parcel.frame.len() as u64;
@@ -99,11 +99,10 @@ impl<P: Protocol> World<P> {
             return;
         };
         let node = session.nodes[end.index()];
-        let peer = session.nodes[end.other().index()];
+        let peer = session.ids[end.other().index()];
         let lane = &mut session.lanes[end.index()];
         let room = room.saturating_sub(lane.queued);
         lane.spent = 0;
-        let peer = self.nodes[peer as usize].id;
         self.tell(node, [Input::Writable { peer, room }]);
     }
 

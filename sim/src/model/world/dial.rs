@@ -37,6 +37,7 @@ impl<P: Protocol> World<P> {
         let end = self.sessions.insert(Session {
             generation: 0,
             nodes: [node, target],
+            ids: [self.nodes[node as usize].id, peer],
             up: [false; 2],
             wanted: [true, false],
             is_pinned,
@@ -54,7 +55,7 @@ impl<P: Protocol> World<P> {
         let Some(end) = self.end(node, peer) else { return false };
         let is_dialling = self.sessions.get(end).is_some_and(Session::is_dialling);
         if is_dialling {
-            self.forget(node, peer.index());
+            self.forget(node, end);
             self.sessions.remove(end);
         }
         is_dialling
@@ -67,19 +68,19 @@ impl<P: Protocol> World<P> {
         let failed_at = session.dialled_at + random::nanos(self.config.dial_timeout);
         let (latency, part) = (session.latency, self.nodes[node as usize].part);
         let other = &self.nodes[target as usize];
-        if matches!(other.mind, Mind::Absent) || other.part != part {
+        let is_there = !matches!(other.mind, Mind::Absent) && other.id == session.ids[1];
+        if !is_there || other.part != part {
             self.queue.push(failed_at.max(self.now), Event::DialFailed(end));
             return;
         }
         // The other side may be dialling back, or believe in a session that this side lost.
-        let peer = self.nodes[node as usize].id;
-        if let Some(old) = self.end(target, peer) {
+        if let Some(old) = self.end_with(target, node) {
             let is_dialling = self.sessions.get(old).is_some_and(Session::is_dialling);
             if is_dialling {
                 if let Some(session) = self.sessions.get_mut(end) {
                     session.wanted[1] = true;
                 }
-                self.forget(target, node);
+                self.forget(target, old);
                 self.sessions.remove(old);
             } else {
                 self.down(old);
@@ -88,11 +89,11 @@ impl<P: Protocol> World<P> {
         self.enter(target, node, end.other());
         let Some(session) = self.sessions.get_mut(end) else { return };
         session.up = [true; 2];
+        let ids = session.ids;
         self.tally.sessions += 1;
         self.trace(&[2, self.now, u64::from(node) << 32 | u64::from(target)]);
         let round_trip = Duration::from_nanos(2 * latency);
-        for (node, peer) in [(node, target), (target, node)] {
-            let peer = self.nodes[peer as usize].id;
+        for (node, peer) in [(node, ids[1]), (target, ids[0])] {
             let (contact, room) = (peer.contact(), self.config.room);
             self.tell(node, [Input::PeerUp { peer, contact, round_trip, room }]);
         }
@@ -102,11 +103,10 @@ impl<P: Protocol> World<P> {
         let Some(session) = self.sessions.get(end).filter(|session| session.is_dialling()) else {
             return;
         };
-        let [node, target] = session.nodes;
-        self.forget(node, target);
+        let (node, peer) = (session.nodes[0], session.ids[1]);
+        self.forget(node, end);
         self.sessions.remove(end);
         self.tally.dials_failed += 1;
-        let peer = self.nodes[target as usize].id;
         self.tell(node, [Input::ConnectFailed { peer }]);
     }
 
@@ -143,6 +143,19 @@ impl<P: Protocol> World<P> {
         }
     }
 
+    /// Ends all sessions of a node, which is somebody else from here on.
+    pub(super) fn reappear(&mut self, node: u32, id: PeerId) {
+        let slot = &self.nodes[node as usize];
+        let ends: Vec<End> = slot.peers.iter().map(|&(_, end)| end).collect();
+        for end in ends {
+            let peer = self.sessions.get(end).map(|session| session.ids[end.other().index()]);
+            if let Some(peer) = peer {
+                self.end_session(node, peer);
+            }
+        }
+        self.nodes[node as usize].id = id;
+    }
+
     /// An end learns that its session is over.
     pub(super) fn down(&mut self, end: End) {
         let Some(session) = self.sessions.get_mut(end) else { return };
@@ -151,20 +164,27 @@ impl<P: Protocol> World<P> {
         }
         let node = session.nodes[end.index()];
         let other = session.nodes[end.other().index()];
+        let peer = session.ids[end.other().index()];
         let is_over = session.up == [false; 2];
-        self.forget(node, other);
+        self.forget(node, end);
         if is_over {
             self.sessions.remove(end);
         }
         self.trace(&[3, self.now, u64::from(node) << 32 | u64::from(other)]);
-        let peer = self.nodes[other as usize].id;
         self.tell(node, [Input::PeerDown { peer }]);
     }
 
     /// Returns the end of the session that a node has with a peer.
     pub(super) fn end(&self, node: u32, peer: PeerId) -> Option<End> {
+        let end = self.end_with(node, peer.index())?;
+        let session = self.sessions.get(end)?;
+        (session.ids[end.other().index()] == peer).then_some(end)
+    }
+
+    /// Returns the end of the session that a node has with another, whoever that is to it.
+    fn end_with(&self, node: u32, other: u32) -> Option<End> {
         let peers = &self.nodes[node as usize].peers;
-        let place = peers.binary_search_by_key(&peer.index(), |&(other, _)| other).ok()?;
+        let place = peers.binary_search_by_key(&other, |&(other, _)| other).ok()?;
         Some(peers[place].1)
     }
 
@@ -176,10 +196,8 @@ impl<P: Protocol> World<P> {
         }
     }
 
-    pub(super) fn forget(&mut self, node: u32, other: u32) {
-        let peers = &mut self.nodes[node as usize].peers;
-        if let Ok(place) = peers.binary_search_by_key(&other, |&(other, _)| other) {
-            peers.remove(place);
-        }
+    /// Takes an end from those of its node, unless another session took its place.
+    fn forget(&mut self, node: u32, end: End) {
+        self.nodes[node as usize].peers.retain(|&(_, other)| other != end);
     }
 }

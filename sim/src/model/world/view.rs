@@ -31,6 +31,18 @@ impl<P: Protocol> World<P> {
         &self.present
     }
 
+    /// Returns the bytes that honest nodes sent in frames without items, and all that others sent.
+    pub fn sent(&self) -> (u64, u64) {
+        let nodes = (0_u32..).zip(&self.nodes);
+        nodes.fold((0, 0), |(honest, hostile), (index, node)| {
+            if self.hostile.contains(index) {
+                (honest, hostile + node.sent.bytes())
+            } else {
+                (honest + node.sent.control.bytes, hostile)
+            }
+        })
+    }
+
     /// Tells whether a node does not run.
     pub fn is_absent(&self, node: u32) -> bool {
         matches!(self.nodes[node as usize].mind, Mind::Absent)
@@ -111,6 +123,11 @@ impl<P: Protocol> World<P> {
     /// Returns the frames sent so far, by kind.
     pub fn kinds(&self) -> &BTreeMap<Kind, Counts> {
         self.kinds.all()
+    }
+
+    /// Returns those of them that hostile nodes sent.
+    pub fn hostile_kinds(&self) -> &BTreeMap<Kind, Counts> {
+        self.hostile_kinds.all()
     }
 
     /// Returns what should be rare.

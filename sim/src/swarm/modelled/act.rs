@@ -102,6 +102,13 @@ pub struct TimedAct {
     pub act: Act,
 }
 
+/// How many bytes without items each node may send: once, each second, for each message, and for one
+/// byte of a hostile node.
+const BYTES_FIRST: u64 = 64 << 10;
+const BYTES_EACH_S: u64 = 2048;
+const BYTES_EACH_MESSAGE: u64 = 2048;
+const FACTOR_MAX: u64 = 8;
+
 /// A world with all that was done to it.
 #[derive(Debug)]
 pub(super) struct Stage<P> {
@@ -223,12 +230,32 @@ impl<P: Protocol + 'static> Stage<P> {
             ("frames were sent without room", tally.frames_over_room),
         ];
         match broken.into_iter().find(|&(_, count)| count > 0) {
-            None => Ok(()),
+            None => self.check_cost(),
             Some((what, count)) => {
                 let at = self.world.now().as_secs_f64();
                 Err(format!("at {at:.6} s: {count} {what}: {:?}", self.world.rules()))
             }
         }
+    }
+}
+
+impl<P: Protocol + 'static> Stage<P> {
+    /// Checks that what honest nodes say beside the messages stays within what the time takes, and
+    /// what hostile nodes have paid for.
+    fn check_cost(&self) -> Result<(), String> {
+        let (honest, hostile) = self.world.sent();
+        let nodes = u64::from(self.world.config().nodes);
+        let published = self.world.records().len() as u64;
+        let each = BYTES_FIRST
+            + BYTES_EACH_S * self.world.now().as_secs()
+            + BYTES_EACH_MESSAGE * published;
+        let most = nodes * each + FACTOR_MAX * hostile;
+        if honest <= most {
+            return Ok(());
+        }
+        let at = self.world.now().as_secs_f64();
+        let bytes = format!("{honest} bytes without items for {hostile} of hostile nodes");
+        Err(format!("at {at:.6} s: honest nodes sent too much: {bytes}, at most {most}"))
     }
 }
 

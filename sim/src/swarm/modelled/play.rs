@@ -58,7 +58,8 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
         Ok(Report::of(self.stage))
     }
 
-    /// Starts all nodes, one after another; the first two are honest.
+    /// Starts all nodes, one after another; the first two are honest, and if there are hostile ones,
+    /// the third is.
     fn join(&mut self) -> Result<(), String> {
         let nodes = self.options.config.nodes;
         for node in 0..nodes {
@@ -66,7 +67,9 @@ impl<'a, P: Protocol + 'static> Player<'a, P> {
             let count = 1 + draw(&mut self.rng, self.options.contacts);
             let contacts: Vec<u32> = (0..count).filter_map(|_| self.any()).collect();
             let act = match self.options.hostile {
-                Some((attack, share)) if node > 1 && chance(&mut self.rng, share) => {
+                Some((attack, share))
+                    if node > 1 && (chance(&mut self.rng, share) || node == 2) =>
+                {
                     let targets = (0..4).filter_map(|_| self.any()).collect();
                     Act::StartHostile { node, contacts, attack, targets }
                 }
