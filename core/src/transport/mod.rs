@@ -32,6 +32,7 @@ mod datagram;
 #[doc(hidden)]
 pub mod fuzzing;
 mod keys;
+mod lost;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,14 +42,15 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
-    ClientConfig, Connection, ConnectionError, ConnectionEvent, ConnectionHandle, DatagramEvent,
-    Endpoint, EndpointEvent, Incoming, VarInt,
+    ClientConfig, Connection, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint,
+    EndpointEvent, Incoming, VarInt,
 };
 
 pub use config::{
     PEER_STREAMS_MAX, STREAM_WINDOW, TlsIdentity, TransportSettings, WINDOW_MAX, WINDOW_MIN,
 };
 pub use datagram::{Datagram, Ecn, Transmit};
+pub use lost::LostReason;
 pub use streams::{ReadEnd, StreamId};
 
 use crate::crypto::entropy::Entropy;
@@ -110,23 +112,6 @@ pub enum Event {
     Lost(LostReason),
     /// Nothing of the connection is left.
     Drained,
-}
-
-/// Why a connection is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LostReason {
-    /// Nothing was heard for the idle timeout.
-    TimedOut,
-    /// The peer does not know the connection any more.
-    Reset,
-    /// The peer's application closed it with this code.
-    ClosedByPeer(u32),
-    /// This node closed it.
-    ClosedLocally,
-    /// The handshake or a rule of QUIC failed on either side.
-    Failed,
-    /// There is no common version of QUIC.
-    Version,
 }
 
 /// A stranger that wants a connection. It must be given back to [`State::accept`],
@@ -578,7 +563,7 @@ impl Entry {
             }
             Quinn::ConnectionLost { reason } => {
                 let told = std::mem::replace(&mut self.is_lost, true);
-                (!told).then(|| Event::Lost(lost_reason(&reason)))
+                (!told).then(|| Event::Lost(LostReason::of(&reason)))
             }
             Quinn::Stream(StreamEvent::Opened { .. }) => Some(Event::Opened),
             Quinn::Stream(StreamEvent::Readable { id }) => Some(Event::Readable(StreamId(id))),
@@ -589,20 +574,5 @@ impl Entry {
             | Quinn::DatagramReceived
             | Quinn::DatagramsUnblocked => None,
         }
-    }
-}
-
-fn lost_reason(error: &ConnectionError) -> LostReason {
-    match error {
-        ConnectionError::VersionMismatch => LostReason::Version,
-        ConnectionError::ApplicationClosed(close) => {
-            LostReason::ClosedByPeer(u32::try_from(close.error_code.into_inner()).unwrap_or(0))
-        }
-        ConnectionError::Reset => LostReason::Reset,
-        ConnectionError::TimedOut => LostReason::TimedOut,
-        ConnectionError::LocallyClosed => LostReason::ClosedLocally,
-        ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
-        | ConnectionError::CidsExhausted => LostReason::Failed,
     }
 }
