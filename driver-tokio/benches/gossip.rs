@@ -70,6 +70,7 @@ fn node(number: u8) -> (Handle, Events) {
         sockets: vec!["127.0.0.1:0".parse().unwrap()],
         link: LinkConfig { initial_mtu: 1452, ..LinkConfig::default() },
         overlay: x0x_core::overlay::Config::default(),
+        memory: x0x_core::support::MemoryBudget::DEFAULT,
     };
     start(config, MemoryStore::default()).unwrap()
 }

@@ -29,6 +29,7 @@ fn config(number: u8, sockets: &[&str]) -> Config {
         sockets: sockets.iter().map(|address| address.parse().unwrap()).collect(),
         link: LinkConfig::default(),
         overlay: x0x_core::overlay::Config::default(),
+        memory: x0x_core::support::MemoryBudget::DEFAULT,
     }
 }
 

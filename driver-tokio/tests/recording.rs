@@ -60,6 +60,7 @@ fn config(number: u8) -> Config {
         sockets: vec![([127, 0, 0, 1], 0).into()],
         link: LinkConfig::default(),
         overlay: x0x_core::overlay::Config::default(),
+        memory: x0x_core::support::MemoryBudget::DEFAULT,
     }
 }
 

@@ -232,8 +232,8 @@ impl<M: Machine> World<M> {
 
 /// Returns the host that a step makes hostile.
 pub(crate) fn made_hostile(step: &Step) -> Option<NodeId> {
-    match step {
-        Step::Upgrade { node, versions } if *versions == STRANGERS => Some(*node),
-        _ => None,
+    if let Step::Upgrade { node, versions } = step {
+        return (*versions == STRANGERS).then_some(*node);
     }
+    None
 }

@@ -256,7 +256,7 @@ impl<P: Peer> Topic<P> {
 
     /// Notes an item that a peer announced, if there is a place left for it.
     fn note_missing(
-        &mut self,
+        &self,
         air: &mut Air<'_, '_, P>,
         peer: P,
         id: ItemId,
@@ -293,7 +293,7 @@ impl<P: Peer> Topic<P> {
     }
 
     /// An item was announced, and what time it was given has passed.
-    pub(super) fn still_missing(&mut self, air: &mut Air<'_, '_, P>, id: ItemId) {
+    pub(super) fn still_missing(&self, air: &mut Air<'_, '_, P>, id: ItemId) {
         let (now, key) = (air.now(), (self.id, id));
         if self.checking.contains(&id) {
             return air.sessions.missing.put_off(now, &key, now + CHECK_TIME);

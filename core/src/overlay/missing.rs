@@ -261,7 +261,7 @@ impl<P: Peer> MissingItems<P> {
     fn drop_last(&mut self, now: Instant, peer: &P, count: usize) {
         for _ in 0..count {
             let queue = self.queues.get(peer);
-            let last = queue.and_then(|queue| queue.timed.last().or(queue.ready.last()));
+            let last = queue.and_then(|queue| queue.timed.last().or_else(|| queue.ready.last()));
             if let Some(&(_, key)) = last {
                 self.remove(now, &key);
             }
@@ -342,7 +342,9 @@ impl<P: Peer> MissingItems<P> {
             .collect();
         let queues = &mut self.queues;
         let is_free = |peer: &&P| queues.get_mut(peer).is_some_and(|queue| queue.is_free(now));
-        let Some(&chosen) = able.iter().find(is_free).or(able.first()) else { return false };
+        let Some(&chosen) = able.iter().find(is_free).or_else(|| able.first()) else {
+            return false;
+        };
         self.move_to(now, key, chosen, now, true);
         true
     }

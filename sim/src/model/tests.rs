@@ -49,7 +49,10 @@ impl Protocol for Flood {
                 None => self.wants.push(Effect::Forgery),
             },
             Input::Publish { number } => self.spread(env, number),
-            Input::Join { .. } | Input::Leave { .. } | Input::Timeout => {}
+            Input::Join { .. }
+            | Input::Leave { .. }
+            | Input::SetBlocked { .. }
+            | Input::Timeout => {}
         }
     }
 

@@ -33,8 +33,7 @@ fn visit(book: &mut AddressBook, number: usize, address: SocketAddr) -> Option<M
 
 /// A session ends where it began.
 fn end(book: &mut AddressBook, number: usize) -> Option<MachineId> {
-    let place = book.pages[&machine(number)].last_worked();
-    let address = place.expect("it had a session").address;
+    let address = book.pages[&machine(number)].last_worked()?.address;
     let changed = book.session_ended(machine(number), address, 5);
     assert!(!changed.is_changed);
     changed.forgotten

@@ -45,7 +45,7 @@ fn header(number: usize) -> Header {
             certificate: None,
             sockets: vec![address(number)],
             link: LinkConfig::default(),
-            overlay: crate::overlay::Config::default(),
+            overlay: overlay::Config::default(),
             memory: crate::support::MemoryBudget::DEFAULT,
         },
         seed: [seed; 32],

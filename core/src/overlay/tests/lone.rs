@@ -102,7 +102,7 @@ impl Lone {
                 Output::Frame { peer, header, item } => {
                     self.bytes += header.len() + item.map_or(0, |item| item.bytes.len());
                     let frame = [&header[..], b"?"].concat();
-                    let frame = frames::decode(&header).or(frames::decode(&frame.into()));
+                    let frame = frames::decode(&header).or_else(|_| frames::decode(&frame.into()));
                     self.sent.push((peer, frame.expect("it is well formed").0));
                 }
                 Output::Misbehaved { peer, rule } => self.condemned.push((peer, rule)),
@@ -206,7 +206,7 @@ impl Lone {
             let asked = match frame {
                 Frame::Topic(_, Message::Graft { item: Some(id), .. }) => vec![*id],
                 Frame::Topic(_, Message::Want(ids)) => ids.clone().into_vec(),
-                _ => Vec::new(),
+                Frame::Topics(_) | Frame::Topic(..) => Vec::new(),
             };
             if *to == peer(number) && !asked.is_empty() {
                 ids.extend(asked);

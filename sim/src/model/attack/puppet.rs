@@ -181,7 +181,14 @@ impl<P: Protocol> Attacker for Puppet<P> {
                     self.redial_at.get_or_insert(hand.env.clock.now + self.plan.patience);
                 }
             }
-            _ => {}
+            Input::Writable { .. }
+            | Input::Frame { .. }
+            | Input::ConnectFailed { .. }
+            | Input::Join { .. }
+            | Input::Leave { .. }
+            | Input::Publish { .. }
+            | Input::SetBlocked { .. }
+            | Input::Timeout => {}
         }
         if self.redial_at.is_some_and(|at| at <= hand.env.clock.now) {
             self.redial_at = None;

@@ -87,9 +87,8 @@ impl Abuse for PuppetAuthors {
     fn strike(&mut self, voice: &mut Voice<'_, '_, '_>, peers: &BTreeSet<PeerId>) {
         self.publish(voice, peers);
         let now = voice.hand.env.clock.now;
-        if let Some((_, message, item)) =
-            self.heard.pop_front_if(|(heard_at, ..)| *heard_at + REPLAY_AFTER <= now)
-        {
+        let is_old = self.heard.front().is_some_and(|(at, ..)| *at + REPLAY_AFTER <= now);
+        if is_old && let Some((_, message, item)) = self.heard.pop_front() {
             for &peer in peers {
                 voice.push(peer, message.clone(), item.clone());
             }

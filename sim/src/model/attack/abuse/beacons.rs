@@ -39,7 +39,12 @@ impl Abuse for Beacons {
         let generation = if is_last { u64::MAX } else { self.sent };
         let sequence = if is_last { u64::MAX } else { voice.unix_millis() + self.sent };
         for &peer in peers {
-            let root = [invented, self.me, peer, other][usize::from(self.sent as u8 & 3)];
+            let root = match self.sent % 4 {
+                0 => invented,
+                1 => self.me,
+                2 => peer,
+                _ => other,
+            };
             voice.say(peer, Message::Beacon { root, generation, sequence, hops: 0 });
         }
     }

@@ -31,7 +31,7 @@ impl NamedAddresses {
     }
 
     /// Makes a list of which every other entry is a real peer with a wrong contact.
-    fn entries(&mut self, voice: &mut Voice<'_, '_, '_>) -> Vec<Entry> {
+    fn entries(&self, voice: &mut Voice<'_, '_, '_>) -> Vec<Entry> {
         let entry = |place| self.entry(voice, place);
         (0..ENTRIES_MAX).map(entry).collect()
     }
@@ -62,7 +62,18 @@ impl Abuse for NamedAddresses {
                 let entries = self.entries(voice);
                 voice.say(peer, Message::Shuffled { walk, entries });
             }
-            _ => {}
+            Message::Joined
+            | Message::Left
+            | Message::Neighbour(_)
+            | Message::Answer(_)
+            | Message::Part
+            | Message::Push { .. }
+            | Message::Have { .. }
+            | Message::Graft { .. }
+            | Message::Prune
+            | Message::Want(_)
+            | Message::Beacon { .. }
+            | Message::Reconcile(_) => {}
         }
     }
 
