@@ -57,6 +57,8 @@ pub struct Tally {
     pub lonely: u64,
     /// Sessions that began.
     pub sessions: u64,
+    /// Those of them that hostile nodes dialled.
+    pub sessions_hostile: u64,
     /// Deliveries of something that a node had, and that was published while it was there.
     pub delivered_twice: u64,
     /// Deliveries, to a checking model or an application, of what nobody published.

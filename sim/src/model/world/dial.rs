@@ -91,6 +91,7 @@ impl<P: Protocol> World<P> {
         session.up = [true; 2];
         let ids = session.ids;
         self.tally.sessions += 1;
+        self.tally.sessions_hostile += u64::from(self.hostile.contains(node));
         self.trace(&[2, self.now, u64::from(node) << 32 | u64::from(target)]);
         let round_trip = Duration::from_nanos(2 * latency);
         for (node, peer) in [(node, ids[1]), (target, ids[0])] {
