@@ -185,8 +185,10 @@ impl<P: Peer> State<P> {
             let subject = (root.topic, root.author);
             Order::new(self.past.of(context.now, subject, root.stream, since))
         });
-        let ago = context.now.saturating_duration_since(since) + Duration::from_nanos(999_999);
-        let ago = millis(ago);
+        // The monotonic clock may stand still while the host sleeps.
+        let elapsed = context.now.saturating_duration_since(since);
+        let elapsed = elapsed.max(context.unix_time.saturating_sub(room.since_unix));
+        let ago = millis(elapsed + Duration::from_nanos(999_999));
         let at = millis(context.unix_time).saturating_sub(ago);
         let before = order.waiting_bytes();
         order.take(batch, is_repair, Subscribed { at, ago });

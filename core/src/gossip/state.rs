@@ -40,6 +40,8 @@ pub(super) struct Room<P> {
     pub(super) topic: Topic,
     /// When the subscription began, if there is one.
     pub(super) since: Option<Instant>,
+    /// What the wall clock showed when it began.
+    pub(super) since_unix: Duration,
     /// What is known of those who publish; those that published one batch make room first.
     pub(super) authors: TieredMap<AgentId, Author<P>>,
     /// The size of what waits for its turn.
@@ -268,6 +270,7 @@ impl<P: Peer> State<P> {
             place.insert(Room {
                 topic: topic.clone(),
                 since: None,
+                since_unix: Duration::ZERO,
                 authors: TieredMap::new(AUTHORS_MAX),
                 waiting_bytes: 0,
                 publisher: Publisher::new(),
@@ -371,7 +374,7 @@ impl<P: Peer> State<P> {
         if let Some(room) = self.topics.get_mut(&id)
             && room.since.is_none()
         {
-            room.since = Some(context.now);
+            (room.since, room.since_unix) = (Some(context.now), context.unix_time);
             self.timers.cancel(&Timer::Leave(id));
         }
     }
