@@ -1,7 +1,7 @@
 //! What a node knows of its peers: where they were reached, how well, and which agents live there.
 //!
 //! Anybody can make identities and name machines. So a machine has a place by what it is worth, its
-//! [`Standing`], and each standing has its own limit:
+//! `Standing`, and each standing has its own limit:
 //!
 //! | standing | what it takes | machines | for each network |
 //! |---|---|---|---|

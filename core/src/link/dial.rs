@@ -143,7 +143,8 @@ impl State {
         goal != other && self.pursuits.get(&other).is_some_and(|other| other.attempt.is_some())
     }
 
-    /// Chooses the most promising address of a machine that was not tried since all were.
+    /// Chooses the address that the application named, or the most promising one that was not tried
+    /// since all were.
     fn next_dial(
         &mut self,
         context: &mut Context<'_>,
@@ -152,6 +153,10 @@ impl State {
     ) -> Next {
         let candidates = self.book.candidates(machine);
         let Some(pursuit) = self.pursuits.get_mut(&goal) else { return Next::Nothing };
+        if let Some(address) = pursuit.named.take() {
+            pursuit.tried.push(address);
+            return Next::Dial(address, false);
+        }
         let hearsay = &mut self.hearsay;
         let mut untried = |tried: &[SocketAddr]| {
             candidates.iter().find(|candidate| {

@@ -29,7 +29,7 @@
 //!
 //! # Limits
 //!
-//! [`LINKS_MAX`], [`PURSUITS_MAX`], [`WAITERS_MAX`], those of [`credit`],
+//! [`LINKS_MAX`], [`PURSUITS_MAX`], [`WAITERS_MAX`], those of `credit`,
 //! [`admission::HALF_OPEN_MAX`], [`admission::SOURCES_MAX`], those of the [`address_book`],
 //! those of [`dial`], [`LANE_BYTES_MAX`], [`ANSWERS_MAX`], [`PINGS_MAX`]. What is refused is counted by reason.
 

@@ -78,6 +78,8 @@ pub(super) struct Pursuit {
     failures: u32,
     /// The addresses that were tried since all were.
     pub(super) tried: Vec<SocketAddr>,
+    /// The address that the application just named: it is dialled first.
+    pub(super) named: Option<SocketAddr>,
 }
 
 impl State {
@@ -119,6 +121,9 @@ impl State {
         pursuit.machine = machine;
         pursuit.keep |= keep;
         pursuit.waiters.push(request);
+        if let Target::MachineAt(_, address) = target {
+            pursuit.named = Some(address);
+        }
         // A time that no clock can show never comes.
         if let Some(at) = context.now.checked_add(timeout) {
             self.timers.set(Timer::Waiter(goal, request), at);
@@ -182,7 +187,7 @@ impl State {
 
     /// Goes back to the machines of an earlier run, after their records were restored: to those that
     /// are kept, for as long as it takes, and to [`RESUMED_MAX`] of the others, the most valuable
-    /// ones, for a while. One dial begins every [`RESUME_INTERVAL`].
+    /// ones, for a while. One dial begins every `RESUME_INTERVAL`.
     pub fn resume(&mut self, now: Instant) {
         let (kept, others) = (self.book.kept(), self.book.most_valuable());
         let kept = kept.into_iter().map(|machine| (machine, true));

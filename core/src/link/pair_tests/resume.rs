@@ -77,6 +77,21 @@ fn a_machine_that_was_kept_by_its_address_alone_is_kept_after_a_restart() {
 }
 
 #[test]
+fn a_machine_that_moved_is_dialled_first_where_the_application_says_that_it_is() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.disconnect();
+    let elsewhere = SocketAddr::from(([10, 0, 0, 9], 7777));
+    pair.restart(SERVER, elsewhere, 50);
+    let target = Target::MachineAt(pair.server(), elsewhere);
+    pair.act(DIALLER, |state, context| {
+        state.connect(context, RequestId(2), target, false, Duration::from_secs(30));
+    });
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.has_sessions(), [true; 2]);
+}
+
+#[test]
 fn a_node_that_starts_dials_a_few_machines_one_after_the_other() {
     let mut pair = Pair::new();
     for number in 0..50_u8 {
