@@ -425,10 +425,11 @@ impl<P: Peer> Topic<P> {
     }
 
     pub(super) fn parted(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
-        if self.active.contains_key(&peer) {
-            self.lose(air, peer, false);
-            self.meet(air, peer);
+        if !self.active.contains_key(&peer) {
+            return air.wasted(peer);
         }
+        self.lose(air, peer, false);
+        self.meet(air, peer);
     }
 
     /// The neighbours but those that have been here longest.
