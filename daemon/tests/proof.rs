@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::spawn;
@@ -207,6 +208,17 @@ fn a_path_that_is_too_long_for_a_socket_is_no_hindrance() {
 }
 
 /// A daemon of another user, whose socket was put into this user's directory.
+/// A command with a copy of its program that any user may run: the build may be in a private directory.
+fn of_anybody(home: &Home, command: &Command) -> Command {
+    let program = Path::new(command.get_program());
+    let copy = home.0.join(program.file_name().expect("a program has a name"));
+    fs::copy(program, &copy).expect("it can be copied");
+    let mut copied = Command::new(copy);
+    copied.args(command.get_args()).env_clear();
+    copied.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    copied
+}
+
 #[test]
 fn a_socket_of_another_user_is_refused() {
     let home = Home::new();
@@ -216,7 +228,7 @@ fn a_socket_of_another_user_is_refused() {
         skipped("a daemon of another user needs root to start it");
         return;
     }
-    let mut command = theirs.x0xd(&["--name", "mallory"]);
+    let mut command = of_anybody(&theirs, &theirs.x0xd(&["--name", "mallory"]));
     command.uid(NOBODY).gid(NOBODY).current_dir("/").stderr(Stdio::null());
     let foreign = theirs.start_command("mallory", &mut command);
     let (from, to) = (theirs.data("mallory"), home.data("alice"));
@@ -227,7 +239,7 @@ fn a_socket_of_another_user_is_refused() {
         let mut command = home.x0x(&format!("--name alice {command}"));
         fails(&mut command, 1, "runs as user 65534 and you are user 0");
     }
-    let mut status = theirs.x0x("--name alice status");
+    let mut status = of_anybody(&theirs, &theirs.x0x("--name alice status"));
     status.uid(NOBODY).gid(NOBODY).current_dir("/");
     // Nor does a daemon answer another user who gets at its socket.
     let own = home.start("alice");

@@ -22,7 +22,7 @@ fn honest_nodes_among_themselves_accuse_nobody() {
 
 #[test]
 fn who_forges_batches_is_cut_off() {
-    let arena = Arena::twisted(2, &Twist::Forge).talk();
+    let arena = Arena::twisted(8, &Twist::Forge).talk();
     arena.assert_unharmed(12_000.0, 12_000.0);
     assert!(arena.count(Counter::GossipBatchesForged) > 0);
     arena.assert_accused(1);
@@ -48,7 +48,7 @@ fn who_announces_and_does_not_give_delays_nobody_for_long() {
 
 #[test]
 fn who_announces_what_does_not_exist_is_cut_off() {
-    let arena = Arena::twisted(12, &Twist::Invent).talk();
+    let arena = Arena::twisted(2, &Twist::Invent).talk();
     arena.assert_unharmed(12_000.0, 12_000.0);
     arena.talk().assert_all_accused();
 }

@@ -51,4 +51,4 @@ pub use library::{Library, Number};
 pub use peer::PeerId;
 pub use protocol::{Effect, Env, GossipNode, Input, OverlayNode, Protocol, TopicNumber};
 pub use record::Record;
-pub use world::{MAIN_TOPIC, Tally, World};
+pub use world::{HANDSHAKE_BYTES, MAIN_TOPIC, Tally, World};

@@ -29,6 +29,8 @@ mod dial;
 mod life;
 mod view;
 
+pub use view::HANDSHAKE_BYTES;
+
 /// The topic that all nodes are in.
 pub const MAIN_TOPIC: TopicNumber = TopicNumber(0);
 

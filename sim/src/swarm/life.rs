@@ -53,7 +53,10 @@ pub(super) fn heal<M: Machine>(
             act(world, Step::SetInterface { node, socket, is_up: true });
         }
     }
-    for step in opened {
+    // A node that starts again forgets a command that it has not stored.
+    let (commands, others): (Vec<_>, Vec<_>) =
+        opened.iter().partition(|step| matches!(step, Step::Command { .. }));
+    for step in others.into_iter().chain(commands) {
         act(world, step.clone());
     }
     world.check()?;

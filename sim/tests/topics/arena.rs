@@ -5,7 +5,7 @@ use std::time::Duration;
 use x0x_core::support::{Counter, Rng};
 use x0x_sim::model::attack::{Attacker, Puppet, Twist, Twisted};
 use x0x_sim::model::experiment::{Attack, attacker};
-use x0x_sim::model::{GossipNode, ModelConfig, PeerId, Protocol, World};
+use x0x_sim::model::{GossipNode, HANDSHAKE_BYTES, ModelConfig, PeerId, Protocol, World};
 
 pub(crate) const S: Duration = Duration::from_secs(1);
 
@@ -15,6 +15,8 @@ pub(crate) struct Arena {
     pub(crate) hostile: Vec<u32>,
     /// What nodes had received and sent when the messages began.
     before: Vec<[u64; 2]>,
+    /// The sessions that hostile nodes had begun then.
+    sessions_before: u64,
 }
 
 pub(crate) const NODES: u32 = 60;
@@ -43,7 +45,8 @@ impl Arena {
         }
         world.run_for(60 * S);
         let before = (0..NODES).map(|node| traffic(&world, node)).collect();
-        Self { world, hostile, before }
+        let sessions_before = world.tally().sessions_hostile;
+        Self { world, hostile, before, sessions_before }
     }
 
     /// A tenth of the nodes are twisted.
@@ -100,13 +103,15 @@ impl Arena {
         })
     }
 
-    /// Returns the bytes that the honest nodes and the others sent since the messages began.
+    /// Returns the bytes that the honest nodes and the others sent since the messages began, those of
+    /// the handshakes of hostile nodes included.
     pub(crate) fn sent(&self) -> [u64; 2] {
         let sent = |is_hostile| {
             let nodes = (0..NODES).filter(|node| self.hostile.contains(node) == is_hostile);
             nodes.map(|node| traffic(&self.world, node)[1] - self.before[node as usize][1]).sum()
         };
-        [sent(false), sent(true)]
+        let sessions = self.world.tally().sessions_hostile - self.sessions_before;
+        [sent(false), sent(true) + HANDSHAKE_BYTES * sessions]
     }
 
     /// Returns how many frames of a kind the hostile nodes sent.

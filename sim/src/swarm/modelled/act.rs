@@ -105,7 +105,7 @@ pub struct TimedAct {
 /// How many bytes without items each node may send: once, each second, for each message, and for one
 /// byte of a hostile node.
 const BYTES_FIRST: u64 = 64 << 10;
-const BYTES_EACH_S: u64 = 2048;
+const BYTES_EACH_S: u64 = 4096;
 const BYTES_EACH_MESSAGE: u64 = 2048;
 const FACTOR_MAX: u64 = 8;
 

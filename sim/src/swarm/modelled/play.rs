@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// How long one takes when all is calm, beside so many times the longest latency.
-const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(30);
 const PROMPT_HOPS: u32 = 16;
 
 /// How long a node may hold something after the last thing happened.
