@@ -1,4 +1,4 @@
-//! Keys, tokens and directories: made once, and for nobody else.
+//! Keys, tokens and directories: made once, and accessible to their user only.
 
 mod support;
 
@@ -43,7 +43,7 @@ fn start_at_once(home: &Home, count: usize) -> (Daemon, Vec<String>) {
 }
 
 #[test]
-fn of_daemons_that_start_at_once_one_runs_with_the_keys_in_the_files() {
+fn simultaneous_first_starts_leave_one_daemon_with_the_keys_in_the_files() {
     for count in [2, 4] {
         for round in 0..ROUNDS {
             let home = Home::new();
@@ -84,7 +84,7 @@ fn walk(root: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn of_user_keys_made_at_once_one_is_written_and_none_is_replaced() {
+fn simultaneous_key_generators_write_one_key_and_replace_none() {
     for round in 0..ROUNDS {
         let home = Home::new();
         let path = home.0.join("user.key");
@@ -118,7 +118,7 @@ fn with_data(home: &Home, data: &Path) -> PathBuf {
 }
 
 #[test]
-fn two_daemons_with_data_of_their_own_do_not_share_keys() {
+fn a_second_daemon_with_other_data_does_not_share_keys() {
     let home = Home::new();
     let alice = home.start("alice");
     let other = home.0.join("other");
@@ -130,7 +130,7 @@ fn two_daemons_with_data_of_their_own_do_not_share_keys() {
     for part in [&keys, "is in use", "--name NAME"] {
         assert!(error.contains(part), "{error}");
     }
-    // It made no token and no key for the data that it did not get to use.
+    // It made neither a token nor a key.
     assert_eq!(walk(&other), [other.join(".lock")]);
     assert_eq!(alice.get("/health").status, 200);
     // A daemon that was killed leaves no lock behind.
@@ -159,7 +159,7 @@ fn keys_and_data_may_share_a_directory() {
     assert!(runs);
 }
 
-/// The same command, run with a mask that takes no permission away.
+/// The same command under umask 000.
 fn unmasked(command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "umask 000; exec \"$@\"", "sh"]).arg(command.get_program());
@@ -183,9 +183,9 @@ fn assert_private(root: &Path) {
     }
 }
 
-/// A whole life without a mask: a user's key, a start by `x0x`, a recording, a stop, a second start.
+/// A whole life under umask 000: a user's key, a start by `x0x`, a recording, a stop, a second start.
 #[test]
-fn no_file_is_for_others_whatever_the_mask() {
+fn no_file_is_accessible_to_others_under_umask_000() {
     let home = Home::new();
     let mut keygen = Command::new(env!("CARGO_BIN_EXE_x0x-user-keygen"));
     fs::create_dir(home.0.join(".x0x")).expect("it can be made");
@@ -213,7 +213,7 @@ fn no_file_is_for_others_whatever_the_mask() {
 }
 
 #[test]
-fn what_others_may_only_read_is_closed() {
+fn a_start_takes_read_permission_from_others() {
     let home = Home::new();
     drop(home.start("alice"));
     let (data, keys) = (home.data("alice"), home.keys("alice"));
@@ -266,7 +266,7 @@ fn start_once(home: &Home) {
 }
 
 #[test]
-fn what_others_may_write_is_refused_with_the_command_that_changes_it() {
+fn a_path_that_others_may_write_is_refused_with_the_chmod_command() {
     let home = Home::new();
     start_once(&home);
     for path in vital(&home) {
@@ -285,7 +285,7 @@ fn what_others_may_write_is_refused_with_the_command_that_changes_it() {
 }
 
 #[test]
-fn what_another_user_owns_is_refused() {
+fn a_path_that_another_user_owns_is_refused_with_the_chown_command() {
     if !is_root() {
         skipped("only root can give files to another user");
         return;
@@ -303,7 +303,7 @@ fn what_another_user_owns_is_refused() {
 }
 
 #[test]
-fn a_link_that_another_user_made_or_that_leads_to_another_users_file_is_refused() {
+fn a_link_by_another_user_or_to_a_file_of_another_user_is_refused() {
     if !is_root() {
         skipped("only root can give files to another user");
         return;
@@ -314,7 +314,7 @@ fn a_link_that_another_user_made_or_that_leads_to_another_users_file_is_refused(
         let moved = home.0.join("moved");
         fs::rename(&path, &moved).expect("it is ours");
         symlink(&moved, &path).expect("it can be made");
-        // A link of one's own to a file of one's own is what the user wants.
+        // A user may link to a file of their own.
         drop(home.start("alice"));
         chown(&moved, Some(OTHER), None).expect("root may");
         assert!(refusal(&home).contains(&format!("belongs to user {OTHER}")));

@@ -1,4 +1,4 @@
-//! What is in the memory of the programs, and who may look at it.
+//! Secrets in the memory of the programs, and who can read it.
 
 mod support;
 
@@ -47,7 +47,7 @@ fn occurrences(memory: &File, start: u64, end: u64, wanted: &[u8]) -> usize {
     found
 }
 
-/// Whether the memory of other processes can be read here; says why not.
+/// Whether this test can read the memory of a process; prints why not.
 fn may_look(process: u32) -> bool {
     let why = if !is_root() {
         "only root reads the memory of a daemon"
@@ -157,7 +157,7 @@ fn await_line(child: &mut Child, is_it: impl Fn(&str) -> bool) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_memory_of_the_programs_is_for_root_alone() {
+fn only_root_can_read_the_memory_of_the_programs() {
     let home = Home::new();
     let user = if is_root() { OTHER } else { rustix::process::geteuid().as_raw() };
     let (x0xd, x0x) = (env!("CARGO_BIN_EXE_x0xd"), env!("CARGO_BIN_EXE_x0x"));

@@ -1,9 +1,9 @@
-//! Files and directories that belong to one user alone.
+//! Files and directories that are accessible to one user only.
 //!
-//! A user that may write a directory can put another file in the place of ours, and one that may write
-//! a file decides what it says. So paths that another user owns or may write are refused, and the
-//! error names the command that changes them; nothing is repaired, because what is in them may have
-//! been planted. Paths of this user that others may only read are closed, with a warning.
+//! Who can write a directory can replace its files, and who can write a file decides its content. So
+//! paths that another user owns or may write are refused, and the error names the command that changes
+//! them. Nothing is repaired, because their content may have been planted. If others may only read a
+//! path of this user, its mode is corrected, with a warning.
 //!
 //! A symbolic link is followed if this user or root made it, and what it leads to is held to the same
 //! rules. The directories above are not examined: a user that may write those can replace ours with
@@ -141,13 +141,13 @@ fn refuse_link(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Refuses what another user owns or may write. Sets the mode right of what others may read.
+/// Refuses a path that another user owns or may write, and takes read permission from others.
 fn admit(path: &Path, file: &File) -> Result<(), FileError> {
     let metadata = file.metadata().map_err(io_error("look at", path))?;
     match fault(path, &metadata) {
         Some(Fault::Readable { mode, right, .. }) => {
-            let closed = file.set_permissions(Permissions::from_mode(right));
-            closed.map_err(io_error("change the mode of", path))?;
+            let changed = file.set_permissions(Permissions::from_mode(right));
+            changed.map_err(io_error("change the mode of", path))?;
             let path = path.display();
             tracing::warn!(
                 "other users could read {path} (mode {mode:o}): its mode is now {right:o}"
@@ -206,15 +206,16 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 pub(super) fn publish(path: &Path, bytes: &[u8]) -> Result<bool, FileError> {
     let temporary = write_temporary(path, bytes)?;
     // Unlike a rename, a link is never made over another file.
-    let linked = match fs::hard_link(&temporary, path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    };
+    let linked = fs::hard_link(&temporary, path);
     let removed = fs::remove_file(&temporary);
-    let done =
-        linked.and_then(|is_ours| removed.and_then(|()| sync_directory(path)).map(|()| is_ours));
-    done.map_err(io_error("write", path))
+    let is_ours = match linked {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        // Some file systems have no hard links.
+        Err(error) => return Err(io_error("hard-link a new file to", path)(error)),
+    };
+    removed.and_then(|()| sync_directory(path)).map_err(io_error("write", path))?;
+    Ok(is_ours)
 }
 
 /// Writes bytes to a new file beside a path. Returns its name.
@@ -227,7 +228,7 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
     options.write(true).create_new(true).mode(FILE_MODE);
     let write = || {
         let mut file = options.open(&temporary)?;
-        // A mask may have taken more away than it should.
+        // A strict umask removes the owner's permissions as well.
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
         file.write_all(bytes)?;
         file.sync_all()
@@ -255,7 +256,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> File
 pub struct Directories {
     data: PathBuf,
     keys: PathBuf,
-    /// Files that the system unlocks when they are closed.
+    /// The system unlocks these files when they are closed.
     _locks: Vec<File>,
 }
 
@@ -288,7 +289,7 @@ impl Directories {
     }
 }
 
-/// Locks a directory; nothing if somebody else has the lock.
+/// Locks a directory; `None` if another daemon holds the lock.
 fn lock(directory: &Path) -> Result<Option<File>, FileError> {
     let path = directory.join(".lock");
     let file = open(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
@@ -299,7 +300,7 @@ fn lock(directory: &Path) -> Result<Option<File>, FileError> {
     }
 }
 
-/// Tells whether two names lead to the same directory.
+/// Whether two paths lead to the same directory.
 fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     let (one, other) = (fs::metadata(one)?, fs::metadata(other)?);
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
