@@ -93,6 +93,7 @@
 //! | 1 | [`crypto`] | signatures, key exchange, ciphers, hashes, TLS |
 //! | 2 | [`identity`] | keys, ids, certificates, bindings, revocations, words |
 //! | 3 | [`transport`] | QUIC |
+//! | 3 | [`session`] | what every protocol over sessions shares |
 //! | 4 | [`link`] | sessions with proven peers, over paths that may change |
 //! | 5 | [`overlay`] | who hears of a topic, and how it reaches all of them |
 //! | 6 | [`direct`] | direct messages |
@@ -106,6 +107,7 @@ pub mod identity;
 pub mod link;
 pub mod node;
 pub mod overlay;
+pub mod session;
 pub mod support;
 pub mod transport;
 pub mod wire;

@@ -13,6 +13,7 @@ const RANKS: &[(&str, u32)] = &[
     ("crypto", 1),
     ("identity", 2),
     ("transport", 3),
+    ("session", 3),
     ("link", 4),
     ("overlay", 5),
     ("gossip", 6),

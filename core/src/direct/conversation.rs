@@ -20,10 +20,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::error::Violation;
-use super::frames::{Header, Open, Opened, Run, Verdict};
-use super::{Acknowledged, DirectError, MESSAGE_COST, Output, SendId, Session};
+use super::frames::{Open, Opened, Run, Verdict, message_header};
+use crate::session::Header;
+use super::{Acknowledged, Context, DirectError, MESSAGE_COST, Output, SendId, Session};
 use crate::identity::{AgentId, MachineId};
-use crate::support::Context;
 
 /// The tick of a deadline that never comes.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -156,7 +156,7 @@ impl Conversation {
     /// Goes on in a session.
     pub(super) fn attach(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         load: &mut Load,
         place: Place,
         machine: (MachineId, u64),
@@ -183,7 +183,7 @@ impl Conversation {
     /// Says that the conversation begins or goes on.
     pub(super) fn open(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         session: &mut Session,
         channel: u8,
     ) {
@@ -204,14 +204,14 @@ impl Conversation {
     /// Sends the next message, if there is one.
     pub(super) fn send_next(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         session: &mut Session,
         channel: u8,
     ) {
         if let Some(message) = self.queue.get(self.sent) {
             self.sent += 1;
             self.sent_highest = self.sent_highest.max(message.sequence);
-            let header = Header::message(channel, message.sequence);
+            let header = message_header(channel, message.sequence);
             session.emit(context, header, message.payload.clone());
         }
     }
@@ -219,7 +219,7 @@ impl Conversation {
     /// Learns what the recipient's node knows.
     pub(super) fn opened(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         load: &mut Load,
         opened: &Opened,
     ) -> Result<(), Violation> {
@@ -244,7 +244,7 @@ impl Conversation {
     /// Learns a verdict.
     pub(super) fn verdict(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         load: &mut Load,
         run: Run,
     ) -> Result<(), Violation> {
@@ -258,7 +258,7 @@ impl Conversation {
     }
 
     /// Ends what is not in flight: there is nowhere to send it.
-    pub(super) fn end_unsent(&mut self, context: &mut Context<'_, Output>, load: &mut Load) {
+    pub(super) fn end_unsent(&mut self, context: &mut Context<'_>, load: &mut Load) {
         self.is_wanted = false;
         let unsent = self.queue.split_off(self.sent);
         for message in &unsent {
@@ -272,7 +272,7 @@ impl Conversation {
     /// Ends what is due by a tick. The error says whether the message is in flight.
     pub(super) fn expire(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         load: &mut Load,
         now: u64,
         error: impl Fn(bool) -> DirectError,
@@ -310,7 +310,7 @@ impl Conversation {
     }
 
     /// Ends what is in flight up to a sequence with a verdict.
-    fn resolve(&mut self, context: &mut Context<'_, Output>, load: &mut Load, run: Run) {
+    fn resolve(&mut self, context: &mut Context<'_>, load: &mut Load, run: Run) {
         while self.sent > 0
             && self.queue.front().is_some_and(|message| message.sequence <= run.through)
             && let Some(message) = self.queue.pop_front()
@@ -328,14 +328,14 @@ impl Conversation {
     }
 
     /// Ends what is in flight: nobody can tell what became of it.
-    fn end_sent(&mut self, context: &mut Context<'_, Output>, load: &mut Load) {
+    fn end_sent(&mut self, context: &mut Context<'_>, load: &mut Load) {
         let through = self.sent_highest;
         self.resolve(context, load, Run { through, verdict: Verdict::Forgotten });
     }
 
     fn end(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         load: &mut Load,
         message: &Message,
         result: Result<Acknowledged, DirectError>,

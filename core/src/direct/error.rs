@@ -67,9 +67,9 @@ pub enum RefuseReason {
     Full,
 }
 
-/// Why a message cannot be sent. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
+/// Why a request to send was refused. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RequestError {
     /// The payload is larger than a message can be.
     #[error("the payload has {size} bytes, more than {size_max}")]
     TooLarge {
@@ -78,9 +78,15 @@ pub enum CheckError {
         /// The largest size.
         size_max: usize,
     },
-    /// Too many messages wait for this recipient, or for all together.
-    #[error("too many messages wait for an answer")]
+    /// Too many messages wait for this recipient, or for all together: wait for replies.
+    #[error("too many messages wait for an answer: send more when some are answered")]
     QueueFull,
+    /// The request would wait too long.
+    #[error("a timeout of {timeout:?} is longer than a day")]
+    TimeoutTooLong {
+        /// The timeout.
+        timeout: Duration,
+    },
 }
 
 /// The rule that a peer broke. Its session is over.

@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{CHANNELS_MAX, PAYLOAD_MAX, RUNS_MAX, RefuseReason, Violation};
 use crate::identity::AgentId;
+use crate::session::Header;
 use crate::wire::varint;
 
 const OPEN: u8 = 1;
@@ -17,66 +18,26 @@ const OPENED: u8 = 2;
 const MESSAGE: u8 = 3;
 const VERDICT: u8 = 4;
 
-/// The most bytes of a [`Header`]: kind, channel (below 64, thus one byte), a number and a verdict.
-const HEADER_MAX: usize = 3 + varint::SIZE_MAX;
-
-/// The bytes of a frame that go before its payload, kept inline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Header {
-    bytes: [u8; HEADER_MAX],
-    len: u8,
+/// Returns the header of a message.
+pub(super) fn message_header(channel: u8, sequence: u64) -> Header {
+    let mut header = header(MESSAGE, channel);
+    header.push_varint(sequence);
+    header
 }
 
-impl Header {
-    /// Returns the bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
-    }
+/// Returns the header of a verdict on every message up to `run.through` that has none.
+pub(super) fn verdict_header(channel: u8, run: Run) -> Header {
+    let mut header = header(VERDICT, channel);
+    header.push_varint(run.through);
+    header.push(run.verdict.code());
+    header
+}
 
-    /// The header of a message.
-    pub(super) fn message(channel: u8, sequence: u64) -> Self {
-        let mut header = Self::of(MESSAGE, channel);
-        header.push_varint(sequence);
-        header
-    }
-
-    /// A verdict on every message up to `run.through` that has none.
-    pub(super) fn verdict(channel: u8, run: Run) -> Self {
-        let mut header = Self::of(VERDICT, channel);
-        header.push_varint(run.through);
-        header.push(run.verdict.code());
-        header
-    }
-
-    fn of(kind: u8, channel: u8) -> Self {
-        let mut header = Self::default();
-        header.push(kind);
-        header.push(channel);
-        header
-    }
-
-    fn push(&mut self, byte: u8) {
-        if let Some(slot) = self.bytes.get_mut(usize::from(self.len)) {
-            *slot = byte;
-            self.len = self.len.saturating_add(1);
-        }
-    }
-
-    /// Writes what [`varint::write`] writes, inline.
-    fn push_varint(&mut self, value: u64) {
-        let form = match value {
-            0..=0x3f => 0_u8,
-            0x40..=0x3fff => 1,
-            0x4000..=0x3fff_ffff => 2,
-            _ => 3,
-        };
-        let unused = varint::SIZE_MAX.saturating_sub(1_usize << form);
-        let [first, rest @ ..] = (value << unused.saturating_mul(8)).to_be_bytes();
-        self.push(first | (form << 6));
-        for &byte in rest.iter().take(rest.len().saturating_sub(unused)) {
-            self.push(byte);
-        }
-    }
+fn header(kind: u8, channel: u8) -> Header {
+    let mut header = Header::new();
+    header.push(kind);
+    header.push(channel);
+    header
 }
 
 /// What became of a message at the recipient's node.
@@ -333,9 +294,9 @@ mod tests {
                 Opened::encode(1, 2, &runs()),
                 Frame::Opened(Opened { channel: 1, born: 2, runs: runs() }),
             ),
-            (flat(Header::verdict(5, run), b""), Frame::Verdict { channel: 5, run }),
+            (flat(verdict_header(5, run), b""), Frame::Verdict { channel: 5, run }),
             (
-                flat(Header::message(5, 300), &message),
+                flat(message_header(5, 300), &message),
                 Frame::Message { channel: 5, sequence: 300, payload: message },
             ),
         ];
@@ -358,7 +319,7 @@ mod tests {
             for value in [1_u64 << shift, (1 << shift) - 1] {
                 let mut expected = BytesMut::from(&[MESSAGE, 1][..]);
                 varint::write(&mut expected, value);
-                assert_eq!(Header::message(1, value).as_slice(), &expected[..], "{value}");
+                assert_eq!(message_header(1, value).as_slice(), &expected[..], "{value}");
             }
         }
     }
@@ -388,7 +349,7 @@ mod tests {
             ("same run twice", Bytes::from_static(&[2, 0, 1, 5, 0, 5, 1]), Violation::Malformed),
             (
                 "large payload",
-                flat(Header::message(0, 1), &vec![0; PAYLOAD_MAX + 1]),
+                flat(message_header(0, 1), &vec![0; PAYLOAD_MAX + 1]),
                 Violation::PayloadTooLarge,
             ),
         ];

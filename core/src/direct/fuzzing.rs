@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::frames::{Frame, Header, Opened, decode};
+use super::frames::{Frame, Opened, decode, message_header, verdict_header};
 
 /// Reads a frame; returns its bytes when it is written again, in the shortest form.
 pub fn frame(frame: Bytes) -> Option<Bytes> {
@@ -10,10 +10,10 @@ pub fn frame(frame: Bytes) -> Option<Bytes> {
         Frame::Open(open) => open.encode(),
         Frame::Opened(opened) => Opened::encode(opened.channel, opened.born, &opened.runs),
         Frame::Message { channel, sequence, payload } => {
-            [Header::message(channel, sequence).as_slice(), &payload].concat().into()
+            [message_header(channel, sequence).as_slice(), &payload].concat().into()
         }
         Frame::Verdict { channel, run } => {
-            Bytes::copy_from_slice(Header::verdict(channel, run).as_slice())
+            Bytes::copy_from_slice(verdict_header(channel, run).as_slice())
         }
     })
 }

@@ -14,10 +14,11 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::error::Violation;
-use super::frames::{Header, Open, Opened, Run, Verdict};
-use super::{BLOCKED_MAX, Output, RECORDS_MAX, RUNS_MAX, RefuseReason, Session};
+use super::frames::{Open, Opened, Run, Verdict, verdict_header};
+use crate::session::Header;
+use super::{BLOCKED_MAX, Context, Counter, Output, RECORDS_MAX, RUNS_MAX, RefuseReason, Session};
 use crate::identity::{AgentId, MachineId};
-use crate::support::{BoundedMap, Context, Counter};
+use crate::support::BoundedMap;
 
 /// What the recipient's half knows beyond the sessions.
 #[derive(Debug)]
@@ -96,13 +97,13 @@ impl Incoming {
     }
 
     /// Remembers the records of a session that ended.
-    pub(super) fn peer_down(&mut self, context: &mut Context<'_, Output>, lane: Lane) {
+    pub(super) fn peer_down(&mut self, context: &mut Context<'_>, lane: Lane) {
         let kept = lane.channels.into_iter().flatten().filter(|channel| channel.is_kept);
         for channel in kept {
             self.live -= 1;
             if self.remembered.insert(channel.parties, channel.record).is_some() {
                 self.has_forgotten = true;
-                context.count(Counter::DirectRecordsForgotten);
+                context.count(Counter::RecordsForgotten);
             }
         }
     }
@@ -156,7 +157,7 @@ impl Incoming {
     /// Blocks or unblocks an agent.
     pub(super) fn set_blocked<'a>(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         lanes: impl Iterator<Item = &'a mut Lane>,
         agent: AgentId,
         blocked: bool,
@@ -166,7 +167,7 @@ impl Incoming {
         } else if self.can_block(&agent) {
             self.blocked.insert(agent);
         } else {
-            return context.count(Counter::DirectBlocksOverLimit);
+            return context.count(Counter::BlocksOverLimit);
         }
         let channels = lanes.flat_map(|lane| lane.channels.iter_mut().flatten());
         for channel in channels.filter(|channel| channel.is_kept) {
@@ -234,7 +235,7 @@ impl Lane {
     /// Takes or refuses a message.
     pub(super) fn message(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         session: &Session,
         (number, sequence): (u8, u64),
         payload: Bytes,
@@ -246,7 +247,7 @@ impl Lane {
         }
         channel.latest = sequence;
         if sequence <= channel.record.highest {
-            context.count(Counter::DirectMessagesDuplicate);
+            context.count(Counter::MessagesDuplicate);
             channel.told = 0;
         } else {
             let verdict = channel.refusal.map_or(Verdict::Accepted, Verdict::Refused);
@@ -254,16 +255,16 @@ impl Lane {
                 // What is not told yet would be forgotten: it goes out beyond the room.
                 let mut unlimited = Session { room: usize::MAX, ..*session };
                 channel.tell(context, &mut unlimited, number);
-                context.count(Counter::DirectRecordsForgotten);
+                context.count(Counter::RecordsForgotten);
             }
             channel.record.add(sequence, verdict);
             if verdict == Verdict::Accepted {
-                context.count(Counter::DirectMessagesReceived);
+                context.count(Counter::MessagesReceived);
                 let Parties { machine, sender, recipient } = channel.parties;
                 let machine = Some(machine);
                 context.emit(Output::Received { sender, machine, recipient, payload });
             } else {
-                context.count(Counter::DirectMessagesRefused);
+                context.count(Counter::MessagesRefused);
             }
         }
         self.owe(number);
@@ -271,7 +272,7 @@ impl Lane {
     }
 
     /// Tells what there is to tell, as far as the room goes.
-    pub(super) fn tell(&mut self, context: &mut Context<'_, Output>, session: &mut Session) {
+    pub(super) fn tell(&mut self, context: &mut Context<'_>, session: &mut Session) {
         while let Some(&number) = self.owing.front() {
             if let Some(channel) = &mut self.channels[usize::from(number)] {
                 if !channel.tell(context, session, number) {
@@ -303,7 +304,7 @@ impl Channel {
     /// the room was enough for all.
     fn tell(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         session: &mut Session,
         number: u8,
     ) -> bool {
@@ -321,7 +322,7 @@ impl Channel {
             if session.room == 0 {
                 return false;
             }
-            session.emit(context, Header::verdict(number, run), Bytes::new());
+            session.emit(context, verdict_header(number, run), Bytes::new());
             self.told = run.through;
         }
         true

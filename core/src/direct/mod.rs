@@ -8,7 +8,7 @@
 //! This module is not a store: what waits is in memory and gone after a restart. It knows no
 //! transport: the owner carries whole frames over *sessions*, of which a machine has at most one.
 //! Frames of one session arrive in order, without gaps, and none after the session's
-//! [`Input::PeerDown`] or the next [`Input::PeerUp`].
+//! [`session::Event::Closed`] or the next [`session::Event::Opened`].
 //!
 //! # How it is driven
 //!
@@ -22,8 +22,11 @@
 //!   recipient was not and never will be.
 //! - Nothing grows beyond the limits below, whatever a peer sends.
 
+mod command;
 mod conversation;
+mod counters;
 mod error;
+mod event;
 mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -35,19 +38,26 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::identity::{AgentId, MachineId};
-use crate::support::{Context, Counter};
+pub use command::{DirectAcknowledged, Reply, Request, SendDirect};
+pub use counters::Counter;
 use error::Violation;
-pub use error::{Acknowledged, CheckError, DirectError, RefuseReason};
+pub use error::{Acknowledged, DirectError, RefuseReason, RequestError};
+pub use event::Event;
 use frames::Frame;
-pub use frames::Header;
 use incoming::{Incoming, Lane};
 use outgoing::{OutLane, Outgoing};
 use table::Table;
+
+use crate::identity::{AgentId, MachineId};
+use crate::session::{self, Header};
+use crate::support::{Deadline, NoTable, Vocabulary};
+
+/// The context of this module.
+type Context<'a> = crate::support::Context<'a, Output>;
 
 /// The largest payload of a message.
 pub const PAYLOAD_MAX: usize = 16 << 20;
@@ -102,36 +112,8 @@ pub enum Input {
         /// How long to wait for the acknowledgement.
         timeout: Duration,
     },
-    /// A session began. If the machine had one, that one is over.
-    PeerUp {
-        /// The machine.
-        machine: MachineId,
-        /// The agents that it proved, in the order that both nodes know.
-        agents: Vec<AgentId>,
-        /// Which run of the machine it is: another number means that it lost its state.
-        incarnation: u64,
-        /// The bytes that may be sent.
-        room: usize,
-    },
-    /// A session ended.
-    PeerDown {
-        /// The machine.
-        machine: MachineId,
-    },
-    /// There is room for frames.
-    Writable {
-        /// The machine.
-        machine: MachineId,
-        /// The bytes that may be sent from now on. The last frame may be larger than what is left.
-        room: usize,
-    },
-    /// A frame arrived.
-    Frame {
-        /// The machine.
-        machine: MachineId,
-        /// The whole frame.
-        frame: Bytes,
-    },
+    /// Something happened to a session.
+    Session(session::Event<MachineId>),
     /// No machine is known for an agent.
     NoRoute {
         /// The agent.
@@ -153,15 +135,8 @@ pub enum Input {
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send a frame: the header and the payload.
-    Frame {
-        /// The machine.
-        machine: MachineId,
-        /// The first bytes of the frame.
-        header: Header,
-        /// The other bytes of the frame.
-        payload: Bytes,
-    },
+    /// What is wanted of a session. Nothing that a peer sends after a violation is looked at.
+    Session(session::Request<MachineId>),
     /// Deliver a message.
     Received {
         /// The agent that sent it.
@@ -185,13 +160,11 @@ pub enum Output {
         /// The agent.
         agent: AgentId,
     },
-    /// A peer broke a rule: end its session. Nothing that it sends in it is looked at again.
-    Misbehaved {
-        /// The machine.
-        machine: MachineId,
-        /// The rule.
-        rule: &'static str,
-    },
+}
+
+impl Vocabulary for Output {
+    type Counter = Counter;
+    type Table = NoTable;
 }
 
 /// Direct messages of one node.
@@ -254,25 +227,12 @@ impl State {
     /// # Panics
     ///
     /// If a message is sent for which [`State::check`] returns an error.
-    pub fn handle(&mut self, context: &mut Context<'_, Output>, input: Input) {
+    pub fn handle(&mut self, context: &mut Context<'_>, input: Input) {
         match input {
             Input::Send { id, recipient, payload, timeout } => {
                 self.handle_send(context, recipient, (id, payload, timeout));
             }
-            Input::PeerUp { machine, agents, incarnation, room } => {
-                let session = Session { machine, incarnation, room };
-                self.handle_peer_up(context, session, agents);
-            }
-            Input::PeerDown { machine } => self.handle_peer_down(context, machine),
-            Input::Writable { machine, room } => {
-                if let Some(index) = self.peers.find_mut(&machine) {
-                    let peer = &mut self.peers[index];
-                    peer.session.room = room;
-                    peer.lane.tell(context, &mut peer.session);
-                    self.outgoing.pump(context, &mut peer.session, &mut peer.out_lane);
-                }
-            }
-            Input::Frame { machine, frame } => self.handle_frame(context, machine, frame),
+            Input::Session(event) => self.handle_session(context, event),
             Input::NoRoute { agent } => self.outgoing.no_route(context, &agent),
             Input::SetBlocked { agent, blocked } => {
                 let lanes = self.peers.values_mut().map(|peer| &mut peer.lane);
@@ -283,8 +243,34 @@ impl State {
         }
     }
 
+    fn handle_session(&mut self, context: &mut Context<'_>, event: session::Event<MachineId>) {
+        match event {
+            session::Event::Opened(session::Opened {
+                peer: machine,
+                agents,
+                incarnation,
+                send_window: room,
+                ..
+            }) => {
+                let session = Session { machine, incarnation, room };
+                self.handle_peer_up(context, session, agents);
+            }
+            session::Event::Closed { peer } => self.handle_peer_down(context, peer),
+            session::Event::Writable { peer, send_window } => {
+                if let Some(index) = self.peers.find_mut(&peer) {
+                    let peer = &mut self.peers[index];
+                    peer.session.room = send_window;
+                    peer.lane.tell(context, &mut peer.session);
+                    self.outgoing.pump(context, &mut peer.session, &mut peer.out_lane);
+                }
+            }
+            session::Event::Frame { peer, frame } => self.handle_frame(context, peer, frame),
+            session::Event::Moved { .. } | session::Event::ConnectFailed { .. } => {}
+        }
+    }
+
     /// Sends the verdicts on what came since the last time, as far as there is room.
-    pub fn settle(&mut self, context: &mut Context<'_, Output>) {
+    pub fn settle(&mut self, context: &mut Context<'_>) {
         while let Some(index) = self.unsettled.pop() {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.is_unsettled = false;
@@ -293,14 +279,14 @@ impl State {
         }
     }
 
-    /// Tells whether a message can be sent.
+    /// Checks whether a message can be sent.
     ///
     /// # Errors
     ///
-    /// [`CheckError`] if it is too large or too much waits already.
-    pub fn check(&self, recipient: &AgentId, size: usize) -> Result<(), CheckError> {
+    /// [`RequestError`] if it is too large or too much waits already.
+    pub fn check(&self, recipient: &AgentId, size: usize) -> Result<(), RequestError> {
         if size > PAYLOAD_MAX {
-            Err(CheckError::TooLarge { size, size_max: PAYLOAD_MAX })
+            Err(RequestError::TooLarge { size, size_max: PAYLOAD_MAX })
         } else if self.incoming.is_local(recipient) {
             Ok(())
         } else {
@@ -320,13 +306,14 @@ impl State {
     }
 
     /// Returns when to handle [`Input::Timeout`].
-    pub fn deadline(&self) -> Option<Instant> {
-        self.outgoing.deadline()
+    pub fn deadline(&self) -> Option<Deadline> {
+        let at = self.outgoing.deadline()?;
+        Some(Deadline { at, timer: "message timeout" })
     }
 
     fn handle_send(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         recipient: AgentId,
         message: (SendId, Bytes, Duration),
     ) {
@@ -345,17 +332,17 @@ impl State {
 
     fn deliver_here(
         &self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         recipient: AgentId,
         id: SendId,
         payload: Bytes,
     ) {
         let sender = self.incoming.sender();
         let result = if self.incoming.is_blocked(&sender) {
-            context.count(Counter::DirectMessagesRefused);
+            context.count(Counter::MessagesRefused);
             Err(DirectError::Refused(RefuseReason::Blocked))
         } else {
-            context.count(Counter::DirectMessagesReceived);
+            context.count(Counter::MessagesReceived);
             context.emit(Output::Received { sender, machine: None, recipient, payload });
             Ok(Acknowledged { elapsed: Duration::ZERO })
         };
@@ -364,7 +351,7 @@ impl State {
 
     fn handle_peer_up(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         session: Session,
         agents: Vec<AgentId>,
     ) {
@@ -386,7 +373,7 @@ impl State {
         self.outgoing.pump(context, &mut peer.session, &mut peer.out_lane);
     }
 
-    fn handle_peer_down(&mut self, context: &mut Context<'_, Output>, machine: MachineId) {
+    fn handle_peer_down(&mut self, context: &mut Context<'_>, machine: MachineId) {
         if let Some((_, peer)) = self.peers.remove(&machine) {
             self.incoming.peer_down(context, peer.lane);
             let ended = (machine, &peer.agents[..], &peer.out_lane);
@@ -400,12 +387,12 @@ impl State {
 
     fn handle_frame(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         machine: MachineId,
         frame: Bytes,
     ) {
         let Some(index) = self.peers.find_mut(&machine) else {
-            return context.count(Counter::DirectFramesUnknown);
+            return context.count(Counter::FramesUnknown);
         };
         let peer = &mut self.peers[index];
         if peer.is_condemned {
@@ -431,8 +418,9 @@ impl State {
         };
         if let Err(violation) = handled {
             peer.is_condemned = true;
-            context.count(Counter::DirectViolations);
-            context.emit(Output::Misbehaved { machine, rule: violation.rule() });
+            context.count(Counter::Violations);
+            let violation = session::Request::Violation { peer: machine, rule: violation.rule() };
+            context.emit(Output::Session(violation));
         }
         if peer.lane.is_owing() && !std::mem::replace(&mut peer.is_unsettled, true) {
             self.unsettled.push(index);
@@ -442,8 +430,9 @@ impl State {
 
 impl Session {
     /// Sends a frame.
-    fn emit(&mut self, context: &mut Context<'_, Output>, header: Header, payload: Bytes) {
-        self.room = self.room.saturating_sub(header.as_slice().len() + payload.len());
-        context.emit(Output::Frame { machine: self.machine, header, payload });
+    fn emit(&mut self, context: &mut Context<'_>, header: Header, payload: Bytes) {
+        self.room = self.room.saturating_sub(header.len() + payload.len());
+        let send = session::Request::Send { peer: self.machine, header, payload };
+        context.emit(Output::Session(send));
     }
 }

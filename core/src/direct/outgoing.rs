@@ -9,12 +9,8 @@ use super::conversation::{Conversation, Load, NEVER, Phase, Place};
 use super::error::Violation;
 use super::frames::{Opened, Run};
 use super::table::Table;
-use super::{
-    BYTES_MAX, CONVERSATIONS_MAX, CheckError, DirectError, MESSAGE_COST, Output, Peer,
-    RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, SendId, Session, TICK_MILLIS,
-};
+use super::{BYTES_MAX, CONVERSATIONS_MAX, Context, DirectError, MESSAGE_COST, Output, Peer, RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, RequestError, SendId, Session, TICK_MILLIS};
 use crate::identity::{AgentId, MachineId};
-use crate::support::Context;
 
 /// What the sender's half knows.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ impl Outgoing {
     }
 
     /// Tells whether there is room for a message.
-    pub(super) fn check(&self, recipient: &AgentId, size: usize) -> Result<(), CheckError> {
+    pub(super) fn check(&self, recipient: &AgentId, size: usize) -> Result<(), RequestError> {
         let has_room = match self.conversations.find(recipient) {
             Some(index) => {
                 let conversation = &self.conversations[index];
@@ -81,14 +77,14 @@ impl Outgoing {
         if has_room && self.load.bytes + size + MESSAGE_COST <= BYTES_MAX {
             Ok(())
         } else {
-            Err(CheckError::QueueFull)
+            Err(RequestError::QueueFull)
         }
     }
 
     /// Finds the conversation with a recipient, or begins it.
     pub(super) fn conversation(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         lanes: &mut Table<MachineId, Peer>,
         recipient: AgentId,
     ) -> usize {
@@ -108,7 +104,7 @@ impl Outgoing {
     /// Adds a message; returns where it goes out.
     pub(super) fn push(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         index: usize,
         (id, payload, timeout): (SendId, Bytes, Duration),
     ) -> Option<Place> {
@@ -127,7 +123,7 @@ impl Outgoing {
     /// Makes the half of a new session.
     pub(super) fn peer_up(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         &Session { machine, incarnation, .. }: &Session,
         peer: usize,
         agents: &[AgentId],
@@ -154,7 +150,7 @@ impl Outgoing {
     /// Returns the indexes of peers that have something to send by it.
     pub(super) fn peer_down(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         lanes: &mut Table<MachineId, Peer>,
         ended: (MachineId, &[AgentId], &OutLane),
     ) -> Vec<usize> {
@@ -180,7 +176,7 @@ impl Outgoing {
     /// Sends what there is to send, as far as the room goes.
     pub(super) fn pump(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         session: &mut Session,
         lane: &mut OutLane,
     ) {
@@ -209,7 +205,7 @@ impl Outgoing {
     /// Learns what the recipient's node knows.
     pub(super) fn opened(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         lane: &mut OutLane,
         opened: &Opened,
     ) -> Result<(), Violation> {
@@ -228,7 +224,7 @@ impl Outgoing {
     /// Learns a verdict.
     pub(super) fn verdict(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         lane: &OutLane,
         channel: u8,
         run: Run,
@@ -248,7 +244,7 @@ impl Outgoing {
     }
 
     /// Ends what cannot be sent anywhere.
-    pub(super) fn no_route(&mut self, context: &mut Context<'_, Output>, agent: &AgentId) {
+    pub(super) fn no_route(&mut self, context: &mut Context<'_>, agent: &AgentId) {
         if let Some(index) = self.conversations.find(agent) {
             let conversation = &mut self.conversations[index];
             if conversation.place.is_none() {
@@ -258,7 +254,7 @@ impl Outgoing {
     }
 
     /// Ends what has timed out.
-    pub(super) fn expire(&mut self, context: &mut Context<'_, Output>) {
+    pub(super) fn expire(&mut self, context: &mut Context<'_>) {
         let Some(anchor) = self.anchor else { return };
         let now = ticks_down(context.now.saturating_duration_since(anchor));
         if self.earliest > now {
@@ -275,7 +271,7 @@ impl Outgoing {
     }
 
     /// Ends everything.
-    pub(super) fn shut_down(&mut self, context: &mut Context<'_, Output>) {
+    pub(super) fn shut_down(&mut self, context: &mut Context<'_>) {
         for conversation in self.conversations.values_mut() {
             let error = |sent| DirectError::ShutDown { sent };
             conversation.expire(context, &mut self.load, NEVER, error);
@@ -300,7 +296,7 @@ impl Outgoing {
     /// Finds a session for a conversation that has none.
     fn find_place(
         &mut self,
-        context: &mut Context<'_, Output>,
+        context: &mut Context<'_>,
         lanes: &mut Table<MachineId, Peer>,
         index: usize,
     ) {

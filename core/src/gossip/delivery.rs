@@ -12,10 +12,11 @@ use super::batch::VerifiedBatch;
 use super::order::{self, Order, Place, Relation, Roots, Subscribed};
 use super::past::{Mark, SILENCE_MAX};
 use super::state::{Room, State, Timer, millis};
-use super::{Context, MessageId, Output, Topic};
+use super::{Context, Event, MessageId, Output, Topic};
 use crate::identity::AgentId;
-use crate::overlay::{Peer, TopicId};
-use crate::support::Counter;
+use crate::session::Peer;
+use crate::overlay::TopicId;
+use crate::gossip::Counter;
 
 /// The most authors that are known in a topic.
 pub const AUTHORS_MAX: usize = 4096;
@@ -161,7 +162,7 @@ impl<P: Peer> State<P> {
             room.authors.touch(&author);
         }
         if let Some((forgotten, known)) = forgotten {
-            context.count(Counter::GossipAuthorsForgotten);
+            context.count(Counter::AuthorsForgotten);
             self.forget(context, topic, forgotten, known, false);
         }
     }
@@ -179,7 +180,7 @@ impl<P: Peer> State<P> {
         let Some(known) = room.authors.get_mut(&root.author) else { return };
         let is_past_own = root.author == self.key.id() && room.publisher.is_past(root.stream);
         if root.stream != known.stream || is_past_own {
-            return context.count(Counter::GossipBatchesPast);
+            return context.count(Counter::BatchesPast);
         }
         let order = known.order.get_or_insert_with(|| {
             let subject = (root.topic, root.author);
@@ -380,7 +381,7 @@ impl<P: Peer> State<P> {
         while self.held.total() > self.held_max
             && let Some(&holder) = self.held.largest()
         {
-            context.count(Counter::GossipHoldersOverBudget);
+            context.count(Counter::HoldersOverBudget);
             match holder {
                 Holder::Author(topic, author) => self.retire(context, topic, author),
                 Holder::Peer(peer) => self.empty(context, peer),
@@ -427,25 +428,25 @@ pub(super) fn deliver<P>(
 ) {
     let root = batch.root();
     if is_blocked {
-        return context.counters.add(Counter::GossipMessagesBlocked, root.count.into());
+        return context.count_many(Counter::MessagesBlocked, root.count.into());
     }
-    context.counters.add(Counter::GossipMessagesDelivered, root.count.into());
+    context.count_many(Counter::MessagesDelivered, root.count.into());
     let published_at = Duration::from_millis(root.time);
     for (index, payload) in (0..).zip(batch.payloads()) {
-        context.emit(Output::Received {
+        context.emit(Output::Event(Event::Received {
             topic: topic.clone(),
             author: root.author,
             payload,
             published_at,
             message: MessageId { batch: batch.id(), index },
-        });
+        }));
     }
 }
 
 /// Tells that messages were missed.
 fn lag<P>(context: &mut Context<'_, P>, topic: &Topic, author: AgentId, missed: u64) {
     if missed > 0 {
-        context.counters.add(Counter::GossipMessagesLagged, missed);
-        context.emit(Output::Lagged { topic: topic.clone(), author, missed });
+        context.count_many(Counter::MessagesLagged, missed);
+        context.emit(Output::Event(Event::Lagged { topic: topic.clone(), author, missed }));
     }
 }

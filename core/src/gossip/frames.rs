@@ -9,8 +9,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::evidence::EVIDENCE_SIZE_MAX;
-use crate::crypto::signature::{VERIFYING_KEY_LEN, VerifyingKey};
+use crate::crypto::signature::VerifyingKey;
 use crate::identity::AgentId;
+use crate::session::{HEADER_INLINE_MAX, Header};
 
 /// Followed by a frame of the overlay.
 const OVERLAY: u8 = 0;
@@ -60,31 +61,34 @@ pub(super) fn decode(frame: &Bytes) -> Result<Frame, Violation> {
 }
 
 /// Makes the header of a frame of the overlay.
-pub(super) fn overlay(header: &[u8]) -> Bytes {
+pub(super) fn overlay(header: &[u8]) -> Header {
     prefixed(OVERLAY, header)
 }
 
 /// Makes a frame with a key.
-pub(super) fn key(key: &VerifyingKey) -> Bytes {
-    let mut frame = BytesMut::with_capacity(VERIFYING_KEY_LEN.saturating_add(1));
-    frame.put_u8(KEY);
-    frame.put_slice(key.as_bytes());
-    frame.freeze()
+pub(super) fn key(key: &VerifyingKey) -> Header {
+    prefixed(KEY, key.as_bytes())
 }
 
 /// Makes a frame that asks for a key.
-pub(super) fn key_request(author: &AgentId) -> Bytes {
+pub(super) fn key_request(author: &AgentId) -> Header {
     prefixed(KEY_REQUEST, &author.0)
 }
 
 /// Makes the header of a frame with evidence.
-pub(super) fn evidence() -> Bytes {
-    Bytes::from_static(&[EVIDENCE])
+pub(super) fn evidence() -> Header {
+    prefixed(EVIDENCE, &[])
 }
 
-fn prefixed(kind: u8, rest: &[u8]) -> Bytes {
+fn prefixed(kind: u8, rest: &[u8]) -> Header {
+    let mut header = Header::new();
+    if rest.len() < HEADER_INLINE_MAX {
+        header.push(kind);
+        header.extend(rest);
+        return header;
+    }
     let mut frame = BytesMut::with_capacity(rest.len().saturating_add(1));
     frame.put_u8(kind);
     frame.put_slice(rest);
-    frame.freeze()
+    frame.freeze().into()
 }

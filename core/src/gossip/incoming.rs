@@ -19,10 +19,11 @@ use super::delivery::Holder;
 use super::keys::{self, AuthorKey, Parked};
 use super::order::Relation;
 use super::state::{Room, State, Timer, millis};
-use super::{Context, Output, evidence, frames};
+use super::{Context, Event, Output, evidence, frames};
 use crate::identity::{AgentId, CLOCK_SKEW_MAX};
-use crate::overlay::{Fault, ItemId, Peer, Receipt, TopicId};
-use crate::support::Counter;
+use crate::overlay::{Fault, ItemId, Receipt, TopicId};
+use crate::gossip::Counter;
+use crate::session::{self, Peer};
 
 /// Batches older than this are not taken.
 pub const AGE_MAX: Duration = Duration::from_secs(15 * 60);
@@ -45,7 +46,7 @@ impl<P: Peer> State<P> {
         receipt: Receipt<P>,
         bytes: Bytes,
     ) {
-        context.count(Counter::GossipBatchesReceived);
+        context.count(Counter::BatchesReceived);
         if let Some(session) = self.sessions.get_mut(&receipt.peer) {
             session.topics.insert(receipt.topic);
         }
@@ -54,7 +55,7 @@ impl<P: Peer> State<P> {
                 self.judge(context, receipt, batch);
             }
             Ok(_) | Err(_) => {
-                self.refuse(context, receipt, Fault::Forged, Counter::GossipBatchesForged)
+                self.refuse(context, receipt, Fault::Forged, Counter::BatchesForged)
             }
         }
     }
@@ -105,7 +106,7 @@ impl<P: Peer> State<P> {
     fn give_up_parked(&mut self, context: &mut Context<'_, P>, parked: Vec<Parked<P>>) {
         for Parked { receipt, batch, .. } in parked {
             self.held.sub(Holder::Peer(receipt.peer), keys::parked_cost(&batch));
-            let counter = Counter::GossipBatchesWithoutKey;
+            let counter = Counter::BatchesWithoutKey;
             self.refuse(context, receipt, Fault::Unchecked, counter);
         }
         self.set_parked_timer();
@@ -148,14 +149,14 @@ impl<P: Peer> State<P> {
         }
         match parked {
             Ok(true) => {
-                context.count(Counter::GossipKeysAsked);
+                context.count(Counter::KeysAsked);
                 let (header, payload) = (frames::key_request(&author), Bytes::new());
                 self.overlay.state.take_room(&peer, header.len());
-                context.emit(Output::Frame { peer, header, payload });
+                context.emit(Output::Session(session::Request::Send { peer, header, payload }));
             }
             Ok(false) => {}
             Err(receipt) => {
-                let counter = Counter::GossipBatchesWithoutKey;
+                let counter = Counter::BatchesWithoutKey;
                 self.refuse(context, receipt, Fault::Unchecked, counter);
             }
         }
@@ -173,10 +174,10 @@ impl<P: Peer> State<P> {
     ) -> Result<(), Counter> {
         let oldest = millis(context.unix_time.saturating_sub(AGE_MAX));
         let room = self.topics.get(&receipt.topic).filter(|_| root.time >= oldest);
-        let room = room.ok_or(Counter::GossipBatchesUnwanted)?;
+        let room = room.ok_or(Counter::BatchesUnwanted)?;
         let known = room.authors.get(&root.author);
         if known.is_some_and(|known| known.relate(root, hash) == Relation::Known) {
-            return Err(Counter::GossipBatchesDuplicate);
+            return Err(Counter::BatchesDuplicate);
         }
         Ok(())
     }
@@ -202,19 +203,19 @@ impl<P: Peer> State<P> {
     ) {
         let (topic, author, peer) = (receipt.topic, batch.root().author, receipt.peer);
         if !self.may_introduce(context.now, &peer, (topic, author)) {
-            let counter = Counter::GossipStrangersOverLimit;
+            let counter = Counter::StrangersOverLimit;
             return self.refuse(context, receipt, Fault::Unchecked, counter);
         }
         let Ok(batch) = batch.verify(key) else {
-            let counter = Counter::GossipBatchesForged;
+            let counter = Counter::BatchesForged;
             return self.refuse(context, receipt, Fault::Forged, counter);
         };
         if self.keys.proven(&author).is_none() {
             self.keys.prove(self.sessions.get_mut(&peer), key.clone());
         }
-        context.count(Counter::GossipBatchesVerified);
+        context.count(Counter::BatchesVerified);
         let count = batch.root().count.into();
-        context.counters.add(Counter::GossipMessagesReceived, count);
+        context.count_many(Counter::MessagesReceived, count);
         if author == self.key.id() {
             self.note_own_stream(topic, batch.root().stream);
         }
@@ -237,18 +238,18 @@ impl<P: Peer> State<P> {
         let root = batch.root();
         let newest = millis(context.unix_time.saturating_add(CLOCK_SKEW_MAX));
         if root.time > newest || self.equivocators.peek(&(root.topic, root.author)).is_some() {
-            return Some(Counter::GossipBatchesUnwanted);
+            return Some(Counter::BatchesUnwanted);
         }
         let room = self.topics.get(&root.topic);
         let is_own = |room: &Room<P>| room.publisher.is_own(root.stream);
         if root.author == self.key.id() && room.is_some_and(is_own) {
-            return Some(Counter::GossipBatchesDuplicate);
+            return Some(Counter::BatchesDuplicate);
         }
         match self.relate(context, batch) {
-            Relation::Known => Some(Counter::GossipBatchesDuplicate),
+            Relation::Known => Some(Counter::BatchesDuplicate),
             Relation::Excludes(other) => {
                 self.accuse(context, key, batch, &other);
-                Some(Counter::GossipBatchesUnwanted)
+                Some(Counter::BatchesUnwanted)
             }
             Relation::New => None,
         }
@@ -288,7 +289,7 @@ impl<P: Peer> State<P> {
                     || self.equivocators.peek(&subject).is_some()
                     || !session.evidence.take(context.now)
                 {
-                    return context.count(Counter::GossipEvidenceIgnored);
+                    return context.count(Counter::EvidenceIgnored);
                 }
                 parsed.verify()
             }
@@ -311,17 +312,18 @@ impl<P: Peer> State<P> {
     ) {
         let Some(room) = self.topics.get(&topic) else { return };
         let name = room.topic.clone();
-        context.count(Counter::GossipEquivocations);
+        context.count(Counter::Equivocations);
         self.equivocators.insert((topic, author), ());
         self.expel(context, topic, author);
-        context.emit(Output::Equivocated { topic: name, author, evidence: evidence.clone() });
+        let proof = evidence.clone();
+        context.emit(Output::Event(Event::Equivocated { topic: name, author, evidence: proof }));
         for (&peer, session) in &self.sessions {
             let concerns = Some(peer) != from && session.topics.contains(&topic);
             let (header, payload) = (frames::evidence(), evidence.clone());
             let size = header.len() + payload.len();
             // Who reads nothing hears of it from others.
             if concerns && !session.is_condemned && self.overlay.state.take_room(&peer, size) {
-                context.emit(Output::Frame { peer, header, payload });
+                context.emit(Output::Session(session::Request::Send { peer, header, payload }));
             }
         }
     }

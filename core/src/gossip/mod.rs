@@ -25,7 +25,7 @@
 //!
 //! - Nothing is delivered or handed on to others before its author's signature was checked.
 //! - What is delivered of one author's stream is in order and at most once, even if the topic is left
-//!   and subscribed to again. What is missing in between is told ([`Output::Lagged`]) before what
+//!   and subscribed to again. What is missing in between is told ([`Event::Lagged`]) before what
 //!   comes after it.
 //! - An author that contradicts itself is told once and not heard again in the topic.
 //! - A blocked author is not delivered and still handed on: one user's block cuts off nobody else.
@@ -36,7 +36,11 @@
 //! RFC 6962 (the tree); "Batch Signatures, Revisited" (eprint 2023/492).
 
 pub mod batch;
+mod command;
+mod counters;
 mod delivery;
+mod error;
+mod event;
 mod evidence;
 mod frames;
 #[cfg(feature = "fuzzing")]
@@ -53,13 +57,19 @@ mod state;
 mod tests;
 mod topic;
 
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BATCH_SIZE_MAX};
+pub use command::{
+    ListTopics, ProveMessage, Publish, Published, Reply, Request, Subscribe, Subscribed, Unsubscribe,
+    Unsubscribed,
+};
+pub use counters::Counter;
 pub use delivery::{AUTHORS_MAX, GAP_TIME, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX};
+pub use error::RequestError;
+pub use event::Event;
 pub use evidence::{EVIDENCE_SIZE_MAX, Evidence, EvidenceError};
 pub use incoming::{AGE_MAX, EQUIVOCATORS_MAX, STRANGER_INTERVAL, STRANGERS_BURST};
 pub use keys::*;
@@ -74,7 +84,9 @@ pub use state::State;
 pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};
 
 use crate::identity::AgentId;
-use crate::overlay::{Contact, ItemId};
+use crate::overlay::ItemId;
+use crate::session;
+use crate::support::{NoTable, Vocabulary};
 
 /// The largest payload of a message.
 pub const PAYLOAD_MAX: usize = 1 << 20;
@@ -107,48 +119,8 @@ pub struct MessageId {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Input<P> {
-    /// A session with a peer began. If it had one, that one is over.
-    PeerUp {
-        /// The peer.
-        peer: P,
-        /// Where it is reached, for others who ask.
-        contact: Contact,
-        /// The round trip to it.
-        round_trip: Duration,
-        /// The bytes that may be sent.
-        room: usize,
-    },
-    /// A peer with a session is reached elsewhere.
-    PeerMoved {
-        /// The peer.
-        peer: P,
-        /// Where it is reached, for others who ask.
-        contact: Contact,
-    },
-    /// A session ended.
-    PeerDown {
-        /// The peer.
-        peer: P,
-    },
-    /// There is room for frames.
-    Writable {
-        /// The peer.
-        peer: P,
-        /// The bytes that may be sent from here on.
-        room: usize,
-    },
-    /// A frame arrived.
-    Frame {
-        /// The peer.
-        peer: P,
-        /// The whole frame.
-        frame: Bytes,
-    },
-    /// No session came of an [`Output::Connect`].
-    ConnectFailed {
-        /// The peer.
-        peer: P,
-    },
+    /// Something happened to a session.
+    Session(session::Event<P>),
     /// The application wants the messages of a topic. [`State::check_subscribe`] has nothing to
     /// say.
     Subscribe {
@@ -185,67 +157,12 @@ pub enum Input<P> {
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<P> {
-    /// Send a frame: the header and the payload.
-    Frame {
-        /// The peer.
-        peer: P,
-        /// The first bytes of the frame.
-        header: Bytes,
-        /// The other bytes of the frame.
-        payload: Bytes,
-    },
-    /// Have a session with a peer. The answer is [`Input::PeerUp`] or [`Input::ConnectFailed`].
-    Connect {
-        /// The peer.
-        peer: P,
-        /// Where it is reached.
-        contact: Contact,
-    },
-    /// There is no more use for the session with a peer.
-    Release {
-        /// The peer.
-        peer: P,
-    },
+    /// What is wanted of a session.
+    Session(session::Request<P>),
     /// The node knows nobody in a topic: have sessions with any peers that may.
     Lonely,
-    /// A peer broke a rule: end its session.
-    Misbehaved {
-        /// The peer.
-        peer: P,
-        /// The rule.
-        rule: &'static str,
-    },
-    /// Deliver a message.
-    Received {
-        /// The topic.
-        topic: Topic,
-        /// The agent that published it; proven.
-        author: AgentId,
-        /// What was said.
-        payload: Bytes,
-        /// When the author says that it was published, since the Unix epoch.
-        published_at: Duration,
-        /// Names the message for [`State::prove`].
-        message: MessageId,
-    },
-    /// Messages of an author were missed and will not come.
-    Lagged {
-        /// The topic.
-        topic: Topic,
-        /// The author.
-        author: AgentId,
-        /// How many messages.
-        missed: u64,
-    },
-    /// An author signed two things that exclude each other. It is no longer heard in the topic.
-    Equivocated {
-        /// The topic.
-        topic: Topic,
-        /// The author.
-        author: AgentId,
-        /// What proves it to anybody.
-        evidence: Bytes,
-    },
+    /// Report something to the application.
+    Event(Event),
     /// A message was taken on its way: it is signed, or waits for no more than its batch.
     Published {
         /// The name that the caller gave it.
@@ -253,23 +170,9 @@ pub enum Output<P> {
     },
 }
 
-/// Why a message cannot be published, or a topic cannot be subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
-    /// The payload is too large.
-    #[error("the payload has {size} bytes, more than {size_max}")]
-    TooLarge {
-        /// The size of the payload.
-        size: usize,
-        /// The largest size.
-        size_max: usize,
-    },
-    /// Too much waits already.
-    #[error("too many messages wait")]
-    QueueFull,
-    /// The node is in too many topics.
-    #[error("the node is in too many topics")]
-    TooManyTopics,
+impl<P> Vocabulary for Output<P> {
+    type Counter = Counter;
+    type Table = NoTable;
 }
 
 /// What a node holds for authors and peers. All but what is known of them returns to zero when

@@ -26,11 +26,12 @@ use super::batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Draft, Root, VerifiedBat
 use super::delivery::{Holder, deliver};
 use super::incoming::AGE_MAX;
 use super::state::{State, Timer, millis};
-use super::{CheckError, Context, Output, PAYLOAD_MAX, PublishId, Topic};
+use super::{RequestError, Context, Output, PAYLOAD_MAX, PublishId, Topic};
 use crate::crypto::hash::HASH_LEN;
 use crate::identity::AgentId;
-use crate::overlay::{Peer, TopicId};
-use crate::support::Counter;
+use crate::session::Peer;
+use crate::overlay::TopicId;
+use crate::gossip::Counter;
 
 /// How long messages of a busy author collect, unless the topic has another window.
 pub const WINDOW: Duration = Duration::from_millis(2);
@@ -198,14 +199,14 @@ impl<P: Peer> State<P> {
     ///
     /// # Errors
     ///
-    /// [`CheckError`] if it is too large, too much waits, or there are too many topics.
-    pub fn check_publish(&self, topic: &Topic, size: usize) -> Result<(), CheckError> {
+    /// [`RequestError`] if it is too large, too much waits, or there are too many topics.
+    pub fn check_publish(&self, topic: &Topic, size: usize) -> Result<(), RequestError> {
         if size > PAYLOAD_MAX {
-            return Err(CheckError::TooLarge { size, size_max: PAYLOAD_MAX });
+            return Err(RequestError::TooLarge { size, size_max: PAYLOAD_MAX });
         }
         let is_full = self.pending.messages >= PENDING_MESSAGES_MAX
             || self.pending.bytes + size > PENDING_BYTES_MAX;
-        if is_full { Err(CheckError::QueueFull) } else { self.check_subscribe(topic) }
+        if is_full { Err(RequestError::QueueFull) } else { self.check_subscribe(topic) }
     }
 
     /// Chooses how long the messages of a busy author collect in a topic that the node is in, at
@@ -256,7 +257,7 @@ impl<P: Peer> State<P> {
                 (room.publisher.stalled_at.is_some(), self.overlay.state.backlog(&topic));
             let until = room.publisher.held_until(context.now, backlog);
             if !was_stalled && room.publisher.stalled_at.is_some() {
-                context.count(Counter::GossipStalls);
+                context.count(Counter::Stalls);
             }
             if let Some(until) = until.filter(|_| !is_last) {
                 self.timers.set(Timer::Seal(topic), until);
@@ -311,7 +312,7 @@ impl<P: Peer> State<P> {
         let stream = publisher.stream.insert(follow(&batch));
         debug_assert_eq!(stream.number, batch.root().stream, "a stream goes on");
         publisher.sealed_at = Some(context.now);
-        context.counters.add(Counter::GossipMessagesPublished, batch.root().count.into());
+        context.count_many(Counter::MessagesPublished, batch.root().count.into());
         if room.since.is_some() {
             let is_blocked = self.blocked.contains(&batch.root().author);
             deliver(context, &room.topic, is_blocked, &batch);

@@ -13,13 +13,16 @@ use super::keys::{AuthorKey, KNOWN_COST, Keys, Session};
 use super::outgoing::{PUBLISHER_TIME, Pending, Publisher};
 use super::past::Past;
 use super::{
-    BLOCKED_MAX, CheckError, Context, EQUIVOCATORS_MAX, Held, Input, Output, TOPICS_MAX, Topic,
+    BLOCKED_MAX, RequestError, Context, EQUIVOCATORS_MAX, Held, Input, Output, TOPICS_MAX, Topic,
     TopicInfo,
 };
 use crate::identity::{AgentId, AgentKey};
-use crate::overlay::{self, Item, Peer, TopicId};
-use crate::support::part::Part;
-use crate::support::{BoundedMap, Counter, MemoryBudget, Rng, Shares, TieredMap, Timers};
+use crate::overlay::{self, TopicId};
+use crate::gossip::Counter;
+use crate::support::{
+    BoundedMap, Counts, Deadline, MemoryBudget, Module, Rng, Shares, TieredMap, TimerName, Timers,
+};
+use crate::session::{self, Peer};
 
 /// What is to happen later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +35,17 @@ pub(super) enum Timer {
     Parked,
     /// The node published nothing to the topic for long.
     Leave(TopicId),
+}
+
+impl TimerName for Timer {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Seal(_) => "sign",
+            Self::Gap(..) => "gap",
+            Self::Parked => "key",
+            Self::Leave(_) => "leave",
+        }
+    }
 }
 
 /// A topic that the node is in.
@@ -55,7 +69,7 @@ pub(super) struct Room<P> {
 pub struct State<P> {
     /// What this node signs with.
     pub(super) key: AgentKey,
-    pub(super) overlay: Part<overlay::State<P>, overlay::Output<P>>,
+    pub(super) overlay: Module<overlay::State<P>, overlay::Output<P>>,
     pub(super) sessions: BTreeMap<P, Session>,
     pub(super) topics: BTreeMap<TopicId, Room<P>>,
     pub(super) keys: Keys<P>,
@@ -93,7 +107,7 @@ impl<P: Peer> State<P> {
         let own = AuthorKey::new(key.public().clone());
         Self {
             key,
-            overlay: Part::new(overlay::State::new(config, memory, me), rng.fork("overlay")),
+            overlay: Module::new(overlay::State::new(config, memory, me), rng.fork("overlay")),
             sessions: BTreeMap::new(),
             topics: BTreeMap::new(),
             keys: Keys::new(own),
@@ -122,25 +136,7 @@ impl<P: Peer> State<P> {
             return;
         }
         match input {
-            Input::PeerUp { peer, contact, round_trip, room } => {
-                self.end_session(context, peer);
-                self.sessions.insert(peer, Session::new(context.now));
-                self.tell(context, overlay::Input::PeerUp { peer, contact, round_trip, room });
-            }
-            Input::PeerMoved { peer, contact } => {
-                self.tell(context, overlay::Input::PeerMoved { peer, contact });
-            }
-            Input::PeerDown { peer } => {
-                self.end_session(context, peer);
-                self.tell(context, overlay::Input::PeerDown { peer });
-            }
-            Input::Writable { peer, room } => {
-                self.tell(context, overlay::Input::Writable { peer, room });
-            }
-            Input::Frame { peer, frame } => self.handle_frame(context, peer, &frame),
-            Input::ConnectFailed { peer } => {
-                self.tell(context, overlay::Input::ConnectFailed { peer });
-            }
+            Input::Session(event) => self.handle_session(context, event),
             Input::Subscribe { topic } => self.handle_subscribe(context, &topic),
             Input::Unsubscribe { topic } => self.handle_unsubscribe(context, topic.id()),
             Input::Publish { id, topic, payload } => {
@@ -151,6 +147,23 @@ impl<P: Peer> State<P> {
             Input::ShutDown => self.shut_down(context),
         }
         self.drain(context);
+    }
+
+    fn handle_session(&mut self, context: &mut Context<'_, P>, event: session::Event<P>) {
+        match &event {
+            session::Event::Frame { peer, frame } => {
+                return self.handle_frame(context, *peer, frame);
+            }
+            session::Event::Opened(opened) => {
+                self.end_session(context, opened.peer);
+                self.sessions.insert(opened.peer, Session::new(context.now));
+            }
+            session::Event::Closed { peer } => self.end_session(context, *peer),
+            session::Event::Moved { .. }
+            | session::Event::Writable { .. }
+            | session::Event::ConnectFailed { .. } => {}
+        }
+        self.tell(context, overlay::Input::Session(event));
     }
 
     /// Signs and sends what has waited long enough. Due once after a batch of inputs.
@@ -172,10 +185,10 @@ impl<P: Peer> State<P> {
     ///
     /// # Errors
     ///
-    /// [`CheckError::TooManyTopics`].
-    pub fn check_subscribe(&self, topic: &Topic) -> Result<(), CheckError> {
+    /// [`RequestError::TooManyTopics`].
+    pub fn check_subscribe(&self, topic: &Topic) -> Result<(), RequestError> {
         if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic.id()) {
-            return Err(CheckError::TooManyTopics);
+            return Err(RequestError::TooManyTopics);
         }
         Ok(())
     }
@@ -219,10 +232,14 @@ impl<P: Peer> State<P> {
         self.overlay.state.held()
     }
 
+    /// Returns what the overlay counted.
+    pub fn overlay_counts(&self) -> &Counts<overlay::Counter> {
+        self.overlay.counts()
+    }
+
     /// Returns when to handle [`Input::Timeout`].
-    pub fn deadline(&self) -> Option<Instant> {
-        let own = self.timers.first().map(|(at, _)| at);
-        [own, self.overlay.state.deadline()].into_iter().flatten().min()
+    pub fn deadline(&self) -> Option<Deadline> {
+        [self.timers.deadline(), self.overlay.state.deadline()].into_iter().flatten().min()
     }
 
     /// Lets the overlay do something. What comes of it is handled by [`Self::drain`].
@@ -231,13 +248,13 @@ impl<P: Peer> State<P> {
         context: &mut Context<'_, P>,
         act: impl FnOnce(&mut overlay::State<P>, &mut overlay::Context<'_, P>) -> R,
     ) -> R {
-        self.overlay.act(context.clock(), context.counters, act)
+        self.overlay.run(context.time(), act)
     }
 
     /// Handles what the overlay wants until it wants nothing, and keeps to what may be held.
     pub(super) fn drain(&mut self, context: &mut Context<'_, P>) {
         loop {
-            while let Some(output) = self.overlay.pop() {
+            while let Some(output) = self.overlay.pop_output() {
                 self.handle_output(context, output);
             }
             if !self.give_way(context) {
@@ -248,18 +265,23 @@ impl<P: Peer> State<P> {
 
     fn handle_output(&mut self, context: &mut Context<'_, P>, output: overlay::Output<P>) {
         match output {
-            overlay::Output::Frame { peer, header, item } => {
-                self.send(context, peer, &header, item);
-            }
+            overlay::Output::Session(request) => self.handle_request(context, request),
             overlay::Output::Received { receipt, bytes } => {
                 self.receive(context, receipt, bytes);
             }
-            overlay::Output::Connect { peer, contact } => {
-                context.emit(Output::Connect { peer, contact });
-            }
             overlay::Output::Lonely { topic: _ } => context.emit(Output::Lonely),
-            overlay::Output::Release { peer } => context.emit(Output::Release { peer }),
-            overlay::Output::Misbehaved { peer, rule } => self.dismiss(context, peer, rule),
+        }
+    }
+
+    fn handle_request(&mut self, context: &mut Context<'_, P>, request: session::Request<P>) {
+        match request {
+            session::Request::Send { peer, header, payload } => {
+                self.send(context, peer, header.as_slice(), payload);
+            }
+            session::Request::Violation { peer, rule } => self.dismiss(context, peer, rule),
+            session::Request::Connect { .. } | session::Request::Release { .. } => {
+                context.emit(Output::Session(request));
+            }
         }
     }
 
@@ -291,8 +313,8 @@ impl<P: Peer> State<P> {
         if let Some(session) = self.sessions.get_mut(&peer)
             && !std::mem::replace(&mut session.is_condemned, true)
         {
-            context.count(Counter::GossipViolations);
-            context.emit(Output::Misbehaved { peer, rule });
+            context.count(Counter::Violations);
+            context.emit(Output::Session(session::Request::Violation { peer, rule }));
         }
     }
 
@@ -302,13 +324,13 @@ impl<P: Peer> State<P> {
 
     fn handle_frame(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Bytes) {
         let Some(session) = self.sessions.get_mut(&peer) else {
-            return context.count(Counter::GossipFramesUnknown);
+            return context.count(Counter::FramesUnknown);
         };
         if session.is_condemned {
             return;
         }
         match frames::decode(frame) {
-            Ok(Frame::Overlay(frame)) => self.tell(context, overlay::Input::Frame { peer, frame }),
+            Ok(Frame::Overlay(frame)) => self.tell(context, overlay::Input::Session(session::Event::Frame { peer, frame })),
             Ok(Frame::Key(key)) => self.handle_key(context, peer, AuthorKey::new(key)),
             Ok(Frame::KeyRequest(author)) => self.answer_key(context, peer, &author),
             Ok(Frame::Evidence(evidence)) => self.handle_evidence(context, peer, &evidence),
@@ -317,8 +339,7 @@ impl<P: Peer> State<P> {
     }
 
     /// Sends a frame of the overlay, and before a batch the key of its author.
-    fn send(&mut self, context: &mut Context<'_, P>, peer: P, header: &[u8], item: Option<Item>) {
-        let item = item.map(|item| item.bytes).unwrap_or_default();
+    fn send(&mut self, context: &mut Context<'_, P>, peer: P, header: &[u8], item: Bytes) {
         if let Some(session) = self.sessions.get_mut(&peer)
             && let Some((author, topic)) = batch::peek(&item)
         {
@@ -328,25 +349,25 @@ impl<P: Peer> State<P> {
             {
                 let (header, payload) = (frames::key(key.key()), Bytes::new());
                 self.overlay.state.take_room(&peer, header.len());
-                context.emit(Output::Frame { peer, header, payload });
+                context.emit(Output::Session(session::Request::Send { peer, header, payload }));
                 self.note_key(peer, author);
             }
         }
         self.overlay.state.take_room(&peer, frames::OVERLAY_PREFIX);
-        context.emit(Output::Frame { peer, header: frames::overlay(header), payload: item });
+        context.emit(Output::Session(session::Request::Send { peer, header: frames::overlay(header), payload: item }));
     }
 
     fn answer_key(&mut self, context: &mut Context<'_, P>, peer: P, author: &AgentId) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let key = self.keys.proven(author);
         let Some(key) = key.filter(|_| session.answers.take(context.now)) else {
-            return context.count(Counter::GossipKeysRefused);
+            return context.count(Counter::KeysRefused);
         };
         let (header, payload) = (frames::key(key.key()), Bytes::new());
         if !self.overlay.state.take_room(&peer, header.len()) {
-            return context.count(Counter::GossipKeysRefused);
+            return context.count(Counter::KeysRefused);
         }
-        context.emit(Output::Frame { peer, header, payload });
+        context.emit(Output::Session(session::Request::Send { peer, header, payload }));
         self.note_key(peer, *author);
     }
 
@@ -412,7 +433,7 @@ impl<P: Peer> State<P> {
             self.blocked.insert(agent);
             self.silence(context, agent);
         } else {
-            context.count(Counter::GossipBlocksOverLimit);
+            context.count(Counter::BlocksOverLimit);
         }
     }
 

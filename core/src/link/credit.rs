@@ -18,7 +18,8 @@ use super::admission::HALF_OPEN_MAX;
 use super::connection::{Connection, Phase};
 use super::frames::CloseCode;
 use super::{Context, LINKS_MAX, State};
-use crate::support::{Counter, MemoryBudget};
+use crate::link::Counter;
+use crate::support::MemoryBudget;
 use crate::transport::{ConnectionKey, WINDOW_MAX, WINDOW_MIN};
 
 /// After how long without use a window may be taken from a peer for the sake of another.

@@ -23,7 +23,8 @@ use super::connection::Connection;
 use super::network::Network;
 use super::pursuit::Goal;
 use super::{Context, Path, State, Timer};
-use crate::support::{Counter, TokenBucket};
+use crate::link::Counter;
+use crate::support::TokenBucket;
 use crate::transport::{ConnectionKey, Side};
 
 /// How many dials to addresses that peers named may begin at once.

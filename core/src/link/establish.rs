@@ -10,7 +10,7 @@ use super::path::{self, ProbeKeys};
 use super::{ConnectError, Context, DownReason, Output, RefuseReason, Session, State, Timer};
 use crate::crypto::signature::VerifyingKey;
 use crate::identity::{AgentId, CLOCK_SKEW_MAX, MachineId, ProvenAgent};
-use crate::support::Counter;
+use crate::link::Counter;
 use crate::transport::{ConnectionKey, LostReason, Side};
 use crate::wire;
 

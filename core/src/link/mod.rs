@@ -35,8 +35,10 @@
 
 pub mod address_book;
 pub mod admission;
+mod command;
 mod config;
 mod connection;
+mod counters;
 mod credit;
 pub mod dial;
 mod error;
@@ -64,20 +66,27 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
+pub use command::{
+    ChangeNetwork, Connect, Connected, Disconnect, Disconnected, ListPeers, NetworkChanged, PeerInfo,
+    PeerProbed, ProbePeer, Reply, Request, RequestError, Target,
+};
 pub use config::{LinkConfig, LinkIdentity, PROTOCOL_VERSION, PROTOCOL_VERSION_MAX};
+pub use counters::Counter;
 pub use error::{ConnectError, DownReason, RefuseReason};
 pub use frames::{AGENTS_PER_MACHINE_MAX, Class};
 pub use lanes::LANE_BYTES_MAX;
-pub use output::{Output, PeerLink, Usage};
+pub use output::{Event, Output, PeerLink, Table, Usage};
 pub use path::Path;
 pub use ping::{PINGS_MAX, PingError};
-pub use pursuit::{PURSUITS_MAX, RESUMED_MAX, RequestId, Target, WAITERS_MAX};
+pub use pursuit::{DialTarget, PURSUITS_MAX, RESUMED_MAX, RequestId, WAITERS_MAX};
 
 use crate::identity::{
     AgentBinding, AgentId, BINDING_VALIDITY, BindingVerifier, MachineId, Validity,
 };
-use crate::support::{Counter, MemoryBudget, Rng, Timers};
+use crate::support::{Changes, Deadline, MemoryBudget, Rng, TimerName, Timers};
+use crate::wire::Versioned;
 use crate::transport::{
     ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
 };
@@ -145,6 +154,8 @@ pub struct State {
     bound_at: Duration,
     /// Its sequence.
     sequence: u64,
+    /// The highest sequence that is stored.
+    stored_sequence: u64,
     /// Tells the runs of this node apart.
     incarnation: u64,
     sockets: Vec<SocketAddr>,
@@ -215,6 +226,7 @@ impl State {
             binding,
             bound_at: unix_time,
             sequence,
+            stored_sequence: 0,
             incarnation: rng.next_u64(),
             sockets,
             transport,
@@ -239,7 +251,7 @@ impl State {
         }
     }
 
-    /// Takes a stored record of a peer back.
+    /// Takes a stored record back, by the machine that it is of.
     ///
     /// # Errors
     ///
@@ -247,11 +259,18 @@ impl State {
     pub fn restore(
         &mut self,
         context: &mut Context<'_>,
+        table: Table,
         machine: MachineId,
         record: &[u8],
     ) -> Result<(), crate::wire::DecodeError> {
+        match table {
+            Table::Peers => {}
+            // What another machine kept about itself means nothing here.
+            Table::Own if machine != self.identity.machine_key.id() => return Ok(()),
+            Table::Own => return self.restore_sequence(context, record),
+        }
         if let Some(machine) = self.book.restore(machine, record)? {
-            context.emit(Output::ForgetPeer { machine });
+            context.store(Changes::delete(Table::Peers, key_of(&machine)));
         }
         Ok(())
     }
@@ -273,12 +292,12 @@ impl State {
     /// Asks the store for what changed in the address book.
     fn store(&self, context: &mut Context<'_>, machine: MachineId, changed: Changed) {
         if let Some(machine) = changed.forgotten {
-            context.emit(Output::ForgetPeer { machine });
+            context.store(Changes::delete(Table::Peers, key_of(&machine)));
         }
         if changed.is_changed
             && let Some(record) = self.book.record(&machine)
         {
-            context.emit(Output::SavePeer { machine, record });
+            context.store(Changes::put(Table::Peers, key_of(&machine), record));
         }
     }
 
@@ -347,6 +366,7 @@ impl State {
         }
         self.limit_lanes(context);
         self.drain_transport(context);
+        self.store_sequence(context);
     }
 
     /// Writes the next datagrams into `buf`, which must be empty.
@@ -384,10 +404,9 @@ impl State {
 
     /// Returns when [`State::handle_timeout`] is due, and for what. It holds once nothing is left
     /// to transmit.
-    pub fn deadline(&self) -> Option<(Instant, &'static str)> {
-        let transport = self.transport.deadline().map(|at| (at, "quic"));
-        let own = self.timers.first().map(|(at, timer)| (at, timer.name()));
-        [transport, own].into_iter().flatten().min()
+    pub fn deadline(&self) -> Option<Deadline> {
+        let transport = self.transport.deadline().map(|at| Deadline { at, timer: "quic" });
+        [transport, self.timers.deadline()].into_iter().flatten().min()
     }
 
     /// Returns the peers that have a session.
@@ -463,16 +482,29 @@ impl State {
         !self.sessions.is_empty()
     }
 
-    /// The sequence of the node's own binding.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    /// Gives the own binding a sequence above one that an earlier run used.
-    pub fn number_after(&mut self, context: &mut Context<'_>, sequence: u64) {
+    /// Gives the own binding a sequence above the one that an earlier run stored.
+    fn restore_sequence(
+        &mut self,
+        context: &mut Context<'_>,
+        record: &[u8],
+    ) -> Result<(), crate::wire::DecodeError> {
+        let OwnBinding { sequence } = crate::wire::decode(record)?;
+        self.stored_sequence = sequence;
         if self.sequence <= sequence {
             self.sequence = sequence;
             self.renew_binding(context);
+        }
+        Ok(())
+    }
+
+    /// Stores the sequence if it has grown and a peer may have seen it.
+    fn store_sequence(&mut self, context: &mut Context<'_>) {
+        let sequence = self.sequence;
+        if !self.sessions.is_empty() && sequence > self.stored_sequence {
+            self.stored_sequence = sequence;
+            let key = key_of(&self.identity.machine_key.id());
+            let value = crate::wire::encode(&OwnBinding { sequence });
+            context.store(Changes::put(Table::Own, key, value));
         }
     }
 
@@ -501,8 +533,8 @@ impl State {
     }
 }
 
-impl Timer {
-    const fn name(self) -> &'static str {
+impl TimerName for Timer {
+    fn name(&self) -> &'static str {
         match self {
             Self::Handshake(_) => "handshake",
             Self::Held(_) => "held connection",
@@ -514,6 +546,24 @@ impl Timer {
             Self::Renew => "binding renewal",
         }
     }
+}
+
+/// What a node keeps about itself: the sequence of its last binding. It is the time at which it was
+/// made in milliseconds since the Unix epoch, and that of a later run is greater even if the clock
+/// shows less: peers that know the old binding would refuse the new one.
+#[derive(Debug, Serialize, Deserialize)]
+struct OwnBinding {
+    sequence: u64,
+}
+
+impl Versioned for OwnBinding {
+    const VERSION: u8 = 1;
+    const SIZE_MAX: usize = 16;
+}
+
+/// The key of a machine's records.
+fn key_of(machine: &MachineId) -> Bytes {
+    Bytes::copy_from_slice(&machine.0)
 }
 
 /// Milliseconds order the bindings of one key.

@@ -7,7 +7,7 @@ use super::connection::{Connection, Phase};
 use super::frames::CloseCode;
 use super::path::{self, PathOutput, Probe};
 use super::{Context, HANDSHAKE_TIME_MAX, Output, Path, State, Timer, admission};
-use crate::support::Counter;
+use crate::link::Counter;
 use crate::transport::{ConnectionKey, Datagram, Received, Side, Stranger};
 
 impl State {

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::{Class, ConnectError, DownReason, PingError, RequestId};
+use super::{Class, ConnectError, Counter, DownReason, PingError, RequestId};
 use crate::identity::{AgentId, MachineId};
+use crate::support::{TableSet, Vocabulary};
 
 /// What a link wants or tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,17 +80,58 @@ pub enum Output {
         /// The agent.
         agent: AgentId,
     },
-    /// What is known of a machine changed: store it.
-    SavePeer {
+}
+
+impl Vocabulary for Output {
+    type Counter = Counter;
+    type Table = Table;
+}
+
+/// The tables of links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Table {
+    /// Peers by machine id: their addresses and what became of them.
+    Peers,
+    /// The sequence of the node's own binding, by its machine id.
+    Own,
+}
+
+impl TableSet for Table {
+    const ALL: &'static [Self] = &[Self::Peers, Self::Own];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Peers => "peers",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// Something that happened to a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A link came up: both sides proved their keys and accepted each other.
+    PeerUp {
         /// The machine.
         machine: MachineId,
-        /// The record.
-        record: Bytes,
+        /// The agents that proved that they live there.
+        agents: Vec<AgentId>,
+        /// Where it is reached.
+        address: SocketAddr,
     },
-    /// A machine had to be forgotten for want of room: forget its record.
-    ForgetPeer {
+    /// A link went down.
+    PeerDown {
         /// The machine.
         machine: MachineId,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A link moved to another path, with nothing lost.
+    PathChanged {
+        /// The machine.
+        machine: MachineId,
+        /// Where it is reached now.
+        address: SocketAddr,
     },
 }
 

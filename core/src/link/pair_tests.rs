@@ -12,7 +12,7 @@ use super::*;
 use crate::crypto::tls::WallClock;
 use crate::identity::{AgentKey, MachineKey};
 use crate::support::testing::start;
-use crate::support::{Counters, MemoryBudget, Outbox};
+use crate::support::{Counts, MemoryBudget, Outbox};
 use crate::transport::{Datagram, WINDOW_MAX, WINDOW_MIN};
 
 const UNIX_TIME: Duration = Duration::from_secs(1_800_000_000);
@@ -104,7 +104,7 @@ impl Pair {
 
     fn connect(&mut self) {
         let machine = self.ends[SERVER].state.identity.machine_key.id();
-        let target = Target::MachineAt(machine, address(SERVER));
+        let target = DialTarget::MachineAt(machine, address(SERVER));
         self.act(DIALLER, |state, context| {
             state.connect(context, RequestId(1), target, false, Duration::from_secs(30));
         });

@@ -39,7 +39,7 @@ pub struct RequestId(pub u64);
 
 /// Whom to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum DialTarget {
     /// Whoever answers at an address.
     Address(SocketAddr),
     /// A machine, at an address that becomes known with it.
@@ -88,7 +88,7 @@ impl State {
         &mut self,
         context: &mut Context<'_>,
         request: RequestId,
-        target: Target,
+        target: DialTarget,
         keep: bool,
         timeout: Duration,
     ) {
@@ -121,7 +121,7 @@ impl State {
         pursuit.machine = machine;
         pursuit.keep |= keep;
         pursuit.waiters.push(request);
-        if let Target::MachineAt(_, address) = target {
+        if let DialTarget::MachineAt(_, address) = target {
             pursuit.named = Some(address);
         }
         // A time that no clock can show never comes.
@@ -429,16 +429,16 @@ impl State {
         matching.map(|(goal, _)| *goal).collect()
     }
 
-    fn goal_of(&mut self, context: &mut Context<'_>, target: Target) -> Result<Goal, ConnectError> {
+    fn goal_of(&mut self, context: &mut Context<'_>, target: DialTarget) -> Result<Goal, ConnectError> {
         let machine = match target {
-            Target::Address(address) => return Ok(Goal::Address(address)),
-            Target::MachineAt(machine, address) => {
+            DialTarget::Address(address) => return Ok(Goal::Address(address)),
+            DialTarget::MachineAt(machine, address) => {
                 let changed = self.book.name(machine, Some(address));
                 self.store(context, machine, changed);
                 machine
             }
-            Target::Machine(machine) => machine,
-            Target::Agent(agent) => self.book.home(&agent).ok_or(ConnectError::UnknownPeer)?,
+            DialTarget::Machine(machine) => machine,
+            DialTarget::Agent(agent) => self.book.home(&agent).ok_or(ConnectError::UnknownPeer)?,
         };
         let known = self.sessions.contains_key(&machine) || self.book.knows(&machine);
         if known { Ok(Goal::Machine(machine)) } else { Err(ConnectError::UnknownPeer) }

@@ -4,7 +4,7 @@ use super::connection::Phase;
 use super::frames::{self, CloseCode, Control};
 use super::lanes::InLane;
 use super::{Class, Context, Output, State};
-use crate::support::Counter;
+use crate::link::Counter;
 use crate::transport::{ConnectionKey, Event, PEER_STREAMS_MAX, ReadEnd, StreamId};
 use crate::wire::{self, FrameReader};
 

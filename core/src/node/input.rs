@@ -1,17 +1,19 @@
 //! Everything that can happen to a node, as values.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, CommandError, Event, Load, LoadId, Node, StoreError, WriteId};
+use super::{Command, CommandError, Deadline, Event, Load, LoadId, Node, StoreError, Time, WriteId};
 use crate::transport::{Datagram, Transmit};
 
-/// One input with its time: what a recording holds, and what replays a node.
+/// One input with its times: what a recording holds, and what replays a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The time of the input, since the node started.
     pub at: Duration,
+    /// What the wall clock shows, since the Unix epoch.
+    pub unix_time: Duration,
     /// The input.
     pub input: Input,
 }
@@ -29,8 +31,6 @@ pub enum Input {
     Stored(WriteId, Result<(), StoreError>),
     /// A read ended.
     Loaded(LoadId, Result<bytes::Bytes, StoreError>),
-    /// The wall clock shows this time since the Unix epoch, and not what the node counts.
-    WallTime(Duration),
 }
 
 /// One effect, in the order in which the node wants them.
@@ -45,6 +45,10 @@ pub enum Output {
     Load(Load),
     /// Tell the application.
     Event(Event),
+    /// What the inputs caused at once has left: replies and events, writes and reads. The driver may
+    /// give the application a turn before it polls on. What the application asks now shares
+    /// datagrams with the acknowledgements, which are gathered next.
+    Settled,
     /// Nothing more until an input, or until the deadline.
     Idle {
         /// When to call [`Node::handle_timeout`]; `None` means never.
@@ -52,13 +56,12 @@ pub enum Output {
     },
 }
 
-/// When a node wants to be called, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// The time, later than every time that the node has seen.
-    pub at: Instant,
-    /// The timer, for logs.
-    pub timer: &'static str,
+/// Why a node halted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Fatal {
+    /// A write failed: what the node promised to keep may be lost.
+    #[error("the store failed: {0}")]
+    Store(StoreError),
 }
 
 impl Node {
@@ -67,14 +70,13 @@ impl Node {
     /// # Errors
     ///
     /// Only a command can fail.
-    pub fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
+    pub fn handle(&mut self, time: Time, input: Input) -> Result<(), CommandError> {
         match input {
-            Input::Datagram(datagram) => self.handle_datagram(now, datagram),
-            Input::Timeout => self.handle_timeout(now),
-            Input::Command(command) => return self.handle_command(now, command),
-            Input::Stored(id, result) => self.handle_stored(now, id, result),
-            Input::Loaded(id, result) => self.handle_loaded(now, id, result),
-            Input::WallTime(unix_time) => self.handle_wall_time(now, unix_time),
+            Input::Datagram(datagram) => self.handle_datagram(time, datagram),
+            Input::Timeout => self.handle_timeout(time),
+            Input::Command(command) => return self.handle_command(time, command),
+            Input::Stored(id, result) => self.handle_stored(time, id, result),
+            Input::Loaded(id, result) => self.handle_loaded(time, id, result),
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Table;
+
 /// A write, numbered from 1 within one run of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId(pub u64);
@@ -16,34 +18,6 @@ pub struct WriteId(pub u64);
 /// A read, numbered from 1 within one run of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LoadId(pub u64);
-
-/// A group of records with one kind of key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Table {
-    /// Peers by machine id: their addresses and what became of them.
-    Peers,
-    /// Agents, by agent id, from whom this node takes nothing.
-    Blocked,
-    /// What the node keeps about itself, by its machine id.
-    Own,
-}
-
-impl Table {
-    /// Every table.
-    pub const ALL: &[Self] = &[Self::Peers, Self::Blocked, Self::Own];
-
-    /// The name of the table in a store.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Peers => "peers",
-            Self::Blocked => "blocked",
-            Self::Own => "own",
-        }
-    }
-}
-
-/// The record of an agent that is blocked: the version of this form, and nothing else.
-pub(super) const BLOCKED: [u8; 1] = [1];
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

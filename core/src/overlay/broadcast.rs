@@ -21,7 +21,7 @@ use super::reconcile::{self, Opening};
 use super::session::Known;
 use super::topic::{Air, Timer, Topic};
 use super::{Fault, Item, ItemId, Output, Peer, Receipt};
-use crate::support::Counter;
+use crate::overlay::Counter;
 use crate::wire::BoundedBytes;
 
 /// How long announcements are gathered.
@@ -71,7 +71,7 @@ impl<P: Peer> Topic<P> {
             return;
         }
         if self.history.has_seen(&id) {
-            air.context.count(Counter::OverlayItemsDuplicate);
+            air.context.count(Counter::ItemsDuplicate);
             return self.duplicate(air, &receipt);
         }
         if !self.checking.insert(id) {
@@ -115,9 +115,9 @@ impl<P: Peer> Topic<P> {
             return;
         }
         gave(air, receipt.peer);
-        air.context.count(Counter::OverlayItemsReceived);
+        air.context.count(Counter::ItemsReceived);
         if receipt.is_repair {
-            air.context.count(Counter::OverlayItemsRepaired);
+            air.context.count(Counter::ItemsRepaired);
         }
         if self.parent == Some(receipt.peer) && !was_missing {
             self.parent_misses = 0;
@@ -264,7 +264,7 @@ impl<P: Peer> Topic<P> {
     ) {
         let now = air.now();
         if *places == 0 {
-            return air.context.count(Counter::OverlayAnnouncementsDropped);
+            return air.context.count(Counter::AnnouncementsDropped);
         }
         *places -= 1;
         let until = now + self.lead * 3 / 2;
@@ -306,7 +306,7 @@ impl<P: Peer> Topic<P> {
             air.sessions.missing.settle(&key);
         }
         if !air.sessions.missing.ask_next(now, &key) {
-            air.context.count(Counter::OverlayItemsMissed);
+            air.context.count(Counter::ItemsMissed);
             air.sessions.missing.remove(now, &key);
         }
     }
@@ -429,7 +429,7 @@ impl<P: Peer> Topic<P> {
         let may = (is_known || air.sessions.may_open(now, peer, &self.id))
             && air.sessions.may_compare(now);
         if !may {
-            air.context.count(Counter::OverlayRequestsOverLimit);
+            air.context.count(Counter::RequestsOverLimit);
         }
         may
     }

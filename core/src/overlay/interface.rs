@@ -1,57 +1,17 @@
 //! What goes into an overlay and comes out of it, and what it says of itself.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Contact, Item, Stamp, TopicId};
+use super::{Counter, Stamp, TopicId};
+use crate::session::{Event, Request};
+use crate::support::{NoTable, Vocabulary};
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Input<P> {
-    /// A session with a peer began.
-    PeerUp {
-        /// The peer.
-        peer: P,
-        /// Where it is reached, for others who ask.
-        contact: Contact,
-        /// The round trip to it.
-        round_trip: Duration,
-        /// The bytes that may be sent.
-        room: usize,
-    },
-    /// A peer with a session is reached elsewhere.
-    PeerMoved {
-        /// The peer.
-        peer: P,
-        /// Where it is reached, for others who ask.
-        contact: Contact,
-    },
-    /// A session ended.
-    PeerDown {
-        /// The peer.
-        peer: P,
-    },
-    /// There is room for frames.
-    Writable {
-        /// The peer.
-        peer: P,
-        /// The bytes that may be sent from here on.
-        room: usize,
-    },
-    /// A frame arrived.
-    Frame {
-        /// The peer.
-        peer: P,
-        /// The whole frame.
-        frame: Bytes,
-    },
-    /// No session came of an [`Output::Connect`].
-    ConnectFailed {
-        /// The peer.
-        peer: P,
-    },
+    /// Something happened to a session.
+    Session(Event<P>),
     /// The owner wants to hear of a topic, or to publish to it.
     Join {
         /// The topic.
@@ -69,15 +29,8 @@ pub enum Input<P> {
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<P> {
-    /// Send a frame: the header, then the bytes of the item if there is one.
-    Frame {
-        /// The peer.
-        peer: P,
-        /// The first bytes of the frame.
-        header: Bytes,
-        /// What follows them.
-        item: Option<Item>,
-    },
+    /// What is wanted of a session.
+    Session(Request<P>),
     /// An item came that was not seen before: check it, then call [`State::accept`](super::State::accept) or
     /// [`State::reject`](super::State::reject) with the receipt. Until then nobody else gets it.
     Received {
@@ -86,30 +39,16 @@ pub enum Output<P> {
         /// The bytes of the item.
         bytes: Bytes,
     },
-    /// Have a session with a peer. The answer is [`Input::PeerUp`] or [`Input::ConnectFailed`].
-    Connect {
-        /// The peer.
-        peer: P,
-        /// Where it is reached.
-        contact: Contact,
-    },
-    /// The overlay has no more use for the session with a peer.
-    Release {
-        /// The peer.
-        peer: P,
-    },
     /// The node knows nobody in a topic: have sessions with any peers that may.
     Lonely {
         /// The topic.
         topic: TopicId,
     },
-    /// A peer broke a rule: end its session.
-    Misbehaved {
-        /// The peer.
-        peer: P,
-        /// The rule.
-        rule: &'static str,
-    },
+}
+
+impl<P> Vocabulary for Output<P> {
+    type Counter = Counter;
+    type Table = NoTable;
 }
 
 /// An item that is being checked.

@@ -3,15 +3,6 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::wire::BoundedBytes;
-
-/// The most bytes that say where a peer is reached.
-pub const CONTACT_SIZE_MAX: usize = 64;
-
-/// Where a peer is reached, in a form that only the owner of the overlay understands. It is empty
-/// for the peer at the other end of the link, whom the receiver knows to reach.
-pub type Contact = BoundedBytes<CONTACT_SIZE_MAX>;
-
 /// A topic: the hash of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicId(pub [u8; 32]);

@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 use super::frames::{ENTRIES_MAX, Entry, Message, Priority};
 use super::topic::{Air, Neighbour, Timer, Topic};
 use super::walks::SHUFFLE_PAUSE_FIRST;
-use super::{Contact, Output, Peer};
-use crate::support::{Counter, TokenBucket};
+use super::{Contact, Output, Peer, Request};
+use crate::overlay::Counter;
+use crate::support::TokenBucket;
 
 /// How many of the neighbours nobody who asks can push out: those that have been here longest.
 pub const PROTECTED: usize = 4;
@@ -218,7 +219,7 @@ impl<P: Peer> Topic<P> {
             self.request(air, peer, why);
         } else if let Some(known) = self.passive.get(&peer) {
             let contact = known.contact.clone();
-            air.context.emit(Output::Connect { peer, contact });
+            air.context.emit(Output::Session(Request::Connect { peer, contact }));
             self.timers.set(Timer::Asked(peer), air.now() + CONNECT_TIME);
         } else {
             self.unask(air, &peer);
@@ -409,7 +410,7 @@ impl<P: Peer> Topic<P> {
         };
         self.active.insert(peer, neighbour);
         air.sessions.hold(peer);
-        air.context.count(Counter::OverlayNeighboursUp);
+        air.context.count(Counter::NeighboursUp);
         self.greet(air, peer);
     }
 
@@ -418,7 +419,7 @@ impl<P: Peer> Topic<P> {
         if self.active.remove(&peer).is_some() {
             air.sessions.unhold(&peer);
             self.freed.push(peer);
-            air.context.count(Counter::OverlayNeighboursDown);
+            air.context.count(Counter::NeighboursDown);
             self.neighbour_lost(air, peer, is_session_lost);
             self.refill(air);
         }

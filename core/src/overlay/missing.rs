@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{ItemId, Peer, TopicId};
-use crate::support::{Timers, TokenBucket};
+use crate::support::{Deadline, Timers, TokenBucket};
 
 /// The most items that are missing, of all topics.
 pub const MISSING_MAX: usize = 65_536;
@@ -190,8 +190,8 @@ impl<P: Peer> MissingItems<P> {
     }
 
     /// When a peer is looked at next.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.wakes.first().map(|(at, _)| at)
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.wakes.first().map(|(at, _)| Deadline { at, timer: "fetch" })
     }
 
     /// Takes a peer whose queue has something to do.

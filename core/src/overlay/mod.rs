@@ -35,6 +35,7 @@
 //! ([`Config`]).
 
 mod broadcast;
+mod counters;
 mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -56,35 +57,29 @@ mod walks;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+pub use counters::Counter;
 pub use frames::{ENTRIES_MAX, IDS_MAX, RECONCILE_BYTES_MAX, TOPICS_MAX};
 pub use interface::{
     ACTIVE_MAX, Config, Fault, Held, Input, Output, PASSIVE_MAX, Receipt, Usage, WALK_STEPS_MAX,
 };
-pub use item::{CONTACT_SIZE_MAX, Contact, Item, ItemId, Stamp, TopicId};
+pub use item::{Item, ItemId, Stamp, TopicId};
 pub use membership::PROTECTED;
 use membership::REFERRED_MAX;
 pub use missing::{MISSING_BY_PEER_MAX, MISSING_MAX};
 pub use session::{CONTROL_BYTES_MAX, FRAME_COST, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, WAITING_COST};
 pub use sessions::{OTHER_TOPICS_MAX, SHUN_TIME, SHUNNED_MAX};
 
-use crate::support::{Counter, MemoryBudget, Timers};
+use crate::session::{Contact, Event, Opened, Peer, Request};
+use crate::support::{Deadline, MemoryBudget, Timers};
 use crate::wire;
 use frames::{Entries, Entry, Frame, Message};
 use session::{Session, Waits};
 use sessions::{Named, OTHER_TOPIC_COST, Sessions};
 use topic::{Air, Topic};
-
-/// A peer's id. The overlay is generic over it: nodes use the machine id, tests use numbers.
-pub trait Peer: Copy + Ord + Debug + Serialize + DeserializeOwned + Send + 'static {}
-
-impl<T: Copy + Ord + Debug + Serialize + DeserializeOwned + Send + 'static> Peer for T {}
 
 /// The context of this module.
 pub type Context<'a, P> = crate::support::Context<'a, Output<P>>;
@@ -128,20 +123,7 @@ impl<P: Peer> State<P> {
     /// Handles an input.
     pub fn handle(&mut self, context: &mut Context<'_, P>, input: Input<P>) {
         match input {
-            Input::PeerUp { peer, contact, round_trip, room } => {
-                self.peer_up(context, peer, (contact, round_trip), room);
-            }
-            Input::PeerMoved { peer, contact } => {
-                if let Some(session) = self.sessions.get_mut(&peer) {
-                    session.contact = contact;
-                }
-            }
-            Input::PeerDown { peer } => self.peer_down(context, peer),
-            Input::Writable { peer, room } => self.sessions.writable(context, peer, room),
-            Input::Frame { peer, frame } => self.frame(context, peer, &frame),
-            Input::ConnectFailed { peer } => {
-                self.for_each_topic(context, |topic, air| topic.connect_failed(air, peer));
-            }
+            Input::Session(event) => self.handle_session(context, event),
             Input::Join { topic } => self.join(context, topic),
             Input::Leave { topic } => self.leave(context, topic),
             Input::Timeout => {
@@ -151,6 +133,27 @@ impl<P: Peer> State<P> {
                 while let Some(peer) = self.sessions.missing.pop_peer(context.now) {
                     self.ask(context, peer);
                 }
+            }
+        }
+    }
+
+    fn handle_session(&mut self, context: &mut Context<'_, P>, event: Event<P>) {
+        match event {
+            Event::Opened(Opened { peer, contact, round_trip, send_window, .. }) => {
+                self.peer_up(context, peer, (contact, round_trip), send_window);
+            }
+            Event::Moved { peer, contact } => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.contact = contact;
+                }
+            }
+            Event::Closed { peer } => self.peer_down(context, peer),
+            Event::Writable { peer, send_window } => {
+                self.sessions.writable(context, peer, send_window);
+            }
+            Event::Frame { peer, frame } => self.frame(context, peer, &frame),
+            Event::ConnectFailed { peer } => {
+                self.for_each_topic(context, |topic, air| topic.connect_failed(air, peer));
             }
         }
     }
@@ -245,9 +248,9 @@ impl<P: Peer> State<P> {
     }
 
     /// Returns when to handle [`Input::Timeout`].
-    pub fn deadline(&self) -> Option<Instant> {
-        let topic = self.due.first().map(|(at, _)| at);
-        topic.into_iter().chain(self.sessions.missing.deadline()).min()
+    pub fn deadline(&self) -> Option<Deadline> {
+        let due = self.due.first().and_then(|(_, topic)| self.topics.get(topic)?.deadline());
+        due.into_iter().chain(self.sessions.missing.deadline()).min()
     }
 
     fn air<'a, 'c>(&'a mut self, context: &'a mut Context<'c, P>) -> Air<'a, 'c, P> {
@@ -298,7 +301,7 @@ impl<P: Peer> State<P> {
         let left = |used: usize| all.saturating_sub(used).max(all / 2);
         self.sessions.missing.set_bytes_max(left(self.index_bytes));
         let dropped = self.sessions.missing.shrink(context.now);
-        context.counters.add(Counter::OverlayAnnouncementsDropped, dropped);
+        context.count_many(Counter::AnnouncementsDropped, dropped);
         let most = left(self.sessions.missing.bytes());
         while self.index_bytes > most {
             let longest = self.topics.values_mut().max_by_key(|topic| topic.history.index_bytes());
@@ -333,7 +336,7 @@ impl<P: Peer> State<P> {
     ) {
         self.peer_down(context, peer);
         if self.sessions.is_shunned(context.now, &peer) {
-            return context.count(Counter::OverlayPeersShunned);
+            return context.count(Counter::PeersShunned);
         }
         self.sessions.begin(context.now, peer, way, room);
         let topics: Vec<TopicId> = self.topics.keys().copied().take(TOPICS_MAX).collect();
@@ -402,7 +405,7 @@ impl<P: Peer> State<P> {
     /// Gives a session back that no topic needs any more.
     fn release(&self, context: &mut Context<'_, P>, peer: P) {
         if self.sessions.is_unused(&peer) {
-            context.emit(Output::Release { peer });
+            context.emit(Output::Session(Request::Release { peer }));
         }
     }
 

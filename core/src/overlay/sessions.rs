@@ -21,8 +21,9 @@ use bytes::Bytes;
 use super::frames::{self, Frame, IDS_MAX, Ids, Message};
 use super::missing::MissingItems;
 use super::session::{Session, Waiting, Waits};
-use super::{Contact, Context, Item, ItemId, Output, Peer, TopicId};
-use crate::support::{BoundedMap, Counter, TokenBucket};
+use super::{Contact, Context, Item, ItemId, Output, Peer, Request, TopicId};
+use crate::overlay::Counter;
+use crate::support::{BoundedMap, TokenBucket};
 
 /// The most topics of a peer that are remembered although this node is not in them.
 pub const OTHER_TOPICS_MAX: usize = 64;
@@ -121,7 +122,7 @@ impl<P: Peer> Sessions<P> {
         self.others -= session.others;
         self.count_waits(session.held(), Waits::default());
         let missed = self.missing.end(context.now, peer);
-        context.counters.add(Counter::OverlayItemsMissed, missed);
+        context.count_many(Counter::ItemsMissed, missed);
     }
 
     /// Asks others for what a peer announced, if that was asked and has sent nothing at all for long.
@@ -129,7 +130,7 @@ impl<P: Peer> Sessions<P> {
         let Some(session) = self.all.get(peer) else { return };
         if self.missing.is_silent(context.now, peer, session.heard_at) {
             let missed = self.missing.give_up(context.now, peer);
-            context.counters.add(Counter::OverlayItemsMissed, missed);
+            context.count_many(Counter::ItemsMissed, missed);
         }
     }
 
@@ -255,8 +256,8 @@ impl<P: Peer> Sessions<P> {
             let before = session.held();
             session.clear();
             self.count_waits(before, Waits::default());
-            context.count(Counter::OverlayViolations);
-            context.emit(Output::Misbehaved { peer, rule });
+            context.count(Counter::Violations);
+            context.emit(Output::Session(Request::Violation { peer, rule }));
         }
     }
 
@@ -287,8 +288,8 @@ impl<P: Peer> Sessions<P> {
         let (control, items) = session.clear();
         let was_behind = std::mem::replace(&mut session.is_behind, true);
         self.count_waits(before, Waits::default());
-        context.counters.add(Counter::OverlayControlDropped, control);
-        context.counters.add(Counter::OverlayItemsDisplaced, items);
+        context.count_many(Counter::ControlDropped, control);
+        context.count_many(Counter::ItemsDisplaced, items);
         if was_behind {
             self.dismiss(context, peer, "does not read what it is sent");
         }
@@ -303,15 +304,15 @@ impl<P: Peer> Sessions<P> {
         let header = frames::encode(frame);
         if session.room > 0 {
             session.room = session.room.saturating_sub(header.len());
-            return context.emit(Output::Frame { peer, header, item: None });
+            return emit(context, peer, header, None);
         }
         let is_refusal = matches!(frame, Frame::Topic(_, Message::Answer(false)));
         if is_refusal && std::mem::replace(&mut session.refusal_waits, true) {
-            return context.count(Counter::OverlayControlDropped);
+            return context.count(Counter::ControlDropped);
         }
         let before = session.held();
         if !session.queue_control(header) {
-            return context.count(Counter::OverlayControlDropped);
+            return context.count(Counter::ControlDropped);
         }
         let after = session.held();
         self.count_waits(before, after);
@@ -343,12 +344,12 @@ impl<P: Peer> Sessions<P> {
         }
         if session.room > 0 && session.items.is_empty() {
             session.room = session.room.saturating_sub(header.len() + item.bytes.len());
-            return context.emit(Output::Frame { peer, header, item: Some(item) });
+            return emit(context, peer, header, Some(item));
         }
         let before = session.held();
         let displaced = session.queue_item(Waiting { topic, header, item });
         let after = session.held();
-        context.counters.add(Counter::OverlayItemsDisplaced, displaced);
+        context.count_many(Counter::ItemsDisplaced, displaced);
         self.count_waits(before, after);
         self.shrink_waits(context);
     }
@@ -369,7 +370,7 @@ impl<P: Peer> Sessions<P> {
             };
             let size = header.len() + item.as_ref().map_or(0, |item| item.bytes.len());
             session.room = session.room.saturating_sub(size);
-            context.emit(Output::Frame { peer, header, item });
+            emit(context, peer, header, item);
         }
         let displaced =
             if session.room > 0 { std::mem::take(&mut session.displaced) } else { Vec::new() };
@@ -404,4 +405,10 @@ impl<P: Peer> Sessions<P> {
             }
         }
     }
+}
+
+/// Sends a frame: the header, then the bytes of the item if there is one.
+fn emit<P: Peer>(context: &mut Context<'_, P>, peer: P, header: Bytes, item: Option<Item>) {
+    let payload = item.map(|item| item.bytes).unwrap_or_default();
+    context.emit(Output::Session(Request::Send { peer, header: header.into(), payload }));
 }

@@ -14,7 +14,8 @@ use super::sessions::Sessions;
 use super::tree::Root;
 use super::walks::WALKS_MAX;
 use super::{Config, Contact, Context, ItemId, Peer, TopicId};
-use crate::support::{BoundedMap, Counter, TokenBucket};
+use crate::overlay::Counter;
+use crate::support::{BoundedMap, Deadline, TimerName, TokenBucket};
 
 /// How a topic acts: on the sessions, through the context of the input.
 pub(super) struct Air<'a, 'c, P> {
@@ -184,6 +185,26 @@ pub(super) enum Timer<P> {
     Asked(P),
 }
 
+impl<P> TimerName for Timer<P> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Fill => "fill",
+            Self::Shuffle => "shuffle",
+            Self::Retry => "retry",
+            Self::Closer => "closer",
+            Self::Beacon => "beacon",
+            Self::Pass => "pass",
+            Self::Rootless => "rootless",
+            Self::Settle => "settle",
+            Self::Prune => "prune",
+            Self::Announce => "announce",
+            Self::Deferred => "deferred",
+            Self::Compare => "compare",
+            Self::Asked(_) => "neighbour request",
+        }
+    }
+}
+
 /// A neighbour in a topic: a peer in the active view.
 #[derive(Debug)]
 pub(super) struct Neighbour<P> {
@@ -336,6 +357,11 @@ impl<P: Peer> Topic<P> {
     }
 
     /// Handles what a peer says of the topic.
+    /// Returns when [`Topic::handle_timeout`] is due, and for which timer.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.timers.deadline()
+    }
+
     pub(super) fn handle_message(
         &mut self,
         air: &mut Air<'_, '_, P>,
@@ -371,7 +397,7 @@ impl<P: Peer> Topic<P> {
     pub(super) fn may_ask(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
         let may = air.take_request(peer);
         if !may {
-            air.context.count(Counter::OverlayRequestsOverLimit);
+            air.context.count(Counter::RequestsOverLimit);
         }
         may
     }

@@ -11,7 +11,7 @@ use super::frames::{Entries, Entry, Message};
 use super::membership::Why;
 use super::topic::{Air, Timer, Topic};
 use super::{Contact, Peer};
-use crate::support::Counter;
+use crate::overlay::Counter;
 
 /// How many walks a node remembers the way back of.
 pub(super) const WALKS_MAX: usize = 64;
@@ -64,7 +64,7 @@ impl<P: Peer> Topic<P> {
         let now = air.now();
         let may = self.active.get_mut(from).is_some_and(|neighbour| neighbour.walks.take(now));
         if !may {
-            air.context.count(Counter::OverlayRequestsOverLimit);
+            air.context.count(Counter::RequestsOverLimit);
         }
         may
     }

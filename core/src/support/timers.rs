@@ -3,6 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+/// When a module wants to be called, and for which timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// The time.
+    pub at: Instant,
+    /// The name of the timer, for logs and recordings.
+    pub timer: &'static str,
+}
+
+/// A key of a timer, which names the kind of the timer.
+pub trait TimerName {
+    /// Returns the name.
+    fn name(&self) -> &'static str;
+}
+
 /// Timers by key. Setting one again moves it.
 #[derive(Clone, Debug)]
 pub struct Timers<K> {
@@ -31,7 +46,7 @@ impl<K: Ord + Clone> Timers<K> {
         }
     }
 
-    /// Tells whether a timer is set.
+    /// Returns whether a timer is set.
     pub fn contains(&self, key: &K) -> bool {
         self.due.contains_key(key)
     }
@@ -52,12 +67,20 @@ impl<K: Ord + Clone> Timers<K> {
         self.order.first().map(|(at, key)| (*at, key))
     }
 
+    /// Returns the time and the name of the earliest timer.
+    pub fn deadline(&self) -> Option<Deadline>
+    where
+        K: TimerName,
+    {
+        self.first().map(|(at, key)| Deadline { at, timer: key.name() })
+    }
+
     /// Returns how many timers are set.
     pub fn len(&self) -> usize {
         self.due.len()
     }
 
-    /// Tells whether no timer is set.
+    /// Returns whether no timer is set.
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()
     }

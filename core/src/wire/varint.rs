@@ -1,6 +1,6 @@
 //! Variable-length integers as in QUIC (RFC 9000, section 16).
 //!
-//! The two highest bits of the first byte tell the size of the whole (1, 2, 4 or 8 bytes); the
+//! The two highest bits of the first byte give the size of the whole (1, 2, 4 or 8 bytes); the
 //! other bits are the value, most significant byte first. Writers use the shortest form; readers
 //! take any form, as QUIC does.
 
@@ -18,6 +18,16 @@ pub const SIZE_MAX: usize = 8;
 ///
 /// If the value is greater than [`VALUE_MAX`].
 pub fn write(buffer: &mut BytesMut, value: u64) {
+    let (bytes, len) = to_array(value);
+    buffer.put_slice(bytes.get(..len).unwrap_or_default());
+}
+
+/// Returns a value in its shortest form: bytes, of which as many count as the number says.
+///
+/// # Panics
+///
+/// If the value is greater than [`VALUE_MAX`].
+pub fn to_array(value: u64) -> ([u8; SIZE_MAX], usize) {
     assert!(value <= VALUE_MAX, "{value} does not fit a variable-length integer");
     let form = match value {
         0..=0x3f => 0_u8,
@@ -26,11 +36,10 @@ pub fn write(buffer: &mut BytesMut, value: u64) {
         _ => 3,
     };
     let size = 1_usize << form;
-    let mut bytes = value.to_be_bytes();
-    if let Some(first) = bytes.iter_mut().nth_back(size.saturating_sub(1)) {
-        *first |= form << 6;
-    }
-    buffer.put_slice(bytes.get(SIZE_MAX.saturating_sub(size)..).unwrap_or_default());
+    let mut bytes = (value << (SIZE_MAX.saturating_sub(size) * 8)).to_be_bytes();
+    let [first, ..] = &mut bytes;
+    *first |= form << 6;
+    (bytes, size)
 }
 
 /// Reads a value from the start of `bytes`: the value and the size of its form, or `None` if

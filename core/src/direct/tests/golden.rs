@@ -37,12 +37,12 @@ fn frames() -> Vec<(String, Frame, Bytes)> {
         frames.push((name.to_owned(), frame, bytes));
     }
     for (sequence, payload) in [(1, "hello"), (300, "")] {
-        let bytes = [Header::message(5, sequence).as_slice(), payload.as_bytes()].concat();
+        let bytes = [message_header(5, sequence).as_slice(), payload.as_bytes()].concat();
         let frame = Frame::Message { channel: 5, sequence, payload: payload.into() };
         frames.push((format!("message {sequence}"), frame, bytes.into()));
     }
     for run in runs() {
-        let bytes = Bytes::copy_from_slice(Header::verdict(5, run).as_slice());
+        let bytes = Bytes::copy_from_slice(verdict_header(5, run).as_slice());
         let name = format!("verdict through {}", run.through);
         frames.push((name, Frame::Verdict { channel: 5, run }, bytes));
     }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::super::{Acknowledged, DirectError, Input, Output, SendId, State};
 use crate::identity::{AgentId, MachineId};
 use crate::support::testing::start;
-use crate::support::{Context, Counter, Counters, Outbox, Rng};
+use crate::direct::Counter;
+use crate::support::{Context, Counts, Outbox, Rng};
+use crate::session;
 
 /// Room that is never used up.
 pub(super) const PLENTY: usize = usize::MAX / 2;
@@ -156,14 +158,14 @@ impl World {
         (place.session, place.entered) = (Some(session), session);
         place.inbox.retain(|&(of, _)| of >= session);
         let (machine, agents) = (other.machine(), vec![other.agent()]);
-        self.handle(side, Input::PeerUp { machine, agents, incarnation, room });
+        self.handle(side, Input::Session(session::Event::Opened(session::Opened { peer: machine, agents, incarnation, send_window: room, contact: Contact::default(), round_trip: Duration::ZERO })));
     }
 
     /// One side learns that its session is over; what was on the way to it is lost.
     pub(super) fn leave(&mut self, side: Side) {
         if let Some(session) = self.at(side).session.take() {
             self.at(side).inbox.retain(|&(of, _)| of > session);
-            self.handle(side, Input::PeerDown { machine: side.other().machine() });
+            self.handle(side, Input::Session(session::Event::Closed { peer: side.other().machine() }));
         }
     }
 
@@ -203,7 +205,7 @@ impl World {
             return false;
         }
         let (_, frame) = place.inbox.pop_front().unwrap();
-        self.handle(side, Input::Frame { machine: side.other().machine(), frame });
+        self.handle(side, Input::Session(session::Event::Frame { peer: side.other().machine(), frame }));
         true
     }
 
@@ -254,7 +256,7 @@ impl World {
     fn take(&mut self, side: Side, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Frame { machine, header, payload } => {
+                Output::Session(session::Request::Send { peer: machine, header, payload }) => {
                     assert_eq!(machine, side.other().machine());
                     let session = self.at(side).session.expect("frames need a session");
                     let frame = [header.as_slice(), &payload].concat();
@@ -275,7 +277,7 @@ impl World {
                     assert_eq!(agent, side.other().agent());
                     self.at(side).wanted += 1;
                 }
-                Output::Misbehaved { rule, .. } => panic!("{side:?} complains: {rule}"),
+                Output::Session(session::Request::Violation { rule, .. }) => panic!("{side:?} complains: {rule}"),
             }
         }
     }

@@ -6,14 +6,15 @@ use bytes::Bytes;
 
 use super::super::frames::{Frame, Header, Open, Opened, Run, Verdict, decode};
 use super::super::{
-    BLOCKED_MAX, BYTES_MAX, CHANNELS_MAX, CONVERSATIONS_MAX, CheckError, DirectError, Input,
+    BLOCKED_MAX, BYTES_MAX, CHANNELS_MAX, CONVERSATIONS_MAX, RequestError, DirectError, Input,
     MESSAGE_COST, Output, PAYLOAD_MAX, RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, RECORDS_MAX,
     RUNS_MAX, RefuseReason, TICK_MILLIS,
 };
 use super::harness::{Node, PLENTY, Side, World};
 use crate::identity::{AgentId, MachineId};
-use crate::support::Counter;
+use crate::direct::Counter;
 use crate::support::testing::start;
+use crate::session;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,7 +29,7 @@ fn id(number: usize) -> [u8; 32] {
 }
 
 fn up(machine: MachineId, agents: Vec<AgentId>) -> Input {
-    Input::PeerUp { machine, agents, incarnation: 0, room: PLENTY }
+    Input::Session(session::Event::Opened(session::Opened { peer: machine, agents, incarnation: 0, send_window: PLENTY, contact: Contact::default(), round_trip: Duration::ZERO }))
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn a_payload_has_a_largest_size() {
     for agent in [Side::Left.agent(), Side::Right.agent()] {
         assert_eq!(node.state.check(&agent, PAYLOAD_MAX), Ok(()));
         let result = node.state.check(&agent, size);
-        assert_eq!(result, Err(CheckError::TooLarge { size, size_max }));
+        assert_eq!(result, Err(RequestError::TooLarge { size, size_max }));
     }
 }
 
@@ -49,7 +50,7 @@ fn a_recipient_has_a_largest_number_of_messages_waiting() {
     for number in 0..RECIPIENT_MESSAGES_MAX as u64 {
         node.send(number, agent, Bytes::new());
     }
-    assert_eq!(node.state.check(&agent, 0), Err(CheckError::QueueFull));
+    assert_eq!(node.state.check(&agent, 0), Err(RequestError::QueueFull));
     assert_eq!(node.state.check(&AgentId([3; 32]), 0), Ok(()));
     node.handle(Input::NoRoute { agent });
     assert_eq!(node.state.check(&agent, 0), Ok(()));
@@ -66,11 +67,11 @@ fn a_recipient_and_all_recipients_have_a_largest_number_of_bytes_waiting() {
         assert_eq!(node.state.check(&agent, PAYLOAD_MAX), Ok(()));
         node.send(number as u64, agent, payload.clone());
     }
-    assert_eq!(node.state.check(&AgentId(id(0)), 1), Err(CheckError::QueueFull));
+    assert_eq!(node.state.check(&AgentId(id(0)), 1), Err(RequestError::QueueFull));
     assert_eq!(node.state.check(&AgentId(id(0)), 0), Ok(()));
     let left = PAYLOAD_MAX - each * agents * MESSAGE_COST;
     let other = AgentId(id(99));
-    assert_eq!(node.state.check(&other, left + 1), Err(CheckError::QueueFull));
+    assert_eq!(node.state.check(&other, left + 1), Err(RequestError::QueueFull));
     assert_eq!(node.state.check(&other, left), Ok(()));
 }
 
@@ -81,12 +82,12 @@ fn an_idle_conversation_makes_room_for_a_new_one() {
         node.send(number as u64, AgentId(id(number)), Bytes::new());
     }
     let (other, third) = (AgentId([3; 32]), AgentId([4; 32]));
-    assert_eq!(node.state.check(&other, 0), Err(CheckError::QueueFull));
+    assert_eq!(node.state.check(&other, 0), Err(RequestError::QueueFull));
     assert_eq!(node.state.check(&AgentId(id(7)), 0), Ok(()));
     node.handle(Input::NoRoute { agent: AgentId(id(7)) });
     assert_eq!(node.state.check(&other, 0), Ok(()));
     node.send(9999, other, Bytes::new());
-    assert_eq!(node.state.check(&third, 0), Err(CheckError::QueueFull));
+    assert_eq!(node.state.check(&third, 0), Err(RequestError::QueueFull));
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn agents_of_a_machine_beyond_the_channels_are_not_sent_to() {
     let agents = (0..=CHANNELS_MAX).map(|number| AgentId(id(number))).collect();
     node.handle(up(Side::Right.machine(), agents));
     let last = node.send(1, AgentId(id(CHANNELS_MAX - 1)), Bytes::new());
-    assert!(matches!(last[..], [Output::Frame { .. }, Output::Frame { .. }]));
+    assert!(matches!(last[..], [Output::Session(session::Request::Send { .. }), Output::Session(session::Request::Send { .. })]));
     let agent = AgentId(id(CHANNELS_MAX));
     assert_eq!(node.send(2, agent, Bytes::new()), [Output::WantPeer { agent }]);
 }
@@ -130,7 +131,7 @@ fn a_record_without_room_forgets_its_oldest_verdicts_but_not_that_there_were_som
         while world.deliver(Side::Right) {}
         world.settle(Side::Right);
     }
-    assert_eq!(world.count(Side::Right, Counter::DirectRecordsForgotten), 1);
+    assert_eq!(world.count(Side::Right, Counter::RecordsForgotten), 1);
     world.disconnect();
     world.connect();
     world.run();
@@ -149,7 +150,7 @@ fn a_record_without_room_forgets_its_oldest_verdicts_but_not_that_there_were_som
 fn verdicts_that_were_not_told_go_out_before_they_are_forgotten() {
     let mut world = World::new();
     world.connect();
-    world.handle(Side::Right, Input::Writable { machine: Side::Left.machine(), room: 0 });
+    world.handle(Side::Right, Input::Session(session::Event::Writable { peer: Side::Left.machine(), send_window: 0 }));
     for change in 0..=RUNS_MAX {
         let blocked = change % 2 == 1;
         world.handle(Side::Right, Input::SetBlocked { agent: Side::Left.agent(), blocked });
@@ -183,13 +184,13 @@ fn open(node: &mut Node, machine: usize, channel: usize, attempt: u64) {
     let to = Side::Left.agent();
     let open =
         Open { channel, conversation: 1, from: channel, to, first: 1, attempt, since: attempt };
-    assert_eq!(node.handle(Input::Frame { machine, frame: open.encode() }), []);
+    assert_eq!(node.handle(Input::Session(session::Event::Frame { peer: machine, frame: open.encode() })), []);
 }
 
 fn born(outputs: &[Output]) -> Vec<u64> {
     let mut born = Vec::new();
     for output in outputs {
-        if let Output::Frame { payload, .. } = output
+        if let Output::Session(session::Request::Send { payload, .. }) = output
             && let Ok(Frame::Opened(Opened { born: of, .. })) = decode(payload.clone())
         {
             born.push(of);
@@ -205,26 +206,26 @@ fn a_node_with_too_many_conversations_in_sessions_refuses_the_next() {
     node.handle(up(machine, vec![AgentId(id(0))]));
     open(&mut node, machines, 0, 1);
     node.settle();
-    let frame = Bytes::copy_from_slice(Header::message(0, 1).as_slice());
-    let mut outputs = node.handle(Input::Frame { machine, frame });
+    let frame = Bytes::copy_from_slice(message_header(0, 1).as_slice());
+    let mut outputs = node.handle(Input::Session(session::Event::Frame { peer: machine, frame }));
     outputs.extend(node.settle());
     let run = Run { through: 1, verdict: Verdict::Refused(RefuseReason::Full) };
-    let header = Header::verdict(0, run);
-    assert_eq!(outputs, [Output::Frame { machine, header, payload: Bytes::new() }]);
+    let header = verdict_header(0, run);
+    assert_eq!(outputs, [Output::Session(session::Request::Send { peer: machine, header, payload: Bytes::new() })]);
 }
 
 #[test]
 fn a_node_forgets_the_oldest_conversations_without_a_session() {
     let (mut node, machines) = full();
     for machine in 0..machines {
-        node.handle(Input::PeerDown { machine: MachineId(id(machine)) });
+        node.handle(Input::Session(session::Event::Closed { peer: MachineId(id(machine)) }));
     }
-    assert_eq!(node.counters.get(Counter::DirectRecordsForgotten), 0);
+    assert_eq!(node.counters.get(Counter::RecordsForgotten), 0);
     let agents = vec![AgentId(id(0))];
     node.handle(up(MachineId(id(machines)), agents.clone()));
     open(&mut node, machines, 0, 1);
-    node.handle(Input::PeerDown { machine: MachineId(id(machines)) });
-    assert_eq!(node.counters.get(Counter::DirectRecordsForgotten), 1);
+    node.handle(Input::Session(session::Event::Closed { peer: MachineId(id(machines)) }));
+    assert_eq!(node.counters.get(Counter::RecordsForgotten), 1);
     for (machine, expected) in [(0, 2), (1, 1)] {
         node.handle(up(MachineId(id(machine)), agents.clone()));
         open(&mut node, machine, 0, 2);
@@ -241,7 +242,7 @@ fn there_is_a_largest_number_of_blocked_agents() {
     let agent = AgentId([3; 32]);
     assert!(!node.state.can_block(&agent) && node.state.can_block(&AgentId(id(0))));
     node.handle(Input::SetBlocked { agent, blocked: true });
-    assert_eq!(node.counters.get(Counter::DirectBlocksOverLimit), 1);
+    assert_eq!(node.counters.get(Counter::BlocksOverLimit), 1);
     node.handle(Input::SetBlocked { agent: AgentId(id(0)), blocked: false });
     assert!(node.state.can_block(&agent));
 }

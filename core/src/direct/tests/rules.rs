@@ -6,8 +6,9 @@ use super::super::frames::{Header, Open, Opened, Run, Verdict};
 use super::super::{Input, Output};
 use super::harness::{Node, PLENTY, Side};
 use crate::identity::AgentId;
-use crate::support::Counter;
+use crate::direct::Counter;
 use crate::support::testing::start;
+use crate::session;
 
 fn open(channel: u8, conversation: u64, from: u8) -> Bytes {
     let to = Side::Left.agent();
@@ -19,11 +20,11 @@ fn flat(header: Header) -> Bytes {
 }
 
 fn message(channel: u8, sequence: u64) -> Bytes {
-    flat(Header::message(channel, sequence))
+    flat(message_header(channel, sequence))
 }
 
 fn verdict(channel: u8, through: u64) -> Bytes {
-    flat(Header::verdict(channel, Run { through, verdict: Verdict::Accepted }))
+    flat(verdict_header(channel, Run { through, verdict: Verdict::Accepted }))
 }
 
 fn opened(channel: u8, born: u64, through: u64) -> Bytes {
@@ -34,12 +35,7 @@ fn opened(channel: u8, born: u64, through: u64) -> Bytes {
 fn node() -> Node {
     let mut node = Node::new(Side::Left.agent(), 0, start());
     let agents = vec![Side::Right.agent(), AgentId([7; 32])];
-    node.handle(Input::PeerUp {
-        machine: Side::Right.machine(),
-        agents,
-        incarnation: 0,
-        room: PLENTY,
-    });
+    node.handle(Input::Session(session::Event::Opened(session::Opened { peer: Side::Right.machine(), agents, incarnation: 0, send_window: PLENTY, contact: Contact::default(), round_trip: Duration::ZERO })));
     node.send(1, Side::Right.agent(), Bytes::new());
     node.send(2, Side::Right.agent(), Bytes::new());
     node
@@ -49,10 +45,10 @@ fn node() -> Node {
 fn judge(node: &mut Node, frames: &[Bytes]) -> Option<&'static str> {
     let machine = Side::Right.machine();
     frames.iter().find_map(|frame| {
-        let mut outputs = node.handle(Input::Frame { machine, frame: frame.clone() });
+        let mut outputs = node.handle(Input::Session(session::Event::Frame { peer: machine, frame: frame.clone() }));
         outputs.extend(node.settle());
         let broken = outputs.into_iter().filter_map(|output| {
-            if let Output::Misbehaved { machine: of, rule } = output {
+            if let Output::Session(session::Request::Violation { peer: of, rule }) = output {
                 assert_eq!(of, machine);
                 return Some(rule);
             }
@@ -88,7 +84,7 @@ fn a_peer_that_breaks_a_rule_is_reported_once_and_not_heard_again() {
         let mut node = node();
         assert_eq!(judge(&mut node, &frames), Some(rule));
         assert_eq!(judge(&mut node, &[Bytes::new(), open(5, 5, 0)]), None, "after: {rule}");
-        assert_eq!(node.counters.get(Counter::DirectViolations), 1, "{rule}");
+        assert_eq!(node.counters.get(Counter::Violations), 1, "{rule}");
     }
 }
 
@@ -96,7 +92,7 @@ fn a_peer_that_breaks_a_rule_is_reported_once_and_not_heard_again() {
 fn a_channel_is_not_opened_again_before_the_answer() {
     let mut node = node();
     let machine = Side::Right.machine();
-    node.handle(Input::Writable { machine, room: 0 });
+    node.handle(Input::Session(session::Event::Writable { peer: machine, send_window: 0 }));
     let rule = judge(&mut node, &[open(0, 1, 0), open(0, 2, 0)]);
     assert_eq!(rule, Some("a channel was opened again before the answer"));
 }
@@ -118,19 +114,19 @@ fn a_sequence_from_an_earlier_session_is_told_again_and_not_delivered() {
     let mut node = node();
     assert_eq!(judge(&mut node, &[open(0, 1, 0), message(0, 1), message(0, 2)]), None);
     let (machine, agents) = (Side::Right.machine(), vec![Side::Right.agent()]);
-    node.handle(Input::PeerUp { machine, agents, incarnation: 0, room: PLENTY });
+    node.handle(Input::Session(session::Event::Opened(session::Opened { peer: machine, agents, incarnation: 0, send_window: PLENTY, contact: Contact::default(), round_trip: Duration::ZERO })));
     assert_eq!(judge(&mut node, &[open(0, 1, 0)]), None);
-    let mut outputs = node.handle(Input::Frame { machine, frame: message(0, 2) });
+    let mut outputs = node.handle(Input::Session(session::Event::Frame { peer: machine, frame: message(0, 2) }));
     outputs.extend(node.settle());
     let run = Run { through: 2, verdict: Verdict::Accepted };
-    let header = Header::verdict(0, run);
-    assert_eq!(outputs, [Output::Frame { machine, header, payload: Bytes::new() }]);
-    assert_eq!(node.counters.get(Counter::DirectMessagesDuplicate), 1);
+    let header = verdict_header(0, run);
+    assert_eq!(outputs, [Output::Session(session::Request::Send { peer: machine, header, payload: Bytes::new() })]);
+    assert_eq!(node.counters.get(Counter::MessagesDuplicate), 1);
 }
 
 #[test]
 fn frames_of_a_machine_without_a_session_are_counted() {
     let mut node = Node::new(Side::Left.agent(), 0, start());
     assert_eq!(judge(&mut node, &[open(0, 1, 0)]), None);
-    assert_eq!(node.counters.get(Counter::DirectFramesUnknown), 1);
+    assert_eq!(node.counters.get(Counter::FramesUnknown), 1);
 }

@@ -8,6 +8,7 @@ use super::super::{Acknowledged, DirectError, Input, Output, RefuseReason};
 use super::harness::{End, Node, Side, World};
 use crate::identity::{AgentId, MachineId};
 use crate::support::testing::start;
+use crate::session;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ACKNOWLEDGED: End = Ok(Acknowledged { elapsed: Duration::ZERO });
@@ -178,7 +179,7 @@ fn a_timeout_beyond_all_time_never_comes() {
 fn every_message_ends_when_the_node_shuts_down() {
     let mut world = World::connected();
     send(&mut world, 1);
-    world.handle(Side::Left, Input::Writable { machine: Side::Right.machine(), room: 0 });
+    world.handle(Side::Left, Input::Session(session::Event::Writable { peer: Side::Right.machine(), send_window: 0 }));
     send(&mut world, 1);
     world.handle(Side::Left, Input::ShutDown);
     let end = |sent| Err(DirectError::ShutDown { sent });
@@ -257,7 +258,7 @@ fn frames_go_out_only_while_there_is_room_and_verdicts_go_first() {
     world.connect();
     send(&mut world, 3);
     assert_eq!(world.at(Side::Right).inbox.len(), 0);
-    let room = |room| Input::Writable { machine: Side::Right.machine(), room };
+    let room = |room| Input::Session(session::Event::Writable { peer: Side::Right.machine(), send_window: room });
     world.handle(Side::Left, room(1));
     assert_eq!(world.at(Side::Right).inbox.len(), 1, "the opening, over the room");
     world.handle(Side::Left, room(12));
@@ -265,7 +266,7 @@ fn frames_go_out_only_while_there_is_room_and_verdicts_go_first() {
     world.run();
     assert_eq!(world.at(Side::Left).inbox.len(), 0);
     world.send(Side::Right, TIMEOUT);
-    let room = |room| Input::Writable { machine: Side::Left.machine(), room };
+    let room = |room| Input::Session(session::Event::Writable { peer: Side::Left.machine(), send_window: room });
     world.handle(Side::Right, room(1));
     assert_eq!(world.at(Side::Left).inbox.len(), 1, "the answer before the opening");
     world.run();
@@ -276,19 +277,14 @@ fn frames_go_out_only_while_there_is_room_and_verdicts_go_first() {
 fn what_is_in_flight_ends_when_another_machine_answers_for_the_recipient() {
     let mut node = Node::new(Side::Left.agent(), 0, start());
     let agent = Side::Right.agent();
-    let up = |machine| Input::PeerUp {
-        machine: MachineId([machine; 32]),
-        agents: vec![agent],
-        incarnation: 0,
-        room: super::harness::PLENTY,
-    };
+    let up = |machine| Input::Session(session::Event::Opened(session::Opened { peer: MachineId([machine; 32]), agents: vec![agent], incarnation: 0, send_window: super::harness::PLENTY, contact: Contact::default(), round_trip: Duration::ZERO }));
     node.handle(up(1));
     node.handle(up(2));
     assert_eq!(node.send(5, agent, Bytes::new()).len(), 2);
-    let outputs = node.handle(Input::PeerDown { machine: MachineId([1; 32]) });
+    let outputs = node.handle(Input::Session(session::Event::Closed { peer: MachineId([1; 32]) }));
     let ended = Output::Ended { id: super::super::SendId(5), result: RESTARTED };
     assert_eq!(outputs, [ended]);
     let outputs = node.send(6, agent, Bytes::new());
-    let to = |output: &Output| matches!(output, Output::Frame { machine, .. } if machine.0[0] == 2);
+    let to = |output: &Output| matches!(output, Output::Session(session::Request::Send { peer: machine, .. }) if machine.0[0] == 2);
     assert!(outputs.len() == 2 && outputs.iter().all(to));
 }

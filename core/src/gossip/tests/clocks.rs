@@ -10,7 +10,8 @@ use super::super::keys::AuthorKey;
 use super::super::{AGE_MAX, SET_BACK_MAX};
 use super::harness::{BEGIN, Heard, Node, World, Writer, key, messages, millis};
 use crate::identity::CLOCK_SKEW_MAX;
-use crate::support::{Counter, Rng};
+use crate::gossip::Counter;
+use crate::support::Rng;
 
 const AUTHOR: u8 = 0;
 const DAY: u64 = 86_400_000;
@@ -161,7 +162,7 @@ fn no_two_roots_of_an_honest_author_exclude_each_other_whatever_its_clock_does()
             }
         }
         for node in &world.nodes {
-            assert_eq!(node.count(Counter::GossipEquivocations), 0, "round {round}");
+            assert_eq!(node.count(Counter::Equivocations), 0, "round {round}");
             assert_eq!(node.broken, [], "round {round}");
         }
     }

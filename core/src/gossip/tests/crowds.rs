@@ -17,8 +17,10 @@ use crate::crypto::signature::VerifyingKey;
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::testing::push_frame;
 use crate::overlay::{ItemId, Stamp};
-use crate::support::{Counter, MemoryBudget};
+use crate::gossip::Counter;
+use crate::support::MemoryBudget;
 use crate::wire;
+use crate::session;
 
 const AUTHOR: u8 = 50;
 
@@ -80,7 +82,7 @@ fn a_crowd_of_authors_neither_delays_nor_slanders_one_that_made_room() {
         node.receive(1, &bob.write_at(node.unix_millis(), &[text]));
     }
     crowd(&mut node, AUTHORS_MAX);
-    assert_eq!(node.count(Counter::GossipAuthorsForgotten), 2);
+    assert_eq!(node.count(Counter::AuthorsForgotten), 2);
     let authors = &node.state.topics[&topic().id()].authors;
     let is_known = [&alice, &bob].map(|author| authors.get(&author.key.id()).is_some());
     assert_eq!(is_known, [false, true], "those of a single batch make room first");
@@ -126,8 +128,8 @@ fn a_peer_brings_up_no_more_unknown_authors_than_the_limit() {
     };
     (0..=burst).for_each(|number| bring(&mut node, 1, number));
     assert_eq!(node.heard.len(), STRANGERS_BURST as usize);
-    assert_eq!(node.count(Counter::GossipStrangersOverLimit), 1);
-    assert_eq!(node.count(Counter::GossipBatchesVerified), burst, "it costs no signature check");
+    assert_eq!(node.count(Counter::StrangersOverLimit), 1);
+    assert_eq!(node.count(Counter::BatchesVerified), burst, "it costs no signature check");
     bring(&mut node, 2, burst);
     assert_eq!(node.heard.len(), STRANGERS_BURST as usize + 1, "another peer may, the same one");
     node.learn(1, AUTHOR);
@@ -209,7 +211,7 @@ fn what_is_signed_and_unwanted_is_refused_and_not_asked_for_again() {
     node.learn(1, 80);
     node.receive(1, &fast.write_at(BEGIN + 3_600_000, &["z"]));
     assert_eq!(node.state.overlay.state.seen_len(&topic().id()), before + 2, "of a time to come");
-    assert_eq!(node.count(Counter::GossipBatchesUnwanted), 3);
+    assert_eq!(node.count(Counter::BatchesUnwanted), 3);
 }
 
 #[test]
@@ -226,7 +228,7 @@ fn authors_that_are_silent_for_long_are_known_by_how_far_they_were_heard_alone()
     let held = node.state.held();
     assert_eq!((held.authors, held.keys_of_peers), (0, 9));
     for peer in 1..10 {
-        node.handle(Input::PeerDown { peer });
+        node.handle(Input::Session(session::Event::Closed { peer }));
     }
     assert_eq!(node.state.held(), Held::default(), "every account is back at its idle value");
     node.up(1);
@@ -253,7 +255,7 @@ fn every_account_is_empty_after_a_topic_is_left_and_sessions_ended() {
     assert_eq!(node.state.held().waiting_bytes, 0);
     node.advance(Duration::from_secs(301));
     for peer in 1..10 {
-        node.handle(Input::PeerDown { peer });
+        node.handle(Input::Session(session::Event::Closed { peer }));
     }
     assert_eq!(node.state.held(), Held::default());
 }
@@ -286,7 +288,7 @@ fn the_author_that_lets_the_most_wait_gives_way_when_the_share_is_used_up() {
         let held = node.state.held();
         assert!(held.ordering_bytes <= share && held.waiting_bytes <= held.ordering_bytes);
     }
-    assert!(node.count(Counter::GossipHoldersOverBudget) >= 5);
+    assert!(node.count(Counter::HoldersOverBudget) >= 5);
     assert!(node.state.held().ordering_bytes > share / 2);
     assert!(!node.heard.contains(&Heard::Message("waits".to_owned())), "it holds little");
     node.advance(GAP_TIME);
@@ -305,8 +307,8 @@ fn the_peer_that_lets_the_most_wait_for_keys_gives_way_when_the_share_is_used_up
         }
         assert!(node.state.held().ordering_bytes <= small().ordering());
     }
-    assert_eq!(node.count(Counter::GossipHoldersOverBudget), 1);
-    assert_eq!(node.count(Counter::GossipBatchesWithoutKey), 2);
+    assert_eq!(node.count(Counter::HoldersOverBudget), 1);
+    assert_eq!(node.count(Counter::BatchesWithoutKey), 2);
     node.learn(5, AUTHOR);
     assert_eq!(node.heard, messages(&["waits"]));
 }
@@ -327,8 +329,8 @@ fn keys_that_peers_invent_are_counted_and_forgotten_where_most_are_known() {
     let held = node.state.held();
     assert!(held.ordering_bytes <= small().ordering());
     assert!(held.keys_of_peers > KEYS_SENT_MAX && held.keys_of_peers < 16 * KEYS_SENT_MAX);
-    assert!(node.count(Counter::GossipHoldersOverBudget) > 0);
-    peers.iter().for_each(|&peer| node.handle(Input::PeerDown { peer }));
+    assert!(node.count(Counter::HoldersOverBudget) > 0);
+    peers.iter().for_each(|&peer| node.handle(Input::Session(session::Event::Closed { peer })));
     assert_eq!(node.state.held(), Held::default());
 }
 

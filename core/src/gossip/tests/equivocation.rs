@@ -6,7 +6,8 @@ use super::super::{
     EVIDENCE_BURST, Evidence, EvidenceError, Input, batch::VerifiedBatch, evidence::accuse, frames,
 };
 use super::harness::{BEGIN, Heard, Node, Sent, Writer, key, messages, millis, topic};
-use crate::support::Counter;
+use crate::gossip::Counter;
+use crate::session;
 
 const AUTHOR: u8 = 9;
 
@@ -61,14 +62,14 @@ fn whoever_reads_nothing_is_told_of_no_more_authors() {
     node.receive(2, &Writer::new(AUTHOR, BEGIN).write(&["a"]));
     node.frame(2, frame(&evidence(19)));
     assert_eq!(told(&node.take_sent()), [1], "it is in the topic");
-    node.handle(Input::Writable { peer: 1, room: 0 });
+    node.handle(Input::Session(session::Event::Writable { peer: 1, send_window: 0 }));
     for number in 20..30 {
         node.frame(2, frame(&evidence(number)));
         node.advance(millis(60_000));
     }
-    assert_eq!(node.count(Counter::GossipEquivocations), 11);
+    assert_eq!(node.count(Counter::Equivocations), 11);
     assert_eq!(told(&node.take_sent()), []);
-    node.handle(Input::Writable { peer: 1, room: 100_000 });
+    node.handle(Input::Session(session::Event::Writable { peer: 1, send_window: 100_000 }));
     node.frame(2, frame(&evidence(30)));
     assert_eq!(told(&node.take_sent()), [1]);
 }
@@ -116,8 +117,8 @@ fn evidence_is_believed_handed_on_and_told() {
     node.frame(2, frame(&evidence(AUTHOR)));
     assert_eq!(node.heard.len(), 2);
     assert!(told(&node.take_sent()).is_empty());
-    assert_eq!(node.count(Counter::GossipEquivocations), 1);
-    assert_eq!(node.count(Counter::GossipEvidenceIgnored), 1);
+    assert_eq!(node.count(Counter::Equivocations), 1);
+    assert_eq!(node.count(Counter::EvidenceIgnored), 1);
 }
 
 #[test]
@@ -125,7 +126,7 @@ fn evidence_of_a_topic_that_the_node_is_not_in_is_ignored() {
     let mut node = Node::new(0);
     node.up(1);
     node.frame(1, frame(&evidence(AUTHOR)));
-    assert_eq!((node.heard.len(), node.count(Counter::GossipEvidenceIgnored)), (0, 1));
+    assert_eq!((node.heard.len(), node.count(Counter::EvidenceIgnored)), (0, 1));
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn no_more_evidence_is_checked_at_once_than_the_limit() {
         node.frame(1, frame(&evidence(100 + number)));
     }
     assert_eq!(node.evidence.len(), EVIDENCE_BURST as usize);
-    assert_eq!(node.count(Counter::GossipEvidenceIgnored), 1);
+    assert_eq!(node.count(Counter::EvidenceIgnored), 1);
 }
 
 #[test]
@@ -181,6 +182,6 @@ fn an_echo_of_the_nodes_own_batches_is_nothing_new() {
     let own = node.sent.iter().find(|sent| !sent.payload.is_empty()).unwrap().payload.clone();
     node.receive_as(1, own, false);
     assert_eq!(node.heard, messages(&["a"]));
-    assert_eq!(node.count(Counter::GossipBatchesDuplicate), 1);
+    assert_eq!(node.count(Counter::BatchesDuplicate), 1);
     node.handle(Input::Timeout);
 }

@@ -14,7 +14,9 @@ use crate::identity::{AgentId, AgentKey};
 use crate::overlay::testing::neighbour_frames;
 use crate::overlay::{self, Contact, ItemId, Receipt, Stamp, TopicId};
 use crate::support::testing::start;
-use crate::support::{Context, Counter, Counters, MemoryBudget, Outbox, Rng};
+use crate::gossip::Counter;
+use crate::support::{Context, Counts, MemoryBudget, Outbox, Rng};
+use crate::session;
 
 /// Room that is never used up.
 pub(super) const PLENTY: usize = usize::MAX / 2;
@@ -161,7 +163,7 @@ impl Node {
 
     fn note(&mut self, output: Output<u64>) {
         match output {
-            Output::Frame { peer, header, payload } => {
+            Output::Session(session::Request::Send { peer, header, payload }) => {
                 self.sent.push_back(Sent { peer, header, payload });
             }
             Output::Received { ref payload, .. } => {
@@ -175,8 +177,8 @@ impl Node {
                 self.evidence.push(evidence);
             }
             Output::Published { id } => self.published.push(id.0),
-            Output::Misbehaved { peer, rule } => self.broken.push((peer, rule)),
-            Output::Connect { .. } | Output::Release { .. } | Output::Lonely => {}
+            Output::Session(session::Request::Violation { peer, rule }) => self.broken.push((peer, rule)),
+            Output::Session(session::Request::Connect { .. }) | Output::Session(session::Request::Release { .. }) | Output::Lonely => {}
         }
     }
 
@@ -194,11 +196,11 @@ impl Node {
 
     pub(super) fn up_with_room(&mut self, peer: u64, room: usize) {
         let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
-        self.handle(Input::PeerUp { peer, contact, round_trip, room });
+        self.handle(Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room, agents: Vec::new(), incarnation: 0 })));
     }
 
     pub(super) fn frame(&mut self, peer: u64, frame: Bytes) {
-        self.handle(Input::Frame { peer, frame });
+        self.handle(Input::Session(session::Event::Frame { peer, frame }));
     }
 
     pub(super) fn publish(&mut self, payload: impl Into<Bytes>) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::super::EVIDENCE_SIZE_MAX;
 use super::harness::{BEGIN, Node, Writer, messages};
-use crate::support::Counter;
+use crate::gossip::Counter;
 
 const AUTHOR: u8 = 9;
 
@@ -25,7 +25,7 @@ fn a_peer_that_breaks_a_rule_is_reported_once_and_not_heard_again() {
         node.frame(1, frame.into());
         assert_eq!(node.broken, [(1, rule)]);
         node.frame(1, Bytes::new());
-        assert_eq!((node.broken.len(), node.count(Counter::GossipViolations)), (1, 1), "{rule}");
+        assert_eq!((node.broken.len(), node.count(Counter::Violations)), (1, 1), "{rule}");
     }
 }
 
@@ -33,7 +33,7 @@ fn a_peer_that_breaks_a_rule_is_reported_once_and_not_heard_again() {
 fn frames_of_a_peer_without_a_session_are_counted() {
     let mut node = Node::new(0);
     node.frame(1, Bytes::new());
-    assert_eq!((node.broken.len(), node.count(Counter::GossipFramesUnknown)), (0, 1));
+    assert_eq!((node.broken.len(), node.count(Counter::FramesUnknown)), (0, 1));
 }
 
 #[test]
@@ -47,9 +47,9 @@ fn a_batch_with_any_byte_changed_is_forged_and_goes_nowhere() {
         node.receive_as(1, changed, false);
         assert_eq!((node.heard.len(), node.batches().len()), (0, 0), "byte {at}");
         let counts = [
-            Counter::GossipBatchesForged,
-            Counter::GossipBatchesUnwanted,
-            Counter::GossipKeysAsked,
+            Counter::BatchesForged,
+            Counter::BatchesUnwanted,
+            Counter::KeysAsked,
         ];
         // A change of the time may leave the window, and a change of the author asks for its key.
         assert_eq!(counts.map(|counter| node.count(counter)).iter().sum::<u64>(), 1, "byte {at}");
@@ -82,7 +82,7 @@ fn a_batch_signed_by_another_is_forged() {
     let mut node = Node::subscribed(0, &[1]);
     node.learn(1, AUTHOR);
     node.receive_as(1, mixed, false);
-    assert_eq!((node.heard.len(), node.count(Counter::GossipBatchesForged)), (0, 1));
+    assert_eq!((node.heard.len(), node.count(Counter::BatchesForged)), (0, 1));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_batch_of_another_topic_is_forged() {
     let mut node = Node::subscribed(0, &[1]);
     node.learn(1, AUTHOR);
     node.receive(1, &batch);
-    assert_eq!((node.heard.len(), node.count(Counter::GossipBatchesForged)), (0, 1));
+    assert_eq!((node.heard.len(), node.count(Counter::BatchesForged)), (0, 1));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_batch_of_a_topic_that_was_left_is_unwanted() {
     node.up(1);
     node.learn(1, AUTHOR);
     node.receive(1, &batch);
-    assert_eq!(node.count(Counter::GossipBatchesUnwanted), 1);
+    assert_eq!(node.count(Counter::BatchesUnwanted), 1);
     assert_eq!(node.broken, []);
 }
 

@@ -9,7 +9,8 @@ use super::super::{
 };
 use super::super::{Input, batch::VerifiedBatch};
 use super::harness::{BEGIN, Node, Sent, World, Writer, key, messages, millis};
-use crate::support::Counter;
+use crate::gossip::Counter;
+use crate::session;
 
 const AUTHOR: u8 = 9;
 
@@ -71,7 +72,7 @@ fn a_batch_without_its_key_waits_for_it_and_the_peer_is_asked_once() {
     assert_eq!(node.own_deadline(), None);
     node.receive(2, &author.write(&["c"]));
     assert_eq!(node.heard.len(), 3, "the key is known");
-    assert_eq!(node.count(Counter::GossipKeysAsked), 1);
+    assert_eq!(node.count(Counter::KeysAsked), 1);
 }
 
 #[test]
@@ -80,9 +81,9 @@ fn a_batch_whose_key_does_not_come_is_given_up() {
     let batch = batch(AUTHOR);
     node.receive(1, &batch);
     node.advance(PARKED_TIME - millis(1));
-    assert_eq!(node.count(Counter::GossipBatchesWithoutKey), 0);
+    assert_eq!(node.count(Counter::BatchesWithoutKey), 0);
     node.advance(millis(1));
-    assert_eq!(node.count(Counter::GossipBatchesWithoutKey), 1);
+    assert_eq!(node.count(Counter::BatchesWithoutKey), 1);
     node.learn(1, AUTHOR);
     assert_eq!(node.heard, []);
     node.receive(1, &batch);
@@ -95,8 +96,8 @@ fn what_waits_for_a_key_ends_with_the_session() {
     let batch = batch(AUTHOR);
     node.receive(1, &batch);
     node.receive(2, &batch);
-    node.handle(Input::PeerDown { peer: 1 });
-    assert_eq!(node.count(Counter::GossipBatchesWithoutKey), 1);
+    node.handle(Input::Session(session::Event::Closed { peer: 1 }));
+    assert_eq!(node.count(Counter::BatchesWithoutKey), 1);
     node.learn(2, AUTHOR);
     assert_eq!(node.heard, messages(&["x"]));
 }
@@ -105,7 +106,7 @@ fn what_waits_for_a_key_ends_with_the_session() {
 fn a_question_for_a_key_is_answered_if_the_key_is_known_but_not_too_often() {
     let mut node = Node::subscribed(0, &[1]);
     node.frame(1, request(AUTHOR));
-    assert_eq!((node.take_sent(), node.count(Counter::GossipKeysRefused)), (vec![], 1));
+    assert_eq!((node.take_sent(), node.count(Counter::KeysRefused)), (vec![], 1));
     for _ in 0..2 * ANSWERS_BURST {
         node.frame(1, request(0));
     }
@@ -131,7 +132,7 @@ fn answers_end_where_the_room_of_a_session_ends() {
     }
     let sent: usize = node.take_sent().iter().map(|sent| sent.header.len()).sum();
     assert!((ROOM / 2..ROOM + 2000).contains(&sent), "{sent}");
-    node.handle(Input::Writable { peer: 1, room: ROOM });
+    node.handle(Input::Session(session::Event::Writable { peer: 1, send_window: ROOM }));
     node.take_sent();
     node.frame(1, request(0));
     assert_eq!(kinds(&node.take_sent(), 1), [1]);
@@ -148,13 +149,13 @@ fn questions_end_where_the_room_of_a_session_ends() {
     }
     let sent: usize = node.take_sent().iter().map(|sent| sent.header.len()).sum();
     assert!((ROOM..ROOM + request(0).len()).contains(&sent), "{sent}");
-    let asked = node.count(Counter::GossipKeysAsked);
+    let asked = node.count(Counter::KeysAsked);
     assert_eq!(
-        node.count(Counter::GossipBatchesWithoutKey),
+        node.count(Counter::BatchesWithoutKey),
         20 - asked,
         "what cannot be asked is not kept"
     );
-    node.handle(Input::Writable { peer: 1, room: ROOM });
+    node.handle(Input::Session(session::Event::Writable { peer: 1, send_window: ROOM }));
     node.take_sent();
     node.receive(1, &batch(39));
     assert_eq!(kinds(&node.take_sent(), 1), [2]);
@@ -172,12 +173,12 @@ fn keys_that_prove_nothing_push_out_one_another_and_no_proven_one() {
         node.learn(1, 20 + number);
     }
     node.receive(1, &batch(20));
-    assert_eq!(node.count(Counter::GossipKeysAsked), 1, "the first of them is forgotten");
+    assert_eq!(node.count(Counter::KeysAsked), 1, "the first of them is forgotten");
     node.receive(1, &batch(21));
     node.receive(2, &author.write(&["b"]));
     assert_eq!(node.heard, messages(&["a", "x", "b"]));
     node.receive(2, &batch(22));
-    assert_eq!(node.count(Counter::GossipKeysAsked), 2, "a slot serves its peer alone");
+    assert_eq!(node.count(Counter::KeysAsked), 2, "a slot serves its peer alone");
 }
 
 #[test]
@@ -187,9 +188,9 @@ fn no_more_batches_of_a_peer_wait_for_keys_than_the_limit() {
     for _ in 0..=PARKED_PEER_BATCHES_MAX {
         node.receive(1, &author.write(&["x"]));
     }
-    assert_eq!(node.count(Counter::GossipBatchesWithoutKey), 1);
+    assert_eq!(node.count(Counter::BatchesWithoutKey), 1);
     node.receive(2, &batch(AUTHOR + 1));
-    assert_eq!(node.count(Counter::GossipBatchesWithoutKey), 1, "others have their own room");
+    assert_eq!(node.count(Counter::BatchesWithoutKey), 1, "others have their own room");
     node.learn(1, AUTHOR);
     assert_eq!(node.heard.len(), PARKED_PEER_BATCHES_MAX);
 }
@@ -207,5 +208,5 @@ fn no_more_bytes_wait_for_keys_than_the_limits() {
         }
     }
     // Each of eight peers has two waiting, and with these the node is full.
-    assert_eq!(node.count(Counter::GossipBatchesWithoutKey), 8 + 3);
+    assert_eq!(node.count(Counter::BatchesWithoutKey), 8 + 3);
 }

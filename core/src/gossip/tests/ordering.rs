@@ -12,7 +12,8 @@ use super::super::{
 use super::harness::{BEGIN, Heard, Node, Writer, messages, millis};
 use crate::crypto::hash::blake3;
 use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
-use crate::support::{Counter, MemoryBudget};
+use crate::gossip::Counter;
+use crate::support::MemoryBudget;
 
 const AUTHOR: u8 = 9;
 
@@ -50,8 +51,8 @@ fn a_batch_that_comes_again_is_not_delivered_again() {
         node.repair(2, batch);
     }
     assert_eq!(node.heard, messages(&["a", "b"]));
-    assert_eq!(node.count(Counter::GossipBatchesDuplicate), 6);
-    assert_eq!(node.count(Counter::GossipBatchesVerified), 2, "nothing is checked twice");
+    assert_eq!(node.count(Counter::BatchesDuplicate), 6);
+    assert_eq!(node.count(Counter::BatchesVerified), 2, "nothing is checked twice");
     assert_eq!(node.broken, []);
 }
 
@@ -73,7 +74,7 @@ fn a_gap_that_is_not_filled_is_told_and_delivery_goes_on() {
     node.repair(1, &lost);
     node.receive(1, &f);
     assert_eq!(node.heard, [expected, messages(&["f"])].concat(), "what is given up is over");
-    assert_eq!(node.count(Counter::GossipMessagesLagged), 3);
+    assert_eq!(node.count(Counter::MessagesLagged), 3);
     assert_eq!(node.own_deadline(), None);
 }
 
@@ -139,7 +140,7 @@ fn a_new_stream_of_an_author_replaces_the_old() {
     }
     let [first, rest] = [messages(&["a"]), messages(&["c", "d", "e"])];
     assert_eq!(node.heard, [first, vec![Heard::Lagged(1)], rest].concat());
-    assert_eq!(node.count(Counter::GossipBatchesPast), 1);
+    assert_eq!(node.count(Counter::BatchesPast), 1);
     assert_eq!(node.own_deadline(), None);
 }
 
@@ -161,7 +162,7 @@ fn a_stream_of_ones_own_replaces_that_of_an_earlier_run() {
         node.receive(2, &c);
         node.advance(2 * GAP_TIME);
         assert_eq!(node.heard, expected, "the earlier run is over");
-        assert_eq!(node.count(Counter::GossipBatchesPast), 1);
+        assert_eq!(node.count(Counter::BatchesPast), 1);
         assert_eq!(node.broken, []);
     }
 }
@@ -209,7 +210,7 @@ fn a_blocked_author_is_not_delivered_and_still_handed_on() {
     node.receive(1, &b);
     node.receive(1, &c);
     assert_eq!(node.heard, messages(&["b", "c"]));
-    assert_eq!(node.count(Counter::GossipMessagesBlocked), 1);
+    assert_eq!(node.count(Counter::MessagesBlocked), 1);
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn batches_outside_the_window_of_time_are_neither_delivered_nor_handed_on() {
         let batch = author.write_at(time, &["x"]);
         node.receive(1, &batch);
         assert_eq!((node.heard.len(), node.batches().len()), (taken, taken), "{time}");
-        assert_eq!(node.count(Counter::GossipBatchesUnwanted), 1 - taken as u64);
+        assert_eq!(node.count(Counter::BatchesUnwanted), 1 - taken as u64);
         assert_eq!(node.broken, [], "nobody is to blame");
     }
 }
@@ -373,7 +374,7 @@ fn a_crowd_of_authors_is_forgotten_from_the_one_that_was_silent_for_longest() {
         first.get_or_insert(author);
     }
     assert_eq!(node.heard.len(), AUTHORS_MAX + 1);
-    assert_eq!(node.count(Counter::GossipAuthorsForgotten), 1);
+    assert_eq!(node.count(Counter::AuthorsForgotten), 1);
     let again = first.unwrap().write(&["again"]);
     node.receive(1, &again);
     let sent = node.take_sent();

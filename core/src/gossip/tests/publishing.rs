@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::super::batch::Batch;
 use super::super::outgoing::Publisher;
 use super::super::{
-    BACKLOG_MARK, BATCH_BYTES_MAX, CheckError, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
+    BACKLOG_MARK, BATCH_BYTES_MAX, RequestError, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
     PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, PUBLISHER_TIME, STALL_TIME, TOPICS_MAX, Topic,
     WINDOW_MAX,
 };
 use super::harness::{BEGIN, Heard, Node, World, key, messages, millis, topic};
-use crate::support::Counter;
+use crate::gossip::Counter;
 
 #[test]
 fn a_message_reaches_every_subscriber_and_the_publisher_once() {
@@ -186,13 +186,13 @@ fn more_messages_than_may_wait_are_refused_and_told_when_some_were_signed() {
         assert_eq!(node.state.check_publish(&topic(), 1), Ok(()));
         node.publish("x");
     }
-    assert_eq!(node.state.check_publish(&topic(), 1), Err(CheckError::QueueFull));
+    assert_eq!(node.state.check_publish(&topic(), 1), Err(RequestError::QueueFull));
     assert_eq!(node.published.len(), PENDING_MESSAGES_LOW - 1);
     node.settle();
     assert_eq!(node.published, Vec::from_iter(1..=PENDING_MESSAGES_MAX as u64));
     assert_eq!(node.heard.len(), PENDING_MESSAGES_MAX);
     assert_eq!(node.state.check_publish(&topic(), 1), Ok(()));
-    assert_eq!(node.count(Counter::GossipMessagesPublished), PENDING_MESSAGES_MAX as u64);
+    assert_eq!(node.count(Counter::MessagesPublished), PENDING_MESSAGES_MAX as u64);
 }
 
 #[test]
@@ -202,9 +202,9 @@ fn more_bytes_than_may_wait_are_refused() {
         node.publish(Bytes::from_static(&[0; PAYLOAD_MAX]));
     }
     assert_eq!(node.state.check_publish(&topic(), 0), Ok(()));
-    assert_eq!(node.state.check_publish(&topic(), 1), Err(CheckError::QueueFull));
+    assert_eq!(node.state.check_publish(&topic(), 1), Err(RequestError::QueueFull));
     let (size, size_max) = (PAYLOAD_MAX + 1, PAYLOAD_MAX);
-    let too_large = Err(CheckError::TooLarge { size, size_max });
+    let too_large = Err(RequestError::TooLarge { size, size_max });
     assert_eq!(node.state.check_publish(&topic(), size), too_large);
 }
 
@@ -219,8 +219,8 @@ fn a_node_is_in_no_more_topics_than_the_limit() {
         node.publish_to(&topic(number), "x");
     }
     let other = topic(TOPICS_MAX);
-    assert_eq!(node.state.check_subscribe(&other), Err(CheckError::TooManyTopics));
-    assert_eq!(node.state.check_publish(&other, 1), Err(CheckError::TooManyTopics));
+    assert_eq!(node.state.check_subscribe(&other), Err(RequestError::TooManyTopics));
+    assert_eq!(node.state.check_publish(&other, 1), Err(RequestError::TooManyTopics));
     assert_eq!(node.state.check_subscribe(&topic(TOPICS_MAX - 1)), Ok(()));
     node.handle(Input::Unsubscribe { topic: topic(0) });
     assert_eq!(node.state.check_subscribe(&other), Ok(()));

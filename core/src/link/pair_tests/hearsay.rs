@@ -28,7 +28,7 @@ fn a_friend_that_was_away_is_found_again_whatever_peers_say_about_its_addresses(
     pair.run_for(Duration::from_secs(60));
     pair.is_deaf[SERVER] = false;
     pair.act(DIALLER, |state, context| {
-        let (target, timeout) = (Target::Machine(machine), Duration::from_secs(3600));
+        let (target, timeout) = (DialTarget::Machine(machine), Duration::from_secs(3600));
         state.connect(context, RequestId(7), target, true, timeout);
     });
     pair.run_for(Duration::from_secs(15));
@@ -167,7 +167,7 @@ fn addresses_that_are_none_of_another_host_are_not_dialled_whoever_names_them() 
     }
     assert_eq!(pair.count(DIALLER, Counter::Dials), 0);
     // What the application names is its own business.
-    let target = Target::Address("203.0.113.1:53".parse().unwrap());
+    let target = DialTarget::Address("203.0.113.1:53".parse().unwrap());
     pair.act(DIALLER, |state, context| {
         state.connect(context, RequestId(1), target, false, Duration::from_secs(1));
     });

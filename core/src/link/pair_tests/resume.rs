@@ -43,7 +43,7 @@ fn two_nodes_that_knew_each_other_meet_again_after_both_were_restarted() {
 fn a_machine_that_is_kept_is_kept_after_a_restart_even_if_it_was_never_reached() {
     let mut pair = Pair::new();
     pair.is_deaf = [true; 2];
-    let target = Target::MachineAt(pair.server(), address(SERVER));
+    let target = DialTarget::MachineAt(pair.server(), address(SERVER));
     pair.act(DIALLER, |state, context| {
         state.connect(context, RequestId(1), target, true, Duration::from_secs(1));
     });
@@ -69,7 +69,7 @@ fn a_machine_that_is_kept_is_kept_after_a_restart_even_if_it_was_never_reached()
 fn a_machine_that_was_kept_by_its_address_alone_is_kept_after_a_restart() {
     let mut pair = Pair::new();
     pair.act(DIALLER, |state, context| {
-        let target = Target::Address(address(SERVER));
+        let target = DialTarget::Address(address(SERVER));
         state.connect(context, RequestId(1), target, true, Duration::from_secs(1));
     });
     pair.run_for(Duration::from_secs(1));
@@ -83,7 +83,7 @@ fn a_machine_that_moved_is_dialled_first_where_the_application_says_that_it_is()
     pair.disconnect();
     let elsewhere = SocketAddr::from(([10, 0, 0, 9], 7777));
     pair.restart(SERVER, elsewhere, 50);
-    let target = Target::MachineAt(pair.server(), elsewhere);
+    let target = DialTarget::MachineAt(pair.server(), elsewhere);
     pair.act(DIALLER, |state, context| {
         state.connect(context, RequestId(2), target, false, Duration::from_secs(30));
     });

@@ -21,6 +21,7 @@ enum Effect<'a> {
     Load(&'a Load),
     Event(&'a Event),
     /// The time of the deadline since the start, and its timer.
+    Settled,
     Idle(Option<(Duration, &'a str)>),
     Refused(&'a CommandError),
 }
@@ -53,6 +54,7 @@ impl Effects {
             Output::Store(batch) => self.add(&Effect::Store(batch)),
             Output::Load(load) => self.add(&Effect::Load(load)),
             Output::Event(event) => self.add(&Effect::Event(event)),
+            Output::Settled => self.add(&Effect::Settled),
             Output::Idle { deadline } => {
                 let after = |at: Instant| at.saturating_duration_since(self.started);
                 let deadline = deadline.map(|deadline| (after(deadline.at), deadline.timer));

@@ -4,16 +4,15 @@
 //! with their times. A [`Recorder`] writes all that down while a driver runs the node; a [`Replay`]
 //! makes the same node again and gives it the same inputs. What a node does also depends on when it
 //! is drained, so a recording keeps the order of all calls: the inputs, and between them how many
-//! outputs were taken by [`Node::poll_ready`] and by [`Node::poll_output`]. Outputs themselves are
-//! not kept. A running hash over them is, with every byte that was to be sent, and the replay
-//! compares it each time.
+//! outputs [`Node::poll_output`] gave. Outputs themselves are not kept. A running hash over them is,
+//! with every byte to send, and the replay compares it each time.
 //!
 //! **A recording holds secrets**: the keys of the machine and of the agent, the seed from which the
 //! keys of all sessions come, and the content of messages.
 //!
 //! # How it is driven
 //!
-//! Whoever records makes the node from a [`Header`], tells the recorder of every call to the node and
+//! A driver that records makes the node from a [`Header`], reports every call to the recorder and
 //! appends what [`Recorder::take`] returns to a file, in order. No byte is ever changed afterwards, so
 //! a program that is killed leaves a recording that ends a little early.
 //!
@@ -47,12 +46,12 @@ use serde::{Deserialize, Serialize};
 
 pub use replay::{Divergence, Expected, Moment, Replay, ReplayError, Tally};
 
-use super::{CommandError, Config, Input, Node, Output, Restored, StartError, Step};
+use super::{CommandError, Config, Input, Node, Output, Restored, StartError, Step, Time};
 use crate::wire::{self, Versioned};
 use effects::Effects;
 
 /// The first line of a recording: what it is, and its version.
-pub const FORMAT: &[u8] = b"x0x node recording 1\n";
+pub const FORMAT: &[u8] = b"x0x node recording 2\n";
 
 /// The largest frame of a recording, in bytes. The header needs the most: it has everything that the
 /// store gave back.
@@ -98,7 +97,8 @@ impl Header {
     ///
     /// See [`Node::new`].
     pub fn node(&self, now: Instant) -> Result<Node, StartError> {
-        Node::new(self.config.clone(), self.seed, self.restored.clone(), now, self.unix_time)
+        let time = Time { now, unix_time: self.unix_time };
+        Node::new(self.config.clone(), self.seed, self.restored.clone(), time)
     }
 }
 
@@ -126,13 +126,6 @@ impl fmt::Debug for Header {
 pub enum Entry<S = Step> {
     /// An input.
     Input(S),
-    /// [`Node::poll_ready`] gave an output this many times.
-    Ready {
-        /// How many times.
-        count: u32,
-        /// Over all outputs so far.
-        digest: Digest,
-    },
     /// [`Node::poll_output`] was called this many times.
     Poll {
         /// How many times.
@@ -145,7 +138,7 @@ pub enum Entry<S = Step> {
 }
 
 impl<S> Versioned for Entry<S> {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
     // Frames are bounded.
     const SIZE_MAX: usize = usize::MAX;
 }
@@ -191,14 +184,8 @@ pub struct TooSmall {
 #[derive(Serialize)]
 struct StepRef<'a> {
     at: Duration,
+    unix_time: Duration,
     input: &'a Input,
-}
-
-/// How outputs were taken since the last entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drain {
-    Ready,
-    Poll,
 }
 
 /// Writes a recording, see the [module](self).
@@ -209,8 +196,8 @@ pub struct Recorder {
     bytes: BytesMut,
     record: BytesMut,
     effects: Effects,
-    /// How outputs were taken since the last entry, and how many.
-    drained: Option<(Drain, u32)>,
+    /// How many outputs were taken since the last entry.
+    drained: u32,
     /// How many bytes there are, with those that were taken.
     size: u64,
     size_max: u64,
@@ -230,7 +217,7 @@ impl Recorder {
             bytes: BytesMut::from(FORMAT),
             record: BytesMut::new(),
             effects: Effects::new(started),
-            drained: None,
+            drained: 0,
             size: 0,
             size_max: bytes_max,
             inputs: 0,
@@ -249,12 +236,12 @@ impl Recorder {
     }
 
     /// An input is about to be handed over.
-    pub fn input(&mut self, now: Instant, input: &Input) {
+    pub fn input(&mut self, time: Time, input: &Input) {
         self.settle();
         if self.end.is_none() {
-            let at = now.saturating_duration_since(self.started);
+            let at = time.now.saturating_duration_since(self.started);
             self.inputs += 1;
-            self.write(&Entry::Input(StepRef { at, input }));
+            self.write(&Entry::Input(StepRef { at, unix_time: time.unix_time, input }));
         }
     }
 
@@ -265,14 +252,16 @@ impl Recorder {
         }
     }
 
-    /// [`Node::poll_ready`] gave this.
-    pub fn ready(&mut self, output: &Output) {
-        self.drain(Drain::Ready, output, &[]);
-    }
-
     /// [`Node::poll_output`] gave this, and these bytes.
     pub fn polled(&mut self, output: &Output, buf: &[u8]) {
-        self.drain(Drain::Poll, output, buf);
+        if self.end.is_some() {
+            return;
+        }
+        if self.drained == DRAINED_MAX {
+            self.settle();
+        }
+        self.drained += 1;
+        self.effects.output(output, buf);
     }
 
     /// Ends the recording, once: nothing is recorded any more.
@@ -305,29 +294,13 @@ impl Recorder {
         self.inputs
     }
 
-    fn drain(&mut self, drain: Drain, output: &Output, buf: &[u8]) {
-        if self.end.is_some() {
-            return;
-        }
-        let count = match self.drained {
-            Some((last, count)) if last == drain && count < DRAINED_MAX => count,
-            _ => {
-                self.settle();
-                0
-            }
-        };
-        self.drained = Some((drain, count + 1));
-        self.effects.output(output, buf);
-    }
-
-    /// Writes down how outputs were taken since the last entry.
+    /// Writes down how many outputs were taken since the last entry.
     fn settle(&mut self) {
-        let Some((drain, count)) = self.drained.take() else { return };
-        let digest = self.effects.digest();
-        self.write(&match drain {
-            Drain::Ready => Entry::<StepRef<'_>>::Ready { count, digest },
-            Drain::Poll => Entry::Poll { count, digest },
-        });
+        let count = std::mem::take(&mut self.drained);
+        if count > 0 {
+            let digest = self.effects.digest();
+            self.write(&Entry::<StepRef<'_>>::Poll { count, digest });
+        }
     }
 
     /// Writes an entry if there is room for it, and ends the recording if there is not.

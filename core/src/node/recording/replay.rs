@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::effects::Effects;
-use super::{DRAINED_MAX, Digest, Drain, End, Entry, FORMAT, FRAME_BYTES_MAX, Header, TIME_MAX};
-use crate::node::{Command, CommandError, CommandId, Event, Input, Node, Output, StartError, Step};
+use super::{DRAINED_MAX, Digest, End, Entry, FORMAT, FRAME_BYTES_MAX, Header, TIME_MAX};
+use crate::node::{
+    Command, CommandError, CommandId, Event, Input, Node, Output, StartError, Step, Time,
+};
 use crate::wire::{self, FrameReader};
 
 /// Something that happened in a replay.
@@ -41,20 +43,15 @@ pub struct Tally {
     pub bytes_left: usize,
 }
 
-/// What was recorded at the place where a replay did something else.
+/// The outputs that were recorded at the place where a replay gave others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// An output that was ready; there was none.
-    Ready,
-    /// Outputs with this digest; they had another.
-    Outputs {
-        /// How many.
-        count: u32,
-        /// Over all outputs so far.
-        digest: Digest,
-        /// What it was.
-        found: Digest,
-    },
+pub struct Expected {
+    /// How many.
+    pub count: u32,
+    /// The digest over all outputs so far.
+    pub digest: Digest,
+    /// The digest that the replay has.
+    pub found: Digest,
 }
 
 /// The first place where a replay did something else than what was recorded.
@@ -78,15 +75,13 @@ impl fmt::Display for Divergence {
         let hex = |digest: &Digest| digest.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let seconds = at.as_secs_f64();
         write!(formatter, "entry {entry} at {seconds:.6} s, after {after}: ")?;
-        match expected {
-            Expected::Ready => formatter.write_str("an output was recorded, and there is none"),
-            Expected::Outputs { count, digest, found } => write!(
-                formatter,
-                "the {count} outputs are not those that were recorded ({}, not {})",
-                hex(found),
-                hex(digest)
-            ),
-        }?;
+        let Expected { count, digest, found } = expected;
+        write!(
+            formatter,
+            "the {count} outputs are not those that were recorded ({}, not {})",
+            hex(found),
+            hex(digest)
+        )?;
         if program != Header::PROGRAM {
             write!(formatter, "; recorded by {program}, replayed by {}", Header::PROGRAM)?;
         }
@@ -223,32 +218,31 @@ impl Replay {
                 }
                 self.input(step, visit);
             }
-            Entry::Ready { count, digest } => self.drain(Drain::Ready, count, digest, visit)?,
-            Entry::Poll { count, digest } => self.drain(Drain::Poll, count, digest, visit)?,
+            Entry::Poll { count, digest } => self.drain(count, digest, visit)?,
             Entry::End(end) => self.tally.end = Some(end),
         }
         Ok(true)
     }
 
-    /// Tells whether a driver could have done this: numbers of commands are unique while they wait,
+    /// Returns whether a driver could have done this: numbers of commands are unique while they wait,
     /// and times are some that a clock can have.
     fn is_possible(&self, step: &Step) -> bool {
         let is_new = match &step.input {
             Input::Command(command) => !self.waiting.contains(&command.id),
-            Input::WallTime(unix_time) => *unix_time <= TIME_MAX,
             Input::Datagram(_) | Input::Timeout | Input::Stored(..) | Input::Loaded(..) => true,
         };
-        is_new && step.at <= TIME_MAX && self.start.checked_add(TIME_MAX).is_some()
+        let is_time = step.at <= TIME_MAX && step.unix_time <= TIME_MAX;
+        is_new && is_time && self.start.checked_add(TIME_MAX).is_some()
     }
 
     fn input(&mut self, step: Step, visit: &mut impl FnMut(Duration, Moment<'_>)) {
-        let Step { at, input } = step;
+        let Step { at, unix_time, input } = step;
         visit(at, Moment::Input(&input));
         self.after = words(&input);
         self.tally.inputs += 1;
         self.tally.elapsed = self.tally.elapsed.max(at);
         let command = if let Input::Command(Command { id, .. }) = input { Some(id) } else { None };
-        match self.node.handle(self.start + at, input) {
+        match self.node.handle(Time { now: self.start + at, unix_time }, input) {
             Ok(()) => self.waiting.extend(command),
             Err(error) => {
                 self.effects.refused(&error);
@@ -259,7 +253,6 @@ impl Replay {
 
     fn drain(
         &mut self,
-        drain: Drain,
         count: u32,
         digest: Digest,
         visit: &mut impl FnMut(Duration, Moment<'_>),
@@ -268,14 +261,7 @@ impl Replay {
             return Err(ReplayError::Entry { entry: self.tally.entries });
         }
         for _ in 0..count {
-            let output = match drain {
-                Drain::Poll => self.node.poll_output(&mut self.buffer),
-                Drain::Ready => {
-                    self.buffer.clear();
-                    let ready = self.node.poll_ready();
-                    ready.ok_or_else(|| self.diverged(Expected::Ready))?
-                }
-            };
+            let output = self.node.poll_output(&mut self.buffer);
             self.effects.output(&output, &self.buffer);
             self.count(&output);
             visit(self.tally.elapsed, Moment::Output(&output, &self.buffer));
@@ -284,7 +270,7 @@ impl Replay {
         if found == digest {
             return Ok(());
         }
-        Err(self.diverged(Expected::Outputs { count, digest, found }))
+        Err(self.diverged(Expected { count, digest, found }))
     }
 
     fn count(&mut self, output: &Output) {
@@ -296,7 +282,7 @@ impl Replay {
             Output::Event(Event::Reply { command, .. }) => {
                 self.waiting.remove(command);
             }
-            Output::Idle { .. } => self.tally.outputs -= 1,
+            Output::Idle { .. } | Output::Settled => self.tally.outputs -= 1,
             Output::Event(_) | Output::Store(_) | Output::Load(_) => {}
         }
     }
@@ -322,6 +308,5 @@ fn words(input: &Input) -> String {
         Input::Command(Command { request, .. }) => format!("the command {}", request.name()),
         Input::Stored(id, _) => format!("the end of write {}", id.0),
         Input::Loaded(id, _) => format!("the end of read {}", id.0),
-        Input::WallTime(_) => "the wall time".to_owned(),
     }
 }

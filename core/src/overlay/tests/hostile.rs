@@ -3,7 +3,7 @@
 use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message, Priority};
 use super::super::{Contact, Input, ItemId, MISSING_MAX, SHUN_TIME, SHUNNED_MAX, Stamp, TopicId};
 use super::world::{TOPIC, UNIX, World, item_of, ms, secs};
-use crate::support::Counter;
+use crate::overlay::Counter;
 use crate::wire::BoundedVec;
 
 /// Some nodes, and one more that has a session with the first and does only what a test says.
@@ -21,7 +21,7 @@ fn malformed_frames_end_the_session() {
     for bytes in [&[][..], &[9], &[1], &[1, 7], &[1, 0, 255, 255], &[1, 1, 0]] {
         let mut world = with_stranger();
         let frame = bytes::Bytes::copy_from_slice(bytes);
-        world.handle(0, Input::Frame { peer: 666, frame });
+        world.handle(0, Input::Session(session::Event::Frame { peer: 666, frame }));
         assert_eq!(world.node(0).condemned.len(), 1, "{bytes:?}");
     }
 }
@@ -77,7 +77,7 @@ fn announcements_never_take_more_than_their_limit() {
         world.inject_message(666, 0, Message::Have { ids, is_repair: false });
     }
     assert!(world.node(0).state.usage(&TOPIC).unwrap().missing <= MISSING_MAX);
-    assert!(world.count(Counter::OverlayAnnouncementsDropped) > 0);
+    assert!(world.count(Counter::AnnouncementsDropped) > 0);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn whoever_was_cut_off_is_shunned_for_a_while() {
         neighbours.any(|peer| peer == 666)
     };
     assert!(asks_again(&mut world), "a stranger is welcome");
-    world.handle(0, Input::Frame { peer: 666, frame: bytes::Bytes::from_static(&[9]) });
+    world.handle(0, Input::Session(session::Event::Frame { peer: 666, frame: bytes::Bytes::from_static(&[9]) }));
     assert_eq!(world.node(0).condemned.len(), 1);
     assert!(!asks_again(&mut world));
     world.run(SHUN_TIME - secs(10));
@@ -215,7 +215,7 @@ fn no_more_peers_are_shunned_than_the_limit() {
     }
     for (peer, shunned) in [(first, 0), (first + 1, 1)] {
         let contact = Contact::copy_from(&peer.to_be_bytes()).unwrap();
-        world.handle(0, Input::PeerUp { peer, contact, round_trip: ms(20), room: 1 << 18 });
-        assert_eq!(world.count(Counter::OverlayPeersShunned), shunned);
+        world.handle(0, Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip: ms(20), send_window: 1 << 18, agents: Vec::new(), incarnation: 0 })));
+        assert_eq!(world.count(Counter::PeersShunned), shunned);
     }
 }

@@ -11,7 +11,7 @@ use super::super::{
 use super::world::{ms, secs};
 use crate::crypto::hash::blake3;
 use crate::support::testing::start;
-use crate::support::{Counters, MemoryBudget, Outbox, Rng};
+use crate::support::{Counts, MemoryBudget, Outbox, Rng};
 use crate::wire::{BoundedBytes, BoundedVec};
 
 pub(super) type Id = [u8; 32];
@@ -99,15 +99,15 @@ impl Lone {
         act(&mut self.state, &mut context);
         while let Some(output) = self.outbox.pop() {
             match output {
-                Output::Frame { peer, header, item } => {
+                Output::Session(session::Request::Send { peer, header, payload: item }) => {
                     self.bytes += header.len() + item.map_or(0, |item| item.bytes.len());
                     let frame = [&header[..], b"?"].concat();
                     let frame = frames::decode(&header).or_else(|_| frames::decode(&frame.into()));
                     self.sent.push((peer, frame.expect("it is well formed").0));
                 }
-                Output::Misbehaved { peer, rule } => self.condemned.push((peer, rule)),
+                Output::Session(session::Request::Violation { peer, rule }) => self.condemned.push((peer, rule)),
                 Output::Received { receipt, .. } => self.receipts.push(receipt),
-                Output::Connect { .. } | Output::Release { .. } | Output::Lonely { .. } => {}
+                Output::Session(session::Request::Connect { .. }) | Output::Session(session::Request::Release { .. }) | Output::Lonely { .. } => {}
             }
         }
     }
@@ -137,7 +137,7 @@ impl Lone {
         for number in numbers {
             let contact = Contact::copy_from(&[1; 18]).unwrap();
             let (peer, round_trip) = (peer(number), ms(20));
-            self.handle(Input::PeerUp { peer, contact, round_trip, room });
+            self.handle(Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room, agents: Vec::new(), incarnation: 0 })));
         }
     }
 
@@ -145,7 +145,7 @@ impl Lone {
     pub(super) fn hear(&mut self, number: u32, frame: &Frame<Id>, rest: &[u8]) -> usize {
         let frame: Bytes = [&frames::encode(frame)[..], rest].concat().into();
         let size = frame.len();
-        self.handle(Input::Frame { peer: peer(number), frame });
+        self.handle(Input::Session(session::Event::Frame { peer: peer(number), frame }));
         size
     }
 

@@ -4,7 +4,8 @@ use super::super::frames::{Ids, Message, Priority};
 use super::super::{Held, Input, OTHER_TOPICS_MAX, TOPICS_MAX};
 use super::lone::{Lone, ROOMY, item_id, peer, topic};
 use super::world::{ms, secs};
-use crate::support::{Counter, MemoryBudget};
+use crate::overlay::Counter;
+use crate::support::MemoryBudget;
 
 const SMALL: usize = MemoryBudget::BYTES_MIN;
 
@@ -49,11 +50,11 @@ fn fill(lone: &mut Lone, memory: MemoryBudget, count: u32) {
         lone.say(number, home, Message::Want(ids));
         check(lone, memory);
         lone.say(number, home, Message::Joined);
-        let dropped = lone.counters.get(Counter::OverlayControlDropped);
+        let dropped = lone.counters.get(Counter::ControlDropped);
         for _ in 0..7000 {
             lone.say(number, home, Message::Neighbour(Priority::Low));
         }
-        assert!(lone.counters.get(Counter::OverlayControlDropped) > dropped);
+        assert!(lone.counters.get(Counter::ControlDropped) > dropped);
         check(lone, memory);
         lone.run(ms(20));
     }
@@ -68,7 +69,7 @@ fn whatever_peers_do_at_once_the_node_stays_within_its_budget() {
         let Held { control, items, index, history } = lone.state.held();
         assert!(control + items + index + history > bytes / 8, "it was under pressure");
         for number in 1..=count {
-            lone.handle(Input::PeerDown { peer: peer(number) });
+            lone.handle(Input::Session(session::Event::Closed { peer: peer(number) }));
         }
         let held = lone.state.held();
         assert_eq!((held.control, held.items), (0, 0));
@@ -114,8 +115,8 @@ fn one_refusal_waits_for_a_peer_that_does_not_read() {
     for number in 0..100 {
         lone.say(1, topic(number), Message::Neighbour(Priority::Low));
     }
-    assert_eq!(lone.counters.get(Counter::OverlayControlDropped), 99);
-    lone.handle(Input::Writable { peer: peer(1), room: ROOMY });
+    assert_eq!(lone.counters.get(Counter::ControlDropped), 99);
+    lone.handle(Input::Session(session::Event::Writable { peer: peer(1), send_window: ROOMY }));
     assert_eq!(lone.count(|message| matches!(message, Message::Answer(false))), 1);
     assert_eq!(lone.state.held(), Held::default());
     for number in 0..1000 {

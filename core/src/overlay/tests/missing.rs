@@ -4,7 +4,7 @@ use super::super::frames::{Ids, Message};
 use super::super::{Fault, Input, Item, MISSING_BY_PEER_MAX, MISSING_MAX};
 use super::lone::{LONG, Lone, ROOMY, item_id, peer, topic};
 use super::world::{ms, secs};
-use crate::support::Counter;
+use crate::overlay::Counter;
 
 const LIAR: &str = "announced items and did not send them";
 
@@ -43,7 +43,7 @@ fn what_is_missing_costs_a_turn_for_each_request_and_none_while_it_waits() {
             }
         }
         assert_eq!(lone.missing(topics), 2 * MISSING_BY_PEER_MAX);
-        assert!(lone.counters.get(Counter::OverlayAnnouncementsDropped) > 6000);
+        assert!(lone.counters.get(Counter::AnnouncementsDropped) > 6000);
         lone.run(LONG);
         let requests = lone.asked(1).1 + lone.asked(2).1;
         let [first, second] = calm(topics);
@@ -178,7 +178,7 @@ fn what_a_peer_announced_is_asked_of_others_when_its_session_ends() {
     announce_one(&mut lone, 1, 1);
     announce_one(&mut lone, 1, 2);
     announce_one(&mut lone, 2, 2);
-    lone.handle(Input::PeerDown { peer: peer(1) });
+    lone.handle(Input::Session(session::Event::Closed { peer: peer(1) }));
     assert_eq!(lone.missing(1), 1);
     lone.run(ms(1));
     assert_eq!(lone.asked(2).0, [item_id(2)]);

@@ -4,7 +4,7 @@ use super::super::Input;
 use super::super::frames::{Message, Priority};
 use super::lone::{Lone, ROOMY, peer, topic};
 use super::world::{ms, secs};
-use crate::support::Counter;
+use crate::overlay::Counter;
 
 fn is_comparison(message: &Message<super::lone::Id>) -> bool {
     matches!(message, Message::Have { .. } | Message::Reconcile(_))
@@ -78,7 +78,7 @@ fn all_peers_together_get_no_more_than_a_hundred_answers_a_second() {
     let sent = lone.count(is_comparison) - before;
     // Two hundred at once, a hundred in the second; each is a list of ids and a fingerprint.
     assert!((400..=600).contains(&sent), "{sent} frames");
-    assert!(lone.counters.get(Counter::OverlayRequestsOverLimit) >= 700);
+    assert!(lone.counters.get(Counter::RequestsOverLimit) >= 700);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::super::Input;
 use super::super::item::TopicId;
 use super::world::{TOPIC, World, ms, secs};
-use crate::support::Counter;
+use crate::overlay::Counter;
 use crate::support::MemoryBudget;
 
 #[test]
@@ -79,7 +79,7 @@ fn a_slow_neighbour_loses_nothing_and_slows_nobody() {
     for item in &items {
         assert!(world.reached(*item) >= 7);
     }
-    assert!(world.count(Counter::OverlayItemsDisplaced) > 0);
+    assert!(world.count(Counter::ItemsDisplaced) > 0);
     world.node(slow).reads = true;
     world.disconnect(0, slow);
     world.run(secs(120));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::Input;
 use super::super::broadcast::DEFERRED_MAX;
 use super::world::{TOPIC, World, ms, secs};
-use crate::support::Counter;
+use crate::overlay::Counter;
 
 #[test]
 fn everybody_gets_every_item_once() {
@@ -38,7 +38,7 @@ fn in_a_settled_tree_each_node_is_pushed_each_item_once() {
         world.run(ms(500));
     }
     assert_eq!(world.pushes() - before, 60 * 59);
-    assert_eq!(world.count(Counter::OverlayItemsMissed), 0);
+    assert_eq!(world.count(Counter::ItemsMissed), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::super::frames::{Beacon, Message, Priority};
 use super::super::topic::Topic;
 use super::super::{Input, PROTECTED};
 use super::world::{TOPIC, UNIX, World, ms, secs};
-use crate::support::Counter;
+use crate::overlay::Counter;
 
 fn topic(world: &World, id: u64) -> &Topic<u64> {
     &world.nodes[&id].state.topics[&TOPIC]
@@ -136,12 +136,12 @@ fn a_node_cut_off_from_a_lost_root_waits_for_one_beacon_only() {
 #[test]
 fn links_that_are_new_carry_no_item_that_came_already() {
     let mut world = World::joined(60);
-    let (before, up) = (world.pushes(), world.count(Counter::OverlayNeighboursUp));
+    let (before, up) = (world.pushes(), world.count(Counter::NeighboursUp));
     for id in (0..60).chain(0..60) {
         world.publish(id, 100);
         world.run(secs(10));
     }
-    assert!(world.count(Counter::OverlayNeighboursUp) > up, "neighbours changed");
+    assert!(world.count(Counter::NeighboursUp) > up, "neighbours changed");
     // Over a parent that was given up an item may come once more.
     let twice = world.pushes() - before - 120 * 59;
     assert!(twice <= 7, "{twice} of 7080 came twice");

@@ -98,11 +98,11 @@ fn a_peer_that_moved_is_named_where_it_is_now() {
     let mut world = World::joined(1);
     world.add(1);
     let before = Contact::copy_from(b"elsewhere").unwrap();
-    let up = Input::PeerUp { peer: 1, contact: before, round_trip: ms(20), room: 1 << 18 };
+    let up = Input::Session(session::Event::Opened(session::Opened { peer: 1, contact: before, round_trip: ms(20), send_window: 1 << 18, agents: Vec::new(), incarnation: 0 }));
     world.handle(0, up);
     world.inject_message(1, 0, Message::Joined);
     let contact = Contact::copy_from(&1_u64.to_be_bytes()).unwrap();
-    world.handle(0, Input::PeerMoved { peer: 1, contact });
+    world.handle(0, Input::Session(session::Event::Moved { peer: 1, contact }));
     world.add(2);
     world.connect(2, 0);
     world.handle(2, Input::Join { topic: TOPIC });

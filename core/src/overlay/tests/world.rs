@@ -12,7 +12,8 @@ use super::super::{
 };
 use crate::crypto::hash::blake3;
 use crate::support::testing::start;
-use crate::support::{Context, Counter, Counters, MemoryBudget, Outbox, Rng};
+use crate::overlay::Counter;
+use crate::support::{Context, Counts, MemoryBudget, Outbox, Rng};
 
 /// The one topic.
 pub(super) const TOPIC: TopicId = TopicId([7; 32]);
@@ -236,15 +237,15 @@ impl World {
     fn drain(&mut self, id: u64) {
         while let Some(output) = self.node(id).outbox.pop() {
             match output {
-                Output::Frame { peer, header, item } => self.send(id, peer, &header, item),
+                Output::Session(session::Request::Send { peer, header, payload: item }) => self.send(id, peer, &header, item),
                 Output::Received { receipt, bytes } => self.received(id, receipt, bytes),
-                Output::Connect { peer, contact } => {
+                Output::Session(session::Request::Connect { peer, contact }) => {
                     assert_eq!(contact[..], peer.to_be_bytes(), "the contact names the peer");
                     self.connect(id, peer);
                 }
-                Output::Release { peer } => self.node(id).released.push(peer),
+                Output::Session(session::Request::Release { peer }) => self.node(id).released.push(peer),
                 Output::Lonely { .. } => self.node(id).lonely += 1,
-                Output::Misbehaved { peer, rule } => {
+                Output::Session(session::Request::Violation { peer, rule }) => {
                     self.node(id).condemned.push((peer, rule));
                     self.disconnect(id, peer);
                 }
@@ -326,10 +327,10 @@ impl World {
         match happening {
             Happening::Frame { from, session, frame } => {
                 if self.node(id).sessions.get(&from) == Some(&session) {
-                    self.handle(id, Input::Frame { peer: from, frame });
+                    self.handle(id, Input::Session(session::Event::Frame { peer: from, frame }));
                     // What was read makes room.
                     if self.nodes.get(&from).is_some_and(|node| node.is_alive) {
-                        self.handle(from, Input::Writable { peer: id, room: ROOM });
+                        self.handle(from, Input::Session(session::Event::Writable { peer: id, send_window: ROOM }));
                     }
                 }
             }
@@ -341,15 +342,15 @@ impl World {
                 self.node(id).sessions.insert(peer, session);
                 let contact = Contact::copy_from(&peer.to_be_bytes()).unwrap();
                 let round_trip = Self::latency(id, peer) * 2;
-                self.handle(id, Input::PeerUp { peer, contact, round_trip, room: ROOM });
+                self.handle(id, Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: ROOM, agents: Vec::new(), incarnation: 0 })));
             }
             Happening::Down { peer, session } => {
                 if self.node(id).sessions.get(&peer) == Some(&session) {
                     self.node(id).sessions.remove(&peer);
-                    self.handle(id, Input::PeerDown { peer });
+                    self.handle(id, Input::Session(session::Event::Closed { peer }));
                 }
             }
-            Happening::Failed { peer } => self.handle(id, Input::ConnectFailed { peer }),
+            Happening::Failed { peer } => self.handle(id, Input::Session(session::Event::ConnectFailed { peer })),
             Happening::Wake => {
                 if self.node(id).state.deadline().is_some_and(|deadline| deadline <= now) {
                     self.handle(id, Input::Timeout);
@@ -383,7 +384,7 @@ impl World {
     /// Sends a frame that a node did not make.
     pub(super) fn inject(&mut self, from: u64, to: u64, frame: &Frame<u64>, rest: &[u8]) {
         let frame: Bytes = [&frames::encode(frame)[..], rest].concat().into();
-        self.handle(to, Input::Frame { peer: from, frame });
+        self.handle(to, Input::Session(session::Event::Frame { peer: from, frame }));
     }
 
     pub(super) fn inject_message(&mut self, from: u64, to: u64, message: Message<u64>) {

@@ -1,0 +1,60 @@
+//! What links count. Everything that is dropped or refused has its reason here.
+
+crate::counters! {
+    /// What links count.
+    pub enum Counter {
+        /// Datagrams that arrived.
+        DatagramsReceived => "datagrams_received",
+        /// Datagrams that are neither QUIC nor a path probe of a known session.
+        DatagramsMalformed => "datagrams_malformed",
+        /// Datagrams for no connection of this node.
+        DatagramsUnknown => "datagrams_unknown",
+        /// Handshakes started by strangers and let in.
+        HandshakesAccepted => "handshakes_accepted",
+        /// Handshakes answered with Retry because too many are under way.
+        HandshakesRetried => "handshakes_retried",
+        /// Handshakes dropped because a node-wide limit was reached.
+        HandshakesOverLimit => "handshakes_over_limit",
+        /// Handshakes dropped because their source started too many.
+        HandshakesOverSourceLimit => "handshakes_over_source_limit",
+        /// Handshakes given up for the sake of others, because their source had the most under way.
+        HandshakesEvicted => "handshakes_evicted",
+        /// Handshakes that failed: wrong key, bad signature, or not finished in time.
+        HandshakesFailed => "handshakes_failed",
+        /// Handshakes, of either side, in which a session was resumed and no key was proven again.
+        HandshakesResumed => "handshakes_resumed",
+        /// Path probes whose authentication code is wrong.
+        ProbesForged => "probes_forged",
+        /// Moves of a link to another path.
+        PathsChanged => "paths_changed",
+        /// Answers to strangers and probes that were dropped because too many waited.
+        AnswersDropped => "answers_dropped",
+        /// Attempts to reach a peer.
+        Dials => "dials",
+        /// Attempts to reach a peer at an address that another peer named, put off because there were too
+        /// many.
+        DialsDelayed => "dials_delayed",
+        /// Links that came up.
+        LinksUp => "links_up",
+        /// Links that went down.
+        LinksDown => "links_down",
+        /// Peers refused because there are too many links.
+        LinksOverLimit => "links_over_limit",
+        /// Agent bindings of peers that were checked and hold.
+        BindingsProven => "bindings_proven",
+        /// Peers refused because they speak no version of the protocol that this node speaks.
+        VersionsRefused => "versions_refused",
+        /// Peers refused because an agent binding was not valid.
+        BindingsRefused => "bindings_refused",
+        /// Links closed because a binding was not renewed in time.
+        BindingsExpired => "bindings_expired",
+        /// Connections closed because the peer broke a rule of the protocol.
+        ProtocolViolations => "protocol_violations",
+        /// Connections closed because incomplete messages took too much memory.
+        ReassemblyOverLimit => "reassembly_over_limit",
+        /// Connections closed because the peer had much credit that it did not use.
+        CreditOverLimit => "credit_over_limit",
+        /// Connections closed because too much waited for peers that did not read.
+        LanesOverLimit => "lanes_over_limit",
+    }
+}
