@@ -45,14 +45,16 @@ impl End {
         let mut delivered = 0;
         while let Some(output) = self.outbox.pop() {
             match output {
-                Output::Frame { header, payload, .. } => {
+                Output::Session(x0x_core::session::Request::Send { header, payload, .. }) => {
                     frames.push([&header[..], &payload].concat().into());
                 }
                 Output::Received { .. } => delivered += 1,
                 Output::Lagged { .. } | Output::Equivocated { .. } => panic!("nothing is missed"),
-                Output::Misbehaved { rule, .. } => panic!("{rule}"),
-                Output::Connect { .. }
-                | Output::Release { .. }
+                Output::Session(x0x_core::session::Request::Violation { rule, .. }) => {
+                    panic!("{rule}")
+                }
+                Output::Session(x0x_core::session::Request::Connect { .. })
+                | Output::Session(x0x_core::session::Request::Release { .. })
                 | Output::Lonely
                 | Output::Published { .. } => {}
             }
@@ -85,7 +87,14 @@ impl Gossip {
         });
         for (end, peer) in [(0, 2), (1, 1)] {
             let (contact, round_trip) = (Contact::default(), Duration::from_millis(1));
-            let up = Input::PeerUp { peer, contact, round_trip, room: usize::MAX / 2 };
+            let up = Input::Session(x0x_core::session::Event::Opened(x0x_core::session::Opened {
+                peer,
+                contact,
+                round_trip,
+                send_window: usize::MAX / 2,
+                agents: Vec::new(),
+                incarnation: 0,
+            }));
             gossip.ends[end].act(at, |state, context| state.handle(context, up));
         }
         let first = gossip.publish(&[Bytes::from_static(b"the first")]);
@@ -136,7 +145,7 @@ impl Gossip {
         while !frames.is_empty() {
             let (end, peer) = (&mut self.ends[target], if target == 1 { 1 } else { 2 });
             for frame in frames.drain(..) {
-                let frame = Input::Frame { peer, frame };
+                let frame = Input::Session(x0x_core::session::Event::Frame { peer, frame });
                 end.act(at, |state, context| state.handle(context, frame));
             }
             end.act(at, State::settle);

@@ -21,9 +21,9 @@ use bytes::Bytes;
 
 use super::error::Violation;
 use super::frames::{Open, Opened, Run, Verdict, message_header};
-use crate::session::Header;
 use super::{Acknowledged, Context, DirectError, MESSAGE_COST, Output, SendId, Session};
 use crate::identity::{AgentId, MachineId};
+use crate::session::Header;
 
 /// The tick of a deadline that never comes.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -181,12 +181,7 @@ impl Conversation {
     }
 
     /// Says that the conversation begins or goes on.
-    pub(super) fn open(
-        &mut self,
-        context: &mut Context<'_>,
-        session: &mut Session,
-        channel: u8,
-    ) {
+    pub(super) fn open(&mut self, context: &mut Context<'_>, session: &mut Session, channel: u8) {
         self.attempt += 1;
         self.enter(if self.sent == 0 { Phase::Streaming } else { Phase::Waiting });
         let open = Open {

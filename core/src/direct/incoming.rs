@@ -15,9 +15,9 @@ use bytes::Bytes;
 
 use super::error::Violation;
 use super::frames::{Open, Opened, Run, Verdict, verdict_header};
-use crate::session::Header;
 use super::{BLOCKED_MAX, Context, Counter, Output, RECORDS_MAX, RUNS_MAX, RefuseReason, Session};
 use crate::identity::{AgentId, MachineId};
+use crate::session::Header;
 use crate::support::BoundedMap;
 
 /// What the recipient's half knows beyond the sessions.
@@ -302,12 +302,7 @@ impl Lane {
 impl Channel {
     /// Tells the sender the answer and the verdicts that it has not been told; returns whether
     /// the room was enough for all.
-    fn tell(
-        &mut self,
-        context: &mut Context<'_>,
-        session: &mut Session,
-        number: u8,
-    ) -> bool {
+    fn tell(&mut self, context: &mut Context<'_>, session: &mut Session, number: u8) -> bool {
         let Record { born, highest, ref runs, .. } = self.record;
         if self.is_answer_owed {
             if session.room == 0 {

@@ -385,12 +385,7 @@ impl State {
         }
     }
 
-    fn handle_frame(
-        &mut self,
-        context: &mut Context<'_>,
-        machine: MachineId,
-        frame: Bytes,
-    ) {
+    fn handle_frame(&mut self, context: &mut Context<'_>, machine: MachineId, frame: Bytes) {
         let Some(index) = self.peers.find_mut(&machine) else {
             return context.count(Counter::FramesUnknown);
         };

@@ -9,7 +9,10 @@ use super::conversation::{Conversation, Load, NEVER, Phase, Place};
 use super::error::Violation;
 use super::frames::{Opened, Run};
 use super::table::Table;
-use super::{BYTES_MAX, CONVERSATIONS_MAX, Context, DirectError, MESSAGE_COST, Output, Peer, RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, RequestError, SendId, Session, TICK_MILLIS};
+use super::{
+    BYTES_MAX, CONVERSATIONS_MAX, Context, DirectError, MESSAGE_COST, Output, Peer,
+    RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, RequestError, SendId, Session, TICK_MILLIS,
+};
 use crate::identity::{AgentId, MachineId};
 
 /// What the sender's half knows.

@@ -13,10 +13,10 @@ use super::order::{self, Order, Place, Relation, Roots, Subscribed};
 use super::past::{Mark, SILENCE_MAX};
 use super::state::{Room, State, Timer, millis};
 use super::{Context, Event, MessageId, Output, Topic};
-use crate::identity::AgentId;
-use crate::session::Peer;
-use crate::overlay::TopicId;
 use crate::gossip::Counter;
+use crate::identity::AgentId;
+use crate::overlay::TopicId;
+use crate::session::Peer;
 
 /// The most authors that are known in a topic.
 pub const AUTHORS_MAX: usize = 4096;

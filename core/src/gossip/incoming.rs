@@ -20,9 +20,9 @@ use super::keys::{self, AuthorKey, Parked};
 use super::order::Relation;
 use super::state::{Room, State, Timer, millis};
 use super::{Context, Event, Output, evidence, frames};
+use crate::gossip::Counter;
 use crate::identity::{AgentId, CLOCK_SKEW_MAX};
 use crate::overlay::{Fault, ItemId, Receipt, TopicId};
-use crate::gossip::Counter;
 use crate::session::{self, Peer};
 
 /// Batches older than this are not taken.
@@ -54,9 +54,7 @@ impl<P: Peer> State<P> {
             Ok(batch) if batch.root().topic == receipt.topic && batch.stamp() == receipt.stamp => {
                 self.judge(context, receipt, batch);
             }
-            Ok(_) | Err(_) => {
-                self.refuse(context, receipt, Fault::Forged, Counter::BatchesForged)
-            }
+            Ok(_) | Err(_) => self.refuse(context, receipt, Fault::Forged, Counter::BatchesForged),
         }
     }
 

@@ -57,14 +57,13 @@ mod state;
 mod tests;
 mod topic;
 
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BATCH_SIZE_MAX};
 pub use command::{
-    ListTopics, ProveMessage, Publish, Published, Reply, Request, Subscribe, Subscribed, Unsubscribe,
-    Unsubscribed,
+    ListTopics, ProveMessage, Publish, Published, Reply, Request, Subscribe, Subscribed,
+    Unsubscribe, Unsubscribed,
 };
 pub use counters::Counter;
 pub use delivery::{AUTHORS_MAX, GAP_TIME, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX};

@@ -26,12 +26,12 @@ use super::batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Draft, Root, VerifiedBat
 use super::delivery::{Holder, deliver};
 use super::incoming::AGE_MAX;
 use super::state::{State, Timer, millis};
-use super::{RequestError, Context, Output, PAYLOAD_MAX, PublishId, Topic};
+use super::{Context, Output, PAYLOAD_MAX, PublishId, RequestError, Topic};
 use crate::crypto::hash::HASH_LEN;
-use crate::identity::AgentId;
-use crate::session::Peer;
-use crate::overlay::TopicId;
 use crate::gossip::Counter;
+use crate::identity::AgentId;
+use crate::overlay::TopicId;
+use crate::session::Peer;
 
 /// How long messages of a busy author collect, unless the topic has another window.
 pub const WINDOW: Duration = Duration::from_millis(2);

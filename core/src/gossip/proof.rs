@@ -14,8 +14,8 @@ use crate::crypto::hash::HASH_LEN;
 use crate::crypto::merkle::{self, SALT_LEN};
 use crate::crypto::signature::{SIGNATURE_LEN, Signature, VERIFYING_KEY_LEN, VerifyingKey};
 use crate::identity::AgentId;
-use crate::session::Peer;
 use crate::overlay::TopicId;
+use crate::session::Peer;
 use crate::wire::{
     BoundedBytes, BoundedVec, DecodeError, Versioned, decode, decode_prefix, encode_into,
 };

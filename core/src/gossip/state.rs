@@ -13,16 +13,16 @@ use super::keys::{AuthorKey, KNOWN_COST, Keys, Session};
 use super::outgoing::{PUBLISHER_TIME, Pending, Publisher};
 use super::past::Past;
 use super::{
-    BLOCKED_MAX, RequestError, Context, EQUIVOCATORS_MAX, Held, Input, Output, TOPICS_MAX, Topic,
+    BLOCKED_MAX, Context, EQUIVOCATORS_MAX, Held, Input, Output, RequestError, TOPICS_MAX, Topic,
     TopicInfo,
 };
+use crate::gossip::Counter;
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::{self, TopicId};
-use crate::gossip::Counter;
+use crate::session::{self, Peer};
 use crate::support::{
     BoundedMap, Counts, Deadline, MemoryBudget, Module, Rng, Shares, TieredMap, TimerName, Timers,
 };
-use crate::session::{self, Peer};
 
 /// What is to happen later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -330,7 +330,9 @@ impl<P: Peer> State<P> {
             return;
         }
         match frames::decode(frame) {
-            Ok(Frame::Overlay(frame)) => self.tell(context, overlay::Input::Session(session::Event::Frame { peer, frame })),
+            Ok(Frame::Overlay(frame)) => {
+                self.tell(context, overlay::Input::Session(session::Event::Frame { peer, frame }))
+            }
             Ok(Frame::Key(key)) => self.handle_key(context, peer, AuthorKey::new(key)),
             Ok(Frame::KeyRequest(author)) => self.answer_key(context, peer, &author),
             Ok(Frame::Evidence(evidence)) => self.handle_evidence(context, peer, &evidence),
@@ -354,7 +356,11 @@ impl<P: Peer> State<P> {
             }
         }
         self.overlay.state.take_room(&peer, frames::OVERLAY_PREFIX);
-        context.emit(Output::Session(session::Request::Send { peer, header: frames::overlay(header), payload: item }));
+        context.emit(Output::Session(session::Request::Send {
+            peer,
+            header: frames::overlay(header),
+            payload: item,
+        }));
     }
 
     fn answer_key(&mut self, context: &mut Context<'_, P>, peer: P, author: &AgentId) {

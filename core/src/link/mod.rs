@@ -69,8 +69,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use command::{
-    ChangeNetwork, Connect, Connected, Disconnect, Disconnected, ListPeers, NetworkChanged, PeerInfo,
-    PeerProbed, ProbePeer, Reply, Request, RequestError, Target,
+    ChangeNetwork, Connect, Connected, Disconnect, Disconnected, ListPeers, NetworkChanged,
+    PeerInfo, PeerProbed, ProbePeer, Reply, Request, RequestError, Target,
 };
 pub use config::{LinkConfig, LinkIdentity, PROTOCOL_VERSION, PROTOCOL_VERSION_MAX};
 pub use counters::Counter;
@@ -86,10 +86,10 @@ use crate::identity::{
     AgentBinding, AgentId, BINDING_VALIDITY, BindingVerifier, MachineId, Validity,
 };
 use crate::support::{Changes, Deadline, MemoryBudget, Rng, TimerName, Timers};
-use crate::wire::Versioned;
 use crate::transport::{
     ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
 };
+use crate::wire::Versioned;
 use address_book::{AddressBook, Changed, Standing};
 use admission::{Source, Sources};
 use connection::{Connection, Phase};

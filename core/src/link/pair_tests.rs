@@ -12,7 +12,7 @@ use super::*;
 use crate::crypto::tls::WallClock;
 use crate::identity::{AgentKey, MachineKey};
 use crate::support::testing::start;
-use crate::support::{Counts, MemoryBudget, Outbox};
+use crate::support::{Changes, Counts, Effect, MemoryBudget, Outbox, Time};
 use crate::transport::{Datagram, WINDOW_MAX, WINDOW_MIN};
 
 const UNIX_TIME: Duration = Duration::from_secs(1_800_000_000);
@@ -22,7 +22,7 @@ const SERVER: usize = 1;
 struct End {
     state: State,
     rng: Rng,
-    counters: Counters,
+    counters: Counts<Counter>,
     outbox: Outbox<Output>,
     ups: usize,
     downs: usize,
@@ -34,6 +34,36 @@ struct End {
     forgotten: Vec<MachineId>,
     /// The classes of the frames that came, in order.
     frames: Vec<Class>,
+}
+
+impl End {
+    fn note(&mut self, output: Output) {
+        match output {
+            Output::PeerUp { .. } => self.ups += 1,
+            Output::PeerDown { .. } => self.downs += 1,
+            Output::Unreached { machine } => self.unreached.push(machine),
+            Output::Frame { class, .. } => self.frames.push(class),
+            Output::PathChanged { .. }
+            | Output::Writable { .. }
+            | Output::ConnectEnded { .. }
+            | Output::PingEnded { .. }
+            | Output::NoRoute { .. } => {}
+        }
+    }
+
+    /// Keeps the records of peers. That of the node's own binding is not restored here.
+    fn store(&mut self, changes: Changes<Table>) {
+        let machine = |key: &Bytes| MachineId(key[..].try_into().unwrap());
+        for (table, key, value) in changes.puts {
+            if table == Table::Peers {
+                self.records.insert(machine(&key), value);
+            }
+        }
+        for (_, key) in changes.deletes {
+            self.records.remove(&machine(&key));
+            self.forgotten.push(machine(&key));
+        }
+    }
 }
 
 /// The two ends of one path without delay.
@@ -52,7 +82,7 @@ impl Pair {
         let end = |index: u8| {
             let rng = Rng::from_seed([index; 32]);
             let state = state(index.into(), address(index.into()), now, UNIX_TIME, &rng);
-            let (counters, outbox) = (Counters::default(), Outbox::default());
+            let (counters, outbox) = (Counts::default(), Outbox::default());
             End {
                 state,
                 rng,
@@ -79,25 +109,12 @@ impl Pair {
         let unix_time = UNIX_TIME + (self.now - self.start);
         let end = &mut self.ends[index];
         let End { state, rng, counters, outbox, .. } = end;
-        act(state, &mut Context::new(self.now, unix_time, rng, counters, outbox));
-        while let Some(output) = end.outbox.pop() {
-            match output {
-                Output::PeerUp { .. } => end.ups += 1,
-                Output::PeerDown { .. } => end.downs += 1,
-                Output::Unreached { machine } => end.unreached.push(machine),
-                Output::Frame { class, .. } => end.frames.push(class),
-                Output::ForgetPeer { machine } => {
-                    end.records.remove(&machine);
-                    end.forgotten.push(machine);
-                }
-                Output::SavePeer { machine, record } => {
-                    end.records.insert(machine, record);
-                }
-                Output::PathChanged { .. }
-                | Output::Writable { .. }
-                | Output::ConnectEnded { .. }
-                | Output::PingEnded { .. }
-                | Output::NoRoute { .. } => {}
+        act(state, &mut Context::new(Time { now: self.now, unix_time }, rng, counters, outbox));
+        while let Some(effect) = end.outbox.pop() {
+            match effect {
+                Effect::Emit(output) => end.note(output),
+                Effect::Store(_, changes) => end.store(changes),
+                Effect::Load { table, .. } => panic!("a read of {table:?}"),
             }
         }
     }
@@ -130,7 +147,7 @@ impl Pair {
         loop {
             self.settle();
             let deadlines = self.ends.iter().filter_map(|end| end.state.deadline());
-            match deadlines.map(|(at, _)| at).min().filter(|at| *at <= end) {
+            match deadlines.map(|deadline| deadline.at).min().filter(|at| *at <= end) {
                 Some(at) => self.now = self.now.max(at),
                 None => break,
             }

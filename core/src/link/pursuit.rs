@@ -429,7 +429,11 @@ impl State {
         matching.map(|(goal, _)| *goal).collect()
     }
 
-    fn goal_of(&mut self, context: &mut Context<'_>, target: DialTarget) -> Result<Goal, ConnectError> {
+    fn goal_of(
+        &mut self,
+        context: &mut Context<'_>,
+        target: DialTarget,
+    ) -> Result<Goal, ConnectError> {
         let machine = match target {
             DialTarget::Address(address) => return Ok(Goal::Address(address)),
             DialTarget::MachineAt(machine, address) => {

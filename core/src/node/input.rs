@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, CommandError, Deadline, Event, Load, LoadId, Node, StoreError, Time, WriteId};
+use super::{
+    Command, CommandError, Deadline, Event, Load, LoadId, Node, StoreError, Time, WriteId,
+};
 use crate::transport::{Datagram, Transmit};
 
 /// One input with its times: what a recording holds, and what replays a node.

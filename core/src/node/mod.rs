@@ -35,7 +35,7 @@
 
 mod command;
 mod config;
-mod control;
+pub mod control;
 mod input;
 mod modules;
 mod record;

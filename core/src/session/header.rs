@@ -1,6 +1,7 @@
 //! The first bytes of a frame.
 
 use std::fmt;
+use std::ops::Deref;
 
 use bytes::Bytes;
 
@@ -31,16 +32,6 @@ impl Header {
             Form::Inline(bytes, len) => bytes.get(..usize::from(*len)).unwrap_or_default(),
             Form::Shared(bytes) => bytes,
         }
-    }
-
-    /// Returns the number of bytes.
-    pub fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    /// Returns whether there are no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Appends a byte.
@@ -74,6 +65,23 @@ impl Header {
 impl Default for Header {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Deref for Header {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl From<Header> for Bytes {
+    fn from(header: Header) -> Self {
+        match header.0 {
+            Form::Inline(..) => Self::copy_from_slice(&header),
+            Form::Shared(bytes) => bytes,
+        }
     }
 }
 

@@ -36,8 +36,7 @@ impl<State, Output: Vocabulary> Module<State, Output> {
         time: Time,
         handle: impl FnOnce(&mut State, &mut Context<'_, Output>) -> R,
     ) -> R {
-        let mut context =
-            Context::new(time, &mut self.rng, &mut self.counts, &mut self.outbox);
+        let mut context = Context::new(time, &mut self.rng, &mut self.counts, &mut self.outbox);
         handle(&mut self.state, &mut context)
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::super::{DirectError, Input};
 use super::harness::{End, PLENTY, Side, World};
-use crate::support::Rng;
 use crate::session;
+use crate::support::Rng;
 
 const RUNS: u64 = 2000;
 const STEPS: u64 = 250;
@@ -60,7 +60,10 @@ impl Run {
             87..93 => {
                 let room = usize::try_from(self.rng.below(60)).unwrap();
                 let machine = side.other().machine();
-                world.handle(side, Input::Session(session::Event::Writable { peer: machine, send_window: room }));
+                world.handle(
+                    side,
+                    Input::Session(session::Event::Writable { peer: machine, send_window: room }),
+                );
                 world.room = if self.rng.below(2) == 0 { PLENTY } else { room };
             }
             93..96 => world.advance(Duration::from_millis(self.rng.below(300))),

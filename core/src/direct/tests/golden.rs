@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::super::RefuseReason;
-use super::super::frames::{Frame, Header, Open, Opened, Run, Verdict, decode};
+use super::super::frames::{
+    Frame, Open, Opened, Run, Verdict, decode, message_header, verdict_header,
+};
 use crate::identity::AgentId;
 use crate::support::testing::{check_golden, hex};
 

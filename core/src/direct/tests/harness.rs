@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::super::{Acknowledged, DirectError, Input, Output, SendId, State};
-use crate::identity::{AgentId, MachineId};
-use crate::support::testing::start;
 use crate::direct::Counter;
-use crate::support::{Context, Counts, Outbox, Rng};
+use crate::identity::{AgentId, MachineId};
 use crate::session;
+use crate::session::Contact;
+use crate::support::testing::start;
+use crate::support::{Context, Counts, Outbox, Rng, Time};
 
 /// Room that is never used up.
 pub(super) const PLENTY: usize = usize::MAX / 2;
@@ -46,7 +47,7 @@ pub(super) type End = Result<Acknowledged, DirectError>;
 pub(super) struct Node {
     pub(super) state: State,
     pub(super) now: Instant,
-    pub(super) counters: Counters,
+    pub(super) counters: Counts<Counter>,
     rng: Rng,
     outbox: Outbox<Output>,
 }
@@ -55,7 +56,7 @@ impl Node {
     pub(super) fn new(agent: AgentId, seed: u8, now: Instant) -> Self {
         let state = State::new(vec![agent]);
         let rng = Rng::from_seed([seed; 32]);
-        Self { state, now, counters: Counters::default(), rng, outbox: Outbox::default() }
+        Self { state, now, counters: Counts::default(), rng, outbox: Outbox::default() }
     }
 
     pub(super) fn act(
@@ -64,9 +65,10 @@ impl Node {
     ) -> Vec<Output> {
         let unix_time = Duration::ZERO;
         let (rng, counters) = (&mut self.rng, &mut self.counters);
-        let mut context = Context::new(self.now, unix_time, rng, counters, &mut self.outbox);
+        let mut context =
+            Context::new(Time { now: self.now, unix_time }, rng, counters, &mut self.outbox);
         act(&mut self.state, &mut context);
-        std::iter::from_fn(|| self.outbox.pop()).collect()
+        std::iter::from_fn(|| self.outbox.pop_output()).collect()
     }
 
     pub(super) fn handle(&mut self, input: Input) -> Vec<Output> {
@@ -158,14 +160,27 @@ impl World {
         (place.session, place.entered) = (Some(session), session);
         place.inbox.retain(|&(of, _)| of >= session);
         let (machine, agents) = (other.machine(), vec![other.agent()]);
-        self.handle(side, Input::Session(session::Event::Opened(session::Opened { peer: machine, agents, incarnation, send_window: room, contact: Contact::default(), round_trip: Duration::ZERO })));
+        self.handle(
+            side,
+            Input::Session(session::Event::Opened(session::Opened {
+                peer: machine,
+                agents,
+                incarnation,
+                send_window: room,
+                contact: Contact::default(),
+                round_trip: Duration::ZERO,
+            })),
+        );
     }
 
     /// One side learns that its session is over; what was on the way to it is lost.
     pub(super) fn leave(&mut self, side: Side) {
         if let Some(session) = self.at(side).session.take() {
             self.at(side).inbox.retain(|&(of, _)| of > session);
-            self.handle(side, Input::Session(session::Event::Closed { peer: side.other().machine() }));
+            self.handle(
+                side,
+                Input::Session(session::Event::Closed { peer: side.other().machine() }),
+            );
         }
     }
 
@@ -205,7 +220,10 @@ impl World {
             return false;
         }
         let (_, frame) = place.inbox.pop_front().unwrap();
-        self.handle(side, Input::Session(session::Event::Frame { peer: side.other().machine(), frame }));
+        self.handle(
+            side,
+            Input::Session(session::Event::Frame { peer: side.other().machine(), frame }),
+        );
         true
     }
 
@@ -241,10 +259,10 @@ impl World {
             let node = &mut self.at(side).node;
             node.now += time;
             let now = node.now;
-            if node.state.deadline().is_some_and(|deadline| deadline <= now) {
+            if node.state.deadline().is_some_and(|deadline| deadline.at <= now) {
                 self.handle(side, Input::Timeout);
                 let deadline = self.at(side).node.state.deadline();
-                assert!(deadline.is_none_or(|deadline| deadline > now), "the deadline moved");
+                assert!(deadline.is_none_or(|deadline| deadline.at > now), "the deadline moved");
             }
         }
     }
@@ -277,7 +295,12 @@ impl World {
                     assert_eq!(agent, side.other().agent());
                     self.at(side).wanted += 1;
                 }
-                Output::Session(session::Request::Violation { rule, .. }) => panic!("{side:?} complains: {rule}"),
+                Output::Session(session::Request::Violation { rule, .. }) => {
+                    panic!("{side:?} complains: {rule}");
+                }
+                Output::Session(
+                    session::Request::Connect { .. } | session::Request::Release { .. },
+                ) => panic!("direct messages ask for no sessions"),
             }
         }
     }

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::frames::{Frame, Header, Open, Opened, Run, Verdict, decode};
+use super::super::frames::{
+    Frame, Open, Opened, Run, Verdict, decode, message_header, verdict_header,
+};
 use super::super::{
-    BLOCKED_MAX, BYTES_MAX, CHANNELS_MAX, CONVERSATIONS_MAX, RequestError, DirectError, Input,
-    MESSAGE_COST, Output, PAYLOAD_MAX, RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, RECORDS_MAX,
-    RUNS_MAX, RefuseReason, TICK_MILLIS,
+    BLOCKED_MAX, BYTES_MAX, CHANNELS_MAX, CONVERSATIONS_MAX, DirectError, Input, MESSAGE_COST,
+    Output, PAYLOAD_MAX, RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, RECORDS_MAX, RUNS_MAX,
+    RefuseReason, RequestError, TICK_MILLIS,
 };
 use super::harness::{Node, PLENTY, Side, World};
-use crate::identity::{AgentId, MachineId};
 use crate::direct::Counter;
-use crate::support::testing::start;
+use crate::identity::{AgentId, MachineId};
 use crate::session;
+use crate::session::Contact;
+use crate::support::testing::start;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -29,7 +32,14 @@ fn id(number: usize) -> [u8; 32] {
 }
 
 fn up(machine: MachineId, agents: Vec<AgentId>) -> Input {
-    Input::Session(session::Event::Opened(session::Opened { peer: machine, agents, incarnation: 0, send_window: PLENTY, contact: Contact::default(), round_trip: Duration::ZERO }))
+    Input::Session(session::Event::Opened(session::Opened {
+        peer: machine,
+        agents,
+        incarnation: 0,
+        send_window: PLENTY,
+        contact: Contact::default(),
+        round_trip: Duration::ZERO,
+    }))
 }
 
 #[test]
@@ -115,7 +125,13 @@ fn agents_of_a_machine_beyond_the_channels_are_not_sent_to() {
     let agents = (0..=CHANNELS_MAX).map(|number| AgentId(id(number))).collect();
     node.handle(up(Side::Right.machine(), agents));
     let last = node.send(1, AgentId(id(CHANNELS_MAX - 1)), Bytes::new());
-    assert!(matches!(last[..], [Output::Session(session::Request::Send { .. }), Output::Session(session::Request::Send { .. })]));
+    assert!(matches!(
+        last[..],
+        [
+            Output::Session(session::Request::Send { .. }),
+            Output::Session(session::Request::Send { .. })
+        ]
+    ));
     let agent = AgentId(id(CHANNELS_MAX));
     assert_eq!(node.send(2, agent, Bytes::new()), [Output::WantPeer { agent }]);
 }
@@ -150,7 +166,10 @@ fn a_record_without_room_forgets_its_oldest_verdicts_but_not_that_there_were_som
 fn verdicts_that_were_not_told_go_out_before_they_are_forgotten() {
     let mut world = World::new();
     world.connect();
-    world.handle(Side::Right, Input::Session(session::Event::Writable { peer: Side::Left.machine(), send_window: 0 }));
+    world.handle(
+        Side::Right,
+        Input::Session(session::Event::Writable { peer: Side::Left.machine(), send_window: 0 }),
+    );
     for change in 0..=RUNS_MAX {
         let blocked = change % 2 == 1;
         world.handle(Side::Right, Input::SetBlocked { agent: Side::Left.agent(), blocked });
@@ -184,7 +203,10 @@ fn open(node: &mut Node, machine: usize, channel: usize, attempt: u64) {
     let to = Side::Left.agent();
     let open =
         Open { channel, conversation: 1, from: channel, to, first: 1, attempt, since: attempt };
-    assert_eq!(node.handle(Input::Session(session::Event::Frame { peer: machine, frame: open.encode() })), []);
+    assert_eq!(
+        node.handle(Input::Session(session::Event::Frame { peer: machine, frame: open.encode() })),
+        []
+    );
 }
 
 fn born(outputs: &[Output]) -> Vec<u64> {
@@ -211,7 +233,10 @@ fn a_node_with_too_many_conversations_in_sessions_refuses_the_next() {
     outputs.extend(node.settle());
     let run = Run { through: 1, verdict: Verdict::Refused(RefuseReason::Full) };
     let header = verdict_header(0, run);
-    assert_eq!(outputs, [Output::Session(session::Request::Send { peer: machine, header, payload: Bytes::new() })]);
+    assert_eq!(
+        outputs,
+        [Output::Session(session::Request::Send { peer: machine, header, payload: Bytes::new() })]
+    );
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! What a peer must not do.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use super::super::frames::{Header, Open, Opened, Run, Verdict};
+use super::super::frames::{Open, Opened, Run, Verdict, message_header, verdict_header};
 use super::super::{Input, Output};
 use super::harness::{Node, PLENTY, Side};
-use crate::identity::AgentId;
 use crate::direct::Counter;
-use crate::support::testing::start;
+use crate::identity::AgentId;
 use crate::session;
+use crate::session::{Contact, Header};
+use crate::support::testing::start;
 
 fn open(channel: u8, conversation: u64, from: u8) -> Bytes {
     let to = Side::Left.agent();
@@ -35,7 +38,14 @@ fn opened(channel: u8, born: u64, through: u64) -> Bytes {
 fn node() -> Node {
     let mut node = Node::new(Side::Left.agent(), 0, start());
     let agents = vec![Side::Right.agent(), AgentId([7; 32])];
-    node.handle(Input::Session(session::Event::Opened(session::Opened { peer: Side::Right.machine(), agents, incarnation: 0, send_window: PLENTY, contact: Contact::default(), round_trip: Duration::ZERO })));
+    node.handle(Input::Session(session::Event::Opened(session::Opened {
+        peer: Side::Right.machine(),
+        agents,
+        incarnation: 0,
+        send_window: PLENTY,
+        contact: Contact::default(),
+        round_trip: Duration::ZERO,
+    })));
     node.send(1, Side::Right.agent(), Bytes::new());
     node.send(2, Side::Right.agent(), Bytes::new());
     node
@@ -45,7 +55,8 @@ fn node() -> Node {
 fn judge(node: &mut Node, frames: &[Bytes]) -> Option<&'static str> {
     let machine = Side::Right.machine();
     frames.iter().find_map(|frame| {
-        let mut outputs = node.handle(Input::Session(session::Event::Frame { peer: machine, frame: frame.clone() }));
+        let mut outputs = node
+            .handle(Input::Session(session::Event::Frame { peer: machine, frame: frame.clone() }));
         outputs.extend(node.settle());
         let broken = outputs.into_iter().filter_map(|output| {
             if let Output::Session(session::Request::Violation { peer: of, rule }) = output {
@@ -114,13 +125,24 @@ fn a_sequence_from_an_earlier_session_is_told_again_and_not_delivered() {
     let mut node = node();
     assert_eq!(judge(&mut node, &[open(0, 1, 0), message(0, 1), message(0, 2)]), None);
     let (machine, agents) = (Side::Right.machine(), vec![Side::Right.agent()]);
-    node.handle(Input::Session(session::Event::Opened(session::Opened { peer: machine, agents, incarnation: 0, send_window: PLENTY, contact: Contact::default(), round_trip: Duration::ZERO })));
+    node.handle(Input::Session(session::Event::Opened(session::Opened {
+        peer: machine,
+        agents,
+        incarnation: 0,
+        send_window: PLENTY,
+        contact: Contact::default(),
+        round_trip: Duration::ZERO,
+    })));
     assert_eq!(judge(&mut node, &[open(0, 1, 0)]), None);
-    let mut outputs = node.handle(Input::Session(session::Event::Frame { peer: machine, frame: message(0, 2) }));
+    let mut outputs =
+        node.handle(Input::Session(session::Event::Frame { peer: machine, frame: message(0, 2) }));
     outputs.extend(node.settle());
     let run = Run { through: 2, verdict: Verdict::Accepted };
     let header = verdict_header(0, run);
-    assert_eq!(outputs, [Output::Session(session::Request::Send { peer: machine, header, payload: Bytes::new() })]);
+    assert_eq!(
+        outputs,
+        [Output::Session(session::Request::Send { peer: machine, header, payload: Bytes::new() })]
+    );
     assert_eq!(node.counters.get(Counter::MessagesDuplicate), 1);
 }
 

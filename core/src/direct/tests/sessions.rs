@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::super::{Acknowledged, DirectError, Input, Output, RefuseReason};
 use super::harness::{End, Node, Side, World};
 use crate::identity::{AgentId, MachineId};
-use crate::support::testing::start;
 use crate::session;
+use crate::session::Contact;
+use crate::support::testing::start;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ACKNOWLEDGED: End = Ok(Acknowledged { elapsed: Duration::ZERO });
@@ -179,7 +180,10 @@ fn a_timeout_beyond_all_time_never_comes() {
 fn every_message_ends_when_the_node_shuts_down() {
     let mut world = World::connected();
     send(&mut world, 1);
-    world.handle(Side::Left, Input::Session(session::Event::Writable { peer: Side::Right.machine(), send_window: 0 }));
+    world.handle(
+        Side::Left,
+        Input::Session(session::Event::Writable { peer: Side::Right.machine(), send_window: 0 }),
+    );
     send(&mut world, 1);
     world.handle(Side::Left, Input::ShutDown);
     let end = |sent| Err(DirectError::ShutDown { sent });
@@ -258,7 +262,9 @@ fn frames_go_out_only_while_there_is_room_and_verdicts_go_first() {
     world.connect();
     send(&mut world, 3);
     assert_eq!(world.at(Side::Right).inbox.len(), 0);
-    let room = |room| Input::Session(session::Event::Writable { peer: Side::Right.machine(), send_window: room });
+    let room = |room| {
+        Input::Session(session::Event::Writable { peer: Side::Right.machine(), send_window: room })
+    };
     world.handle(Side::Left, room(1));
     assert_eq!(world.at(Side::Right).inbox.len(), 1, "the opening, over the room");
     world.handle(Side::Left, room(12));
@@ -266,7 +272,9 @@ fn frames_go_out_only_while_there_is_room_and_verdicts_go_first() {
     world.run();
     assert_eq!(world.at(Side::Left).inbox.len(), 0);
     world.send(Side::Right, TIMEOUT);
-    let room = |room| Input::Session(session::Event::Writable { peer: Side::Left.machine(), send_window: room });
+    let room = |room| {
+        Input::Session(session::Event::Writable { peer: Side::Left.machine(), send_window: room })
+    };
     world.handle(Side::Right, room(1));
     assert_eq!(world.at(Side::Left).inbox.len(), 1, "the answer before the opening");
     world.run();
@@ -277,7 +285,16 @@ fn frames_go_out_only_while_there_is_room_and_verdicts_go_first() {
 fn what_is_in_flight_ends_when_another_machine_answers_for_the_recipient() {
     let mut node = Node::new(Side::Left.agent(), 0, start());
     let agent = Side::Right.agent();
-    let up = |machine| Input::Session(session::Event::Opened(session::Opened { peer: MachineId([machine; 32]), agents: vec![agent], incarnation: 0, send_window: super::harness::PLENTY, contact: Contact::default(), round_trip: Duration::ZERO }));
+    let up = |machine| {
+        Input::Session(session::Event::Opened(session::Opened {
+            peer: MachineId([machine; 32]),
+            agents: vec![agent],
+            incarnation: 0,
+            send_window: super::harness::PLENTY,
+            contact: Contact::default(),
+            round_trip: Duration::ZERO,
+        }))
+    };
     node.handle(up(1));
     node.handle(up(2));
     assert_eq!(node.send(5, agent, Bytes::new()).len(), 2);

@@ -9,8 +9,8 @@ use super::super::evidence::accuse;
 use super::super::keys::AuthorKey;
 use super::super::{AGE_MAX, SET_BACK_MAX};
 use super::harness::{BEGIN, Heard, Node, World, Writer, key, messages, millis};
-use crate::identity::CLOCK_SKEW_MAX;
 use crate::gossip::Counter;
+use crate::identity::CLOCK_SKEW_MAX;
 use crate::support::Rng;
 
 const AUTHOR: u8 = 0;

@@ -8,6 +8,7 @@ use super::super::proof::{Proof, ProofError};
 use super::super::{BATCH_BYTES_MAX, Output, PAYLOAD_MAX};
 use super::harness::{BEGIN, Heard, Node, World, Writer, key, topic};
 use crate::crypto::signature::SIGNATURE_LEN;
+use crate::gossip::Event;
 use crate::wire::{DecodeError, encode, varint};
 
 const AUTHOR: u8 = 9;
@@ -112,7 +113,9 @@ fn a_proof_convinces_somebody_who_knows_the_author_alone() {
     let received: Vec<Output<u64>> = world.nodes[1].received.clone();
     assert_eq!(received.len(), 4);
     for (number, output) in (0..).zip(received) {
-        let Output::Received { payload, message, author, .. } = output else { continue };
+        let Output::Event(Event::Received { payload, message, author, .. }) = output else {
+            continue;
+        };
         for node in &world.nodes {
             let bytes = node.state.prove(&topic(), message).unwrap();
             let proof = Proof::parse(&bytes).unwrap();
@@ -125,7 +128,7 @@ fn a_proof_convinces_somebody_who_knows_the_author_alone() {
     }
     let mut unknown = super::super::MessageId { batch: crate::overlay::ItemId([0; 16]), index: 0 };
     assert_eq!(world.nodes[0].state.prove(&topic(), unknown), None);
-    let Output::Received { message, .. } = world.nodes[1].received[0] else { return };
+    let Output::Event(Event::Received { message, .. }) = world.nodes[1].received[0] else { return };
     unknown = super::super::MessageId { index: 64, ..message };
     assert_eq!(world.nodes[0].state.prove(&topic(), unknown), None);
 }

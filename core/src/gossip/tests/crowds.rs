@@ -14,13 +14,13 @@ use super::super::{
 use super::harness::{BEGIN, Heard, Node, Writer, messages, millis, topic};
 use crate::crypto::hash::blake3;
 use crate::crypto::signature::VerifyingKey;
+use crate::gossip::Counter;
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::testing::push_frame;
 use crate::overlay::{ItemId, Stamp};
-use crate::gossip::Counter;
+use crate::session;
 use crate::support::MemoryBudget;
 use crate::wire;
-use crate::session;
 
 const AUTHOR: u8 = 50;
 
@@ -31,7 +31,7 @@ fn puppet(number: u64, time: u64) -> (Bytes, VerifiedBatch) {
     let mut author = Writer::new(0, 1);
     author.key = AgentKey::from_seed(&seed);
     author.next.time = time;
-    (frames::key(author.key.public()), author.write(&["x"]))
+    (frames::key(author.key.public()).into(), author.write(&["x"]))
 }
 
 /// Batches of so many authors that nobody knows come; their signatures are left out.
@@ -323,7 +323,7 @@ fn keys_that_peers_invent_are_counted_and_forgotten_where_most_are_known() {
             number += 1;
             let mut key = [0; 1952];
             key[..8].copy_from_slice(&number.to_be_bytes());
-            node.frame(peer, frames::key(&VerifyingKey::from_bytes(&key).unwrap()));
+            node.frame(peer, frames::key(&VerifyingKey::from_bytes(&key).unwrap()).into());
         }
     }
     let held = node.state.held();

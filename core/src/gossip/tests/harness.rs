@@ -10,13 +10,14 @@ use super::super::frames;
 use super::super::keys::AuthorKey;
 use super::super::{Input, Output, PublishId, State, Topic};
 use crate::gossip::batch::Batch;
+use crate::gossip::{Counter, Event};
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::testing::neighbour_frames;
-use crate::overlay::{self, Contact, ItemId, Receipt, Stamp, TopicId};
-use crate::support::testing::start;
-use crate::gossip::Counter;
-use crate::support::{Context, Counts, MemoryBudget, Outbox, Rng};
+use crate::overlay::{self, ItemId, Receipt, Stamp, TopicId};
 use crate::session;
+use crate::session::Contact;
+use crate::support::testing::start;
+use crate::support::{Context, Counts, MemoryBudget, Outbox, Rng, Time};
 
 /// Room that is never used up.
 pub(super) const PLENTY: usize = usize::MAX / 2;
@@ -79,7 +80,7 @@ pub(super) struct Node {
     pub(super) state: State<u64>,
     pub(super) now: Instant,
     pub(super) unix_time: Duration,
-    pub(super) counters: Counters,
+    pub(super) counters: Counts<Counter>,
     rng: Rng,
     outbox: Outbox<Output<u64>>,
     /// What the application heard.
@@ -112,7 +113,7 @@ impl Node {
             ),
             now: start(),
             unix_time: Duration::from_millis(BEGIN),
-            counters: Counters::default(),
+            counters: Counts::default(),
             rng,
             outbox: Outbox::default(),
             heard: Vec::new(),
@@ -153,9 +154,14 @@ impl Node {
         act: impl FnOnce(&mut State<u64>, &mut Context<'_, Output<u64>>) -> R,
     ) -> R {
         let (rng, counters) = (&mut self.rng, &mut self.counters);
-        let mut context = Context::new(self.now, self.unix_time, rng, counters, &mut self.outbox);
+        let mut context = Context::new(
+            Time { now: self.now, unix_time: self.unix_time },
+            rng,
+            counters,
+            &mut self.outbox,
+        );
         let result = act(&mut self.state, &mut context);
-        while let Some(output) = self.outbox.pop() {
+        while let Some(output) = self.outbox.pop_output() {
             self.note(output);
         }
         result
@@ -164,21 +170,25 @@ impl Node {
     fn note(&mut self, output: Output<u64>) {
         match output {
             Output::Session(session::Request::Send { peer, header, payload }) => {
-                self.sent.push_back(Sent { peer, header, payload });
+                self.sent.push_back(Sent { peer, header: header.into(), payload });
             }
-            Output::Received { ref payload, .. } => {
+            Output::Event(Event::Received { ref payload, .. }) => {
                 let text = String::from_utf8_lossy(payload).into_owned();
                 self.heard.push(Heard::Message(text));
                 self.received.push(output);
             }
-            Output::Lagged { missed, .. } => self.heard.push(Heard::Lagged(missed)),
-            Output::Equivocated { author, evidence, .. } => {
+            Output::Event(Event::Lagged { missed, .. }) => self.heard.push(Heard::Lagged(missed)),
+            Output::Event(Event::Equivocated { author, evidence, .. }) => {
                 self.heard.push(Heard::Equivocated(author));
                 self.evidence.push(evidence);
             }
             Output::Published { id } => self.published.push(id.0),
-            Output::Session(session::Request::Violation { peer, rule }) => self.broken.push((peer, rule)),
-            Output::Session(session::Request::Connect { .. }) | Output::Session(session::Request::Release { .. }) | Output::Lonely => {}
+            Output::Session(session::Request::Violation { peer, rule }) => {
+                self.broken.push((peer, rule))
+            }
+            Output::Session(session::Request::Connect { .. })
+            | Output::Session(session::Request::Release { .. })
+            | Output::Lonely => {}
         }
     }
 
@@ -196,7 +206,14 @@ impl Node {
 
     pub(super) fn up_with_room(&mut self, peer: u64, room: usize) {
         let (contact, round_trip) = (Contact::default(), Duration::from_millis(10));
-        self.handle(Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room, agents: Vec::new(), incarnation: 0 })));
+        self.handle(Input::Session(session::Event::Opened(session::Opened {
+            peer,
+            contact,
+            round_trip,
+            send_window: room,
+            agents: Vec::new(),
+            incarnation: 0,
+        })));
     }
 
     pub(super) fn frame(&mut self, peer: u64, frame: Bytes) {
@@ -218,7 +235,7 @@ impl Node {
         let end = self.now + by;
         self.settle();
         loop {
-            let at = self.state.deadline().filter(|&at| at <= end);
+            let at = self.state.deadline().map(|deadline| deadline.at).filter(|&at| at <= end);
             let next = at.unwrap_or(end).max(self.now);
             self.unix_time += next - self.now;
             self.now = next;
@@ -277,7 +294,7 @@ impl Node {
     /// A key arrives.
     pub(super) fn learn(&mut self, peer: u64, number: u8) {
         let header = frames::key(key(number).public());
-        self.frame(peer, header);
+        self.frame(peer, header.into());
     }
 
     /// When gossip itself has something to do, without the overlay.

@@ -46,11 +46,7 @@ fn a_batch_with_any_byte_changed_is_forged_and_goes_nowhere() {
         changed[at] ^= 0x10;
         node.receive_as(1, changed, false);
         assert_eq!((node.heard.len(), node.batches().len()), (0, 0), "byte {at}");
-        let counts = [
-            Counter::BatchesForged,
-            Counter::BatchesUnwanted,
-            Counter::KeysAsked,
-        ];
+        let counts = [Counter::BatchesForged, Counter::BatchesUnwanted, Counter::KeysAsked];
         // A change of the time may leave the window, and a change of the author asks for its key.
         assert_eq!(counts.map(|counter| node.count(counter)).iter().sum::<u64>(), 1, "byte {at}");
     }

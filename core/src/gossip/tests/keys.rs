@@ -15,7 +15,7 @@ use crate::session;
 const AUTHOR: u8 = 9;
 
 fn request(number: u8) -> Bytes {
-    frames::key_request(&key(number).id())
+    frames::key_request(&key(number).id()).into()
 }
 
 /// What kinds of frames a peer was sent.
@@ -112,7 +112,7 @@ fn a_question_for_a_key_is_answered_if_the_key_is_known_but_not_too_often() {
     }
     let sent = node.take_sent();
     assert_eq!(sent.len(), ANSWERS_BURST as usize);
-    assert_eq!(sent[0].header, frames::key(key(0).public()));
+    assert_eq!(sent[0].header[..], frames::key(key(0).public())[..]);
     assert!(sent[0].is_key());
     node.advance(ANSWER_INTERVAL);
     node.frame(1, request(0));

@@ -11,8 +11,8 @@ use super::super::{
 };
 use super::harness::{BEGIN, Heard, Node, Writer, messages, millis};
 use crate::crypto::hash::blake3;
-use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
 use crate::gossip::Counter;
+use crate::identity::{AgentId, AgentKey, CLOCK_SKEW_MAX};
 use crate::support::MemoryBudget;
 
 const AUTHOR: u8 = 9;
@@ -366,7 +366,7 @@ fn a_crowd_of_authors_is_forgotten_from_the_one_that_was_silent_for_longest() {
         seed[..8].copy_from_slice(&number.to_be_bytes());
         let mut author = Writer::new(0, BEGIN);
         author.key = AgentKey::from_seed(&seed);
-        node.frame(1, super::super::frames::key(author.key.public()));
+        node.frame(1, super::super::frames::key(author.key.public()).into());
         let batch = author.write(&["x"]);
         node.receive(1, &batch);
         node.advance(STRANGER_INTERVAL);

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::super::batch::Batch;
 use super::super::outgoing::Publisher;
 use super::super::{
-    BACKLOG_MARK, BATCH_BYTES_MAX, RequestError, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
-    PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, PUBLISHER_TIME, STALL_TIME, TOPICS_MAX, Topic,
-    WINDOW_MAX,
+    BACKLOG_MARK, BATCH_BYTES_MAX, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
+    PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, PUBLISHER_TIME, RequestError, STALL_TIME,
+    TOPICS_MAX, Topic, WINDOW_MAX,
 };
 use super::harness::{BEGIN, Heard, Node, World, key, messages, millis, topic};
-use crate::gossip::Counter;
+use crate::gossip::{Counter, Event};
 
 #[test]
 fn a_message_reaches_every_subscriber_and_the_publisher_once() {
@@ -23,7 +23,7 @@ fn a_message_reaches_every_subscriber_and_the_publisher_once() {
         assert_eq!(world.heard(node), messages(&["hello"]), "node {node}");
     }
     assert_eq!(world.nodes[1].published, [1]);
-    let Output::Received { topic: of, author, published_at, message, .. } =
+    let Output::Event(Event::Received { topic: of, author, published_at, message, .. }) =
         &world.nodes[3].received[0]
     else {
         panic!("a message was delivered");

@@ -95,8 +95,8 @@ fn sent_to_named(pair: &mut Pair, duration: Duration) -> (usize, usize) {
             bytes += sent.size;
             buf.clear();
         }
-        match pair.ends[DIALLER].state.deadline().filter(|(at, _)| *at <= end) {
-            Some((at, _)) => pair.now = pair.now.max(at),
+        match pair.ends[DIALLER].state.deadline().map(|due| due.at).filter(|at| *at <= end) {
+            Some(at) => pair.now = pair.now.max(at),
             None => break,
         }
         pair.act(DIALLER, State::handle_timeout);

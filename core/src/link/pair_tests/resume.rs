@@ -14,7 +14,7 @@ impl Pair {
         let records = self.ends[index].records.clone();
         self.act(index, |state, context| {
             for (machine, record) in records {
-                state.restore(context, machine, &record).unwrap();
+                state.restore(context, Table::Peers, machine, &record).unwrap();
             }
             state.resume(context.now);
         });

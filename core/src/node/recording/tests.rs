@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::*;
+use crate::direct;
+use crate::gossip;
 use crate::gossip::Topic;
 use crate::identity::{AgentId, AgentKey, MachineKey};
+use crate::link;
 use crate::link::LinkConfig;
 use crate::node::*;
 use crate::support::testing::{check_golden, hex, start};
@@ -54,6 +57,11 @@ fn header(number: usize) -> Header {
     }
 }
 
+/// Both clocks at a moment.
+fn time(now: Instant) -> Time {
+    Time { now, unix_time: header(0).unix_time + now.saturating_duration_since(start()) }
+}
+
 fn agent(number: usize) -> AgentId {
     header(number).config.agent_key.id()
 }
@@ -77,10 +85,10 @@ impl Pair {
 
     fn input(&mut self, number: usize, input: Input) -> Result<(), CommandError> {
         if number != RECORDED {
-            return self.nodes[number].handle(self.now, input);
+            return self.nodes[number].handle(time(self.now), input);
         }
-        self.recorder.input(self.now, &input);
-        let answer = self.nodes[number].handle(self.now, input);
+        self.recorder.input(time(self.now), &input);
+        let answer = self.nodes[number].handle(time(self.now), input);
         self.recorder.answered(&answer);
         answer
     }
@@ -92,12 +100,6 @@ impl Pair {
     }
 
     fn drain(&mut self, number: usize) {
-        while let Some(output) = self.nodes[number].poll_ready() {
-            if number == RECORDED {
-                self.recorder.ready(&output);
-            }
-            self.act(number, &output, &[]);
-        }
         let mut buf = Vec::new();
         loop {
             let output = self.nodes[number].poll_output(&mut buf);
@@ -127,10 +129,13 @@ impl Pair {
                 }
             }
             Output::Store(batch) => self.stored.push_back((number, batch.id)),
-            Output::Event(Event::DirectReceived { .. } | Event::GossipReceived { .. }) => {
+            Output::Event(
+                Event::Direct(direct::Event::Received { .. })
+                | Event::Gossip(gossip::Event::Received { .. }),
+            ) => {
                 self.received += 1;
             }
-            Output::Event(_) | Output::Load(_) | Output::Idle { .. } => {}
+            Output::Event(_) | Output::Load(_) | Output::Settled | Output::Idle { .. } => {}
         }
     }
 
@@ -186,7 +191,10 @@ impl Pair {
         self.command(0, SetBlocked { agent: AgentId([9; 32]), blocked: true }).unwrap();
         let long = TIMEOUT_MAX + timeout;
         let refused = self.command(0, Connect { target, keep: true, timeout: long });
-        assert!(matches!(refused, Err(CommandError::TimeoutTooLong { .. })));
+        assert!(matches!(
+            refused,
+            Err(CommandError::Link(link::RequestError::TimeoutTooLong { .. }))
+        ));
         self.pass(Duration::from_secs(20));
         self.command(0, GetCounters).unwrap();
         self.command(0, ShutDown).unwrap();
@@ -242,14 +250,19 @@ fn a_recorded_node_does_the_same_again() {
         assert!(at >= last);
         last = at;
         match moment {
-            Moment::Output(Output::Event(Event::DirectReceived { payload, .. }), _) => {
+            Moment::Output(
+                Output::Event(Event::Direct(direct::Event::Received { payload, .. })),
+                _,
+            ) => {
                 assert_eq!(payload.len(), 1000);
                 told += 1;
             }
             Moment::Output(Output::Transmit(transmit), bytes) => {
                 sent += transmit.size.min(bytes.len())
             }
-            Moment::Refused(CommandError::TimeoutTooLong { .. }) => refused += 1,
+            Moment::Refused(CommandError::Link(link::RequestError::TimeoutTooLong { .. })) => {
+                refused += 1
+            }
             Moment::Refused(_) | Moment::Output(..) | Moment::Input(_) => {}
         }
     });
@@ -287,7 +300,7 @@ fn a_changed_datagram_is_found_where_it_came() {
         assert!((expected..=expected + 1).contains(&found), "{found}, not {expected}");
         let after = &divergence.after;
         assert!(after.contains("a datagram of") || after == "a timeout", "{divergence}");
-        assert!(matches!(divergence.expected, Expected::Outputs { .. } | Expected::Ready));
+        assert!(divergence.expected.digest != divergence.expected.found);
     }
     assert!(tried >= 3, "{tried} of {datagrams}");
 }
@@ -345,7 +358,7 @@ fn an_input_that_is_too_large_ends_the_recording() {
     let payload = Bytes::from(vec![0; FRAME_BYTES_MAX]);
     let send = SendDirect { recipient: agent(1), payload, timeout: MS };
     let command = Command { id: CommandId(1), request: send.into() };
-    recorder.input(start(), &Input::Command(command));
+    recorder.input(time(start()), &Input::Command(command));
     assert_eq!((recorder.end(), recorder.inputs()), (Some(End::InputTooLarge), 0));
     let tally = replay(&recorder.take()).unwrap();
     assert_eq!((tally.end, tally.entries), (Some(End::InputTooLarge), 1));
@@ -364,7 +377,7 @@ fn many_outputs_have_several_entries() {
     let file = recorder.take();
     let counts = entries(&file).into_iter().map(|entry| match entry {
         Entry::Poll { count, .. } => count,
-        Entry::Input(_) | Entry::Ready { .. } | Entry::End(_) => panic!("nothing else was done"),
+        Entry::Input(_) | Entry::End(_) => panic!("nothing else was done"),
     });
     assert_eq!(counts.collect::<Vec<_>>(), [DRAINED_MAX, 1]);
     assert_eq!(replay(&file).unwrap().outputs, 0);
@@ -373,7 +386,7 @@ fn many_outputs_have_several_entries() {
 #[test]
 fn what_no_driver_writes_is_refused() {
     let head = Recorder::new(&header(0), start(), LIMIT).unwrap().take();
-    let at = |at| Step { at, input: Input::Timeout };
+    let step = |at, unix_time| Entry::Input(Step { at, unix_time, input: Input::Timeout });
     let list = |id| {
         let request = Connect {
             target: Target::Address { address: address(1), machine: None },
@@ -381,11 +394,12 @@ fn what_no_driver_writes_is_refused() {
             timeout: MS,
         };
         let command = Command { id: CommandId(id), request: request.into() };
-        Entry::Input(Step { at: MS, input: Input::Command(command) })
+        Entry::Input(Step { at: MS, unix_time: MS, input: Input::Command(command) })
     };
     let many = Entry::Poll { count: DRAINED_MAX + 1, digest: [0; 16] };
     let cases: Vec<(&str, Vec<Entry>)> = vec![
-        ("a time without end", vec![Entry::Input(at(Duration::MAX))]),
+        ("a time without end", vec![step(Duration::MAX, MS)]),
+        ("a wall time without end", vec![step(MS, Duration::MAX)]),
         ("a number that waits already", vec![list(1), list(1)]),
         ("too many outputs", vec![many]),
     ];
@@ -400,12 +414,13 @@ fn what_no_driver_writes_is_refused() {
     let mut file = BytesMut::from(&head[..]);
     wire::write_frame(&mut file, &[&[1, 9]]);
     assert_eq!(replay(&file), Err(ReplayError::Entry { entry: 1 }));
-    let ready: Entry = Entry::Ready { count: 1, digest: [0; 16] };
+    let poll: Entry = Entry::Poll { count: 1, digest: [0; 16] };
     file.truncate(head.len());
-    wire::write_frame(&mut file, &[&wire::encode(&ready)]);
+    wire::write_frame(&mut file, &[&wire::encode(&poll)]);
     let Err(ReplayError::Diverged(divergence)) = replay(&file) else { panic!("it diverges") };
-    let text = "entry 1 at 0.000000 s, after the start: an output was recorded, and there is none";
-    assert_eq!(divergence.to_string(), text);
+    let text = divergence.to_string();
+    let expected = "entry 1 at 0.000000 s, after the start: the 1 outputs are not those";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]
@@ -436,13 +451,11 @@ fn the_form_is_what_it_was() {
         ("command", Input::Command(list)),
         ("stored", Input::Stored(WriteId(3), Ok(()))),
         ("loaded", Input::Loaded(LoadId(300), Err(StoreError::Missing))),
-        ("wall time", Input::WallTime(Duration::new(1_750_000_000, 5))),
     ] {
-        recorder.input(now + Duration::new(2, 300), &input);
+        recorder.input(time(now + Duration::new(2, 300)), &input);
         recorder_file.push((name, recorder.take()));
     }
-    recorder.ready(&Output::Event(Event::Halted(Fatal::Store(StoreError::Full))));
-    recorder_file.push(("ready", recorder.take()));
+    recorder.polled(&Output::Event(Event::Halted(Fatal::Store(StoreError::Full))), &[]);
     recorder.polled(&Output::Idle { deadline: None }, &[]);
     recorder_file.push(("poll", recorder.take()));
     recorder.finish(End::Stopped);

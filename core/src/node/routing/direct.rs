@@ -30,7 +30,9 @@ impl Routing for Direct {
 
     fn route(node: &mut Node, time: Time, output: Output) {
         match output {
-            Output::Session(request) => Link::session_request(node, time, ProtocolId::DIRECT, request),
+            Output::Session(request) => {
+                Link::session_request(node, time, ProtocolId::DIRECT, request)
+            }
             Output::Received { sender, machine, recipient, payload } => {
                 if let Some(machine) = machine {
                     node.modules.link.run(time, |link, context| link.heard_from(context, machine));

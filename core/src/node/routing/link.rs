@@ -9,8 +9,8 @@ use super::address_policy::may_dial;
 use super::{Direct, Gossip, Routing, Start};
 use crate::identity::MachineId;
 use crate::link::{
-    Class, Connect, Connected, Disconnected, DialTarget, Event, LinkIdentity, NetworkChanged, Output, PeerInfo,
-    PeerProbed, Reply, Request, RequestError, RequestId, State, Table, Target,
+    Class, Connect, Connected, DialTarget, Disconnected, Event, LinkIdentity, NetworkChanged,
+    Output, PeerInfo, PeerProbed, Reply, Request, RequestError, RequestId, State, Table, Target,
 };
 use crate::node::{CommandError, CommandId, Node};
 use crate::session::{self, Opened, ProtocolId, TIMEOUT_MAX, address_of, contact_of};
@@ -69,7 +69,9 @@ impl Routing for Link {
                     Class::Gossip => Gossip::session(node, time, event),
                     // No protocol here uses these classes, and the peer's version says so.
                     Class::Control | Class::Bulk => {
-                        node.modules.link.run(time, |link, context| link.misbehaved(context, &machine));
+                        node.modules
+                            .link
+                            .run(time, |link, context| link.misbehaved(context, &machine));
                     }
                 }
             }
@@ -156,9 +158,10 @@ impl Routing for Link {
         (key, value): (&Bytes, &Bytes),
     ) -> Result<(), String> {
         let id = key[..].try_into().map_err(|_| "the key is not an id".to_owned())?;
-        let restored = node.modules.link.run(time, |link, context| {
-            link.restore(context, table, MachineId(id), value)
-        });
+        let restored = node
+            .modules
+            .link
+            .run(time, |link, context| link.restore(context, table, MachineId(id), value));
         restored.map_err(|error| error.to_string())
     }
 

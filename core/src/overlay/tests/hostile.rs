@@ -4,6 +4,7 @@ use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message, Priority
 use super::super::{Contact, Input, ItemId, MISSING_MAX, SHUN_TIME, SHUNNED_MAX, Stamp, TopicId};
 use super::world::{TOPIC, UNIX, World, item_of, ms, secs};
 use crate::overlay::Counter;
+use crate::session;
 use crate::wire::BoundedVec;
 
 /// Some nodes, and one more that has a session with the first and does only what a test says.
@@ -197,7 +198,10 @@ fn whoever_was_cut_off_is_shunned_for_a_while() {
         neighbours.any(|peer| peer == 666)
     };
     assert!(asks_again(&mut world), "a stranger is welcome");
-    world.handle(0, Input::Session(session::Event::Frame { peer: 666, frame: bytes::Bytes::from_static(&[9]) }));
+    world.handle(
+        0,
+        Input::Session(session::Event::Frame { peer: 666, frame: bytes::Bytes::from_static(&[9]) }),
+    );
     assert_eq!(world.node(0).condemned.len(), 1);
     assert!(!asks_again(&mut world));
     world.run(SHUN_TIME - secs(10));
@@ -215,7 +219,17 @@ fn no_more_peers_are_shunned_than_the_limit() {
     }
     for (peer, shunned) in [(first, 0), (first + 1, 1)] {
         let contact = Contact::copy_from(&peer.to_be_bytes()).unwrap();
-        world.handle(0, Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip: ms(20), send_window: 1 << 18, agents: Vec::new(), incarnation: 0 })));
+        world.handle(
+            0,
+            Input::Session(session::Event::Opened(session::Opened {
+                peer,
+                contact,
+                round_trip: ms(20),
+                send_window: 1 << 18,
+                agents: Vec::new(),
+                incarnation: 0,
+            })),
+        );
         assert_eq!(world.count(Counter::PeersShunned), shunned);
     }
 }

@@ -10,8 +10,10 @@ use super::super::{
 };
 use super::world::{ms, secs};
 use crate::crypto::hash::blake3;
+use crate::overlay::Counter;
+use crate::session;
 use crate::support::testing::start;
-use crate::support::{Counts, MemoryBudget, Outbox, Rng};
+use crate::support::{Counts, MemoryBudget, Outbox, Rng, Time};
 use crate::wire::{BoundedBytes, BoundedVec};
 
 pub(super) type Id = [u8; 32];
@@ -41,7 +43,7 @@ pub(super) fn item_id(number: u64) -> ItemId {
 /// See the [module](self).
 pub(super) struct Lone {
     pub(super) state: State<Id>,
-    pub(super) counters: Counters,
+    pub(super) counters: Counts<Counter>,
     pub(super) millis: u64,
     now: Instant,
     rng: Rng,
@@ -65,7 +67,7 @@ impl Lone {
     pub(super) fn with_memory(memory: MemoryBudget) -> Self {
         Self {
             state: State::new(Config::default(), memory, peer(0)),
-            counters: Counters::default(),
+            counters: Counts::default(),
             millis: UNIX,
             now: start(),
             rng: Rng::from_seed([1; 32]),
@@ -95,19 +97,26 @@ impl Lone {
     pub(super) fn act(&mut self, act: impl FnOnce(&mut State<Id>, &mut Context<'_, Id>)) {
         let unix = Duration::from_millis(self.millis);
         let (rng, counters) = (&mut self.rng, &mut self.counters);
-        let mut context = Context::new(self.now, unix, rng, counters, &mut self.outbox);
+        let mut context =
+            Context::new(Time { now: self.now, unix_time: unix }, rng, counters, &mut self.outbox);
         act(&mut self.state, &mut context);
-        while let Some(output) = self.outbox.pop() {
+        while let Some(output) = self.outbox.pop_output() {
             match output {
-                Output::Session(session::Request::Send { peer, header, payload: item }) => {
-                    self.bytes += header.len() + item.map_or(0, |item| item.bytes.len());
-                    let frame = [&header[..], b"?"].concat();
-                    let frame = frames::decode(&header).or_else(|_| frames::decode(&frame.into()));
+                Output::Session(session::Request::Send { peer, header, payload }) => {
+                    self.bytes += header.len() + payload.len();
+                    let with_item = [&header[..], b"?"].concat();
+                    let frame = frames::decode(&header.into());
+                    let frame = frame.or_else(|_| frames::decode(&with_item.into()));
                     self.sent.push((peer, frame.expect("it is well formed").0));
                 }
-                Output::Session(session::Request::Violation { peer, rule }) => self.condemned.push((peer, rule)),
+                Output::Session(session::Request::Violation { peer, rule }) => {
+                    self.condemned.push((peer, rule))
+                }
                 Output::Received { receipt, .. } => self.receipts.push(receipt),
-                Output::Session(session::Request::Connect { .. }) | Output::Session(session::Request::Release { .. }) | Output::Lonely { .. } => {}
+                Output::Session(
+                    session::Request::Connect { .. } | session::Request::Release { .. },
+                )
+                | Output::Lonely { .. } => {}
             }
         }
     }
@@ -120,7 +129,7 @@ impl Lone {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let deadline = self.state.deadline().filter(|at| *at <= end);
+            let deadline = self.state.deadline().map(|due| due.at).filter(|at| *at <= end);
             let next = deadline.unwrap_or(end).max(self.now);
             self.millis += u64::try_from((next - self.now).as_millis()).unwrap();
             self.now = next;
@@ -137,7 +146,14 @@ impl Lone {
         for number in numbers {
             let contact = Contact::copy_from(&[1; 18]).unwrap();
             let (peer, round_trip) = (peer(number), ms(20));
-            self.handle(Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room, agents: Vec::new(), incarnation: 0 })));
+            self.handle(Input::Session(session::Event::Opened(session::Opened {
+                peer,
+                contact,
+                round_trip,
+                send_window: room,
+                agents: Vec::new(),
+                incarnation: 0,
+            })));
         }
     }
 

@@ -5,6 +5,7 @@ use super::super::{Held, Input, OTHER_TOPICS_MAX, TOPICS_MAX};
 use super::lone::{Lone, ROOMY, item_id, peer, topic};
 use super::world::{ms, secs};
 use crate::overlay::Counter;
+use crate::session;
 use crate::support::MemoryBudget;
 
 const SMALL: usize = MemoryBudget::BYTES_MIN;

@@ -5,6 +5,7 @@ use super::super::{Fault, Input, Item, MISSING_BY_PEER_MAX, MISSING_MAX};
 use super::lone::{LONG, Lone, ROOMY, item_id, peer, topic};
 use super::world::{ms, secs};
 use crate::overlay::Counter;
+use crate::session;
 
 const LIAR: &str = "announced items and did not send them";
 

@@ -4,6 +4,7 @@ use super::super::frames::{Entries, Entry, Message, Priority};
 use super::super::passive::Passive;
 use super::super::{Contact, Input, PROTECTED, TopicId};
 use super::world::{TOPIC, World, ms, secs};
+use crate::session;
 
 #[test]
 fn neighbourhood_is_mutual_and_views_are_bounded() {
@@ -98,7 +99,14 @@ fn a_peer_that_moved_is_named_where_it_is_now() {
     let mut world = World::joined(1);
     world.add(1);
     let before = Contact::copy_from(b"elsewhere").unwrap();
-    let up = Input::Session(session::Event::Opened(session::Opened { peer: 1, contact: before, round_trip: ms(20), send_window: 1 << 18, agents: Vec::new(), incarnation: 0 }));
+    let up = Input::Session(session::Event::Opened(session::Opened {
+        peer: 1,
+        contact: before,
+        round_trip: ms(20),
+        send_window: 1 << 18,
+        agents: Vec::new(),
+        incarnation: 0,
+    }));
     world.handle(0, up);
     world.inject_message(1, 0, Message::Joined);
     let contact = Contact::copy_from(&1_u64.to_be_bytes()).unwrap();

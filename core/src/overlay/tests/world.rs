@@ -11,9 +11,10 @@ use super::super::{
     Config, Contact, Fault, Input, Item, ItemId, Output, Receipt, Stamp, State, TopicId,
 };
 use crate::crypto::hash::blake3;
-use crate::support::testing::start;
 use crate::overlay::Counter;
-use crate::support::{Context, Counts, MemoryBudget, Outbox, Rng};
+use crate::session;
+use crate::support::testing::start;
+use crate::support::{Context, Counts, MemoryBudget, Outbox, Rng, Time};
 
 /// The one topic.
 pub(super) const TOPIC: TopicId = TopicId([7; 32]);
@@ -47,7 +48,7 @@ enum Happening {
 
 pub(super) struct Node {
     pub(super) state: State<u64>,
-    pub(super) counters: Counters,
+    pub(super) counters: Counts<Counter>,
     pub(super) rng: Rng,
     outbox: Outbox<Output<u64>>,
     /// The session with each peer.
@@ -126,7 +127,7 @@ impl World {
     pub(super) fn add(&mut self, id: u64) {
         let node = Node {
             state: State::new(self.config, MemoryBudget::DEFAULT, id),
-            counters: Counters::default(),
+            counters: Counts::default(),
             rng: Rng::from_seed([0; 32]).fork(&format!("node {id} {}", self.order)),
             outbox: Outbox::default(),
             sessions: BTreeMap::new(),
@@ -228,22 +229,30 @@ impl World {
     ) {
         let (now, unix) = (self.anchor + self.now, Duration::from_millis(UNIX) + self.now);
         let node = self.node(id);
-        let mut context =
-            Context::new(now, unix, &mut node.rng, &mut node.counters, &mut node.outbox);
+        let mut context = Context::new(
+            Time { now, unix_time: unix },
+            &mut node.rng,
+            &mut node.counters,
+            &mut node.outbox,
+        );
         act(&mut node.state, &mut context);
         self.drain(id);
     }
 
     fn drain(&mut self, id: u64) {
-        while let Some(output) = self.node(id).outbox.pop() {
+        while let Some(output) = self.node(id).outbox.pop_output() {
             match output {
-                Output::Session(session::Request::Send { peer, header, payload: item }) => self.send(id, peer, &header, item),
+                Output::Session(session::Request::Send { peer, header, payload }) => {
+                    self.send(id, peer, &header.into(), &payload);
+                }
                 Output::Received { receipt, bytes } => self.received(id, receipt, bytes),
                 Output::Session(session::Request::Connect { peer, contact }) => {
                     assert_eq!(contact[..], peer.to_be_bytes(), "the contact names the peer");
                     self.connect(id, peer);
                 }
-                Output::Session(session::Request::Release { peer }) => self.node(id).released.push(peer),
+                Output::Session(session::Request::Release { peer }) => {
+                    self.node(id).released.push(peer)
+                }
                 Output::Lonely { .. } => self.node(id).lonely += 1,
                 Output::Session(session::Request::Violation { peer, rule }) => {
                     self.node(id).condemned.push((peer, rule));
@@ -253,15 +262,14 @@ impl World {
         }
         let deadline = self.node(id).state.deadline();
         if let Some(deadline) = deadline {
-            let at = deadline.saturating_duration_since(self.anchor).max(self.now);
+            let at = deadline.at.saturating_duration_since(self.anchor).max(self.now);
             self.plan(at, id, Happening::Wake);
         }
     }
 
-    fn send(&mut self, id: u64, peer: u64, header: &Bytes, item: Option<Item>) {
-        let is_push = item.is_some();
-        let bytes = item.map(|item| item.bytes).unwrap_or_default();
-        let frame: Bytes = [&header[..], &bytes].concat().into();
+    fn send(&mut self, id: u64, peer: u64, header: &Bytes, payload: &Bytes) {
+        let is_push = !payload.is_empty();
+        let frame: Bytes = [&header[..], payload].concat().into();
         let node = self.node(id);
         let Some(&session) = node.sessions.get(&peer) else { return };
         node.frames += 1;
@@ -330,7 +338,13 @@ impl World {
                     self.handle(id, Input::Session(session::Event::Frame { peer: from, frame }));
                     // What was read makes room.
                     if self.nodes.get(&from).is_some_and(|node| node.is_alive) {
-                        self.handle(from, Input::Session(session::Event::Writable { peer: id, send_window: ROOM }));
+                        self.handle(
+                            from,
+                            Input::Session(session::Event::Writable {
+                                peer: id,
+                                send_window: ROOM,
+                            }),
+                        );
                     }
                 }
             }
@@ -342,7 +356,17 @@ impl World {
                 self.node(id).sessions.insert(peer, session);
                 let contact = Contact::copy_from(&peer.to_be_bytes()).unwrap();
                 let round_trip = Self::latency(id, peer) * 2;
-                self.handle(id, Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: ROOM, agents: Vec::new(), incarnation: 0 })));
+                self.handle(
+                    id,
+                    Input::Session(session::Event::Opened(session::Opened {
+                        peer,
+                        contact,
+                        round_trip,
+                        send_window: ROOM,
+                        agents: Vec::new(),
+                        incarnation: 0,
+                    })),
+                );
             }
             Happening::Down { peer, session } => {
                 if self.node(id).sessions.get(&peer) == Some(&session) {
@@ -350,9 +374,11 @@ impl World {
                     self.handle(id, Input::Session(session::Event::Closed { peer }));
                 }
             }
-            Happening::Failed { peer } => self.handle(id, Input::Session(session::Event::ConnectFailed { peer })),
+            Happening::Failed { peer } => {
+                self.handle(id, Input::Session(session::Event::ConnectFailed { peer }))
+            }
             Happening::Wake => {
-                if self.node(id).state.deadline().is_some_and(|deadline| deadline <= now) {
+                if self.node(id).state.deadline().is_some_and(|deadline| deadline.at <= now) {
                     self.handle(id, Input::Timeout);
                 }
             }
