@@ -8,14 +8,16 @@
 //! Two nodes that meet and talk, without a network, in one thread:
 //!
 //! ```
-//! use std::time::{Duration, Instant};
+//! use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 //! use bytes::{Bytes, BytesMut};
 //! use x0x_core::identity::{AgentKey, MachineKey};
 //! use x0x_core::link::LinkConfig;
+//! use x0x_core::{direct, link};
 //! use x0x_core::node::*;
 //! use x0x_core::transport::Datagram;
 //!
-//! let (start, mut elapsed) = (Instant::now(), Duration::from_secs(3600));
+//! let unix_time = SystemTime::now().duration_since(UNIX_EPOCH)?;
+//! let mut time = Time { now: Instant::now(), unix_time };
 //! let mut make = |number: u8| {
 //!     let config = Config {
 //!         machine_key: MachineKey::from_seed(&[number; 32]),
@@ -26,8 +28,7 @@
 //!         overlay: x0x_core::overlay::Config::default(),
 //!         memory: x0x_core::support::MemoryBudget::DEFAULT,
 //!     };
-//!     let unix_time = Duration::from_secs(1_750_000_000);
-//!     Node::new(config, [number; 32], Restored::default(), start + elapsed, unix_time)
+//!     Node::new(config, [number; 32], Restored::default(), time)
 //! };
 //! let mut nodes = [make(1)?, make(2)?];
 //! let recipient = AgentKey::from_seed(&[102; 32]).id();
@@ -36,14 +37,13 @@
 //! let target = Target::Address { address: ([192, 0, 2, 2], 5483).into(), machine: None };
 //! let connect = Connect { target, keep: false, timeout: Duration::from_secs(10) };
 //! let command = Command { id: CommandId(1), request: connect.into() };
-//! nodes[0].handle_command(start + elapsed, command)?;
+//! nodes[0].handle_command(time, command)?;
 //!
 //! // A driver: it carries datagrams, keeps the time and hands out events.
 //! let (mut received, mut acknowledged, mut buf) = (None, false, Vec::new());
 //! while received.is_none() || !acknowledged {
 //!     for index in 0..nodes.len() {
 //!         loop {
-//!             let now = start + elapsed;
 //!             match nodes[index].poll_output(&mut buf) {
 //!                 Output::Transmit(transmit) => {
 //!                     let size = transmit.segment_size.unwrap_or(transmit.size);
@@ -54,29 +54,31 @@
 //!                             ecn: transmit.ecn,
 //!                             payload: BytesMut::from(payload),
 //!                         };
-//!                         nodes[1 - index].handle_datagram(now, datagram);
+//!                         nodes[1 - index].handle_datagram(time, datagram);
 //!                     }
 //!                 }
-//!                 Output::Store(batch) => nodes[index].handle_stored(now, batch.id, Ok(())),
-//!                 Output::Event(Event::Reply { reply: Reply::Connect(connected), .. }) => {
+//!                 Output::Store(batch) => nodes[index].handle_stored(time, batch.id, Ok(())),
+//!                 Output::Event(Event::Reply { reply: Reply::Link(link::Reply::Connect(connected)), .. }) => {
 //!                     assert_eq!(connected?.agents, [recipient]);
 //!                     let payload = Bytes::from("hello");
 //!                     let send = SendDirect { recipient, payload, timeout: Duration::from_secs(5) };
 //!                     let command = Command { id: CommandId(2), request: send.into() };
-//!                     nodes[index].handle_command(now, command)?;
+//!                     nodes[index].handle_command(time, command)?;
 //!                 }
-//!                 Output::Event(Event::Reply { reply: Reply::SendDirect(outcome), .. }) => {
+//!                 Output::Event(Event::Reply { reply: Reply::Direct(direct::Reply::SendDirect(outcome)), .. }) => {
 //!                     outcome?;
 //!                     acknowledged = true;
 //!                 }
-//!                 Output::Event(Event::DirectReceived { payload, .. }) => received = Some(payload),
-//!                 Output::Event(_) | Output::Load(_) => {}
+//!                 Output::Event(Event::Direct(direct::Event::Received { payload, .. })) => {
+//!                     received = Some(payload);
+//!                 }
+//!                 Output::Event(_) | Output::Load(_) | Output::Settled => {}
 //!                 Output::Idle { .. } => break,
 //!             }
 //!         }
 //!     }
-//!     elapsed += Duration::from_millis(1);
-//!     nodes.iter_mut().for_each(|node| node.handle_timeout(start + elapsed));
+//!     time = time.at(time.now + Duration::from_millis(1));
+//!     nodes.iter_mut().for_each(|node| node.handle_timeout(time));
 //! }
 //! assert_eq!(received.as_deref(), Some(&b"hello"[..]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -18,6 +18,10 @@ fn address(number: u8) -> SocketAddr {
     ([192, 0, 2, number], 5483).into()
 }
 
+fn time(now: Instant) -> Time {
+    Time { now, unix_time: Duration::from_secs(1_750_000_000) }
+}
+
 fn node(number: u8, now: Instant) -> Node {
     let config = Config {
         machine_key: MachineKey::from_seed(&[number; 32]),
@@ -28,8 +32,7 @@ fn node(number: u8, now: Instant) -> Node {
         overlay: x0x_core::overlay::Config::default(),
         memory: x0x_core::support::MemoryBudget::DEFAULT,
     };
-    let unix_time = Duration::from_secs(1_750_000_000);
-    Node::new(config, [number; 32], Restored::default(), now, unix_time)
+    Node::new(config, [number; 32], Restored::default(), time(now))
         .expect("the configuration is sound")
 }
 
@@ -42,7 +45,7 @@ fn drain(node: &mut Node, now: Instant) -> (Vec<Vec<u8>>, Option<Instant>) {
                 let size = transmit.segment_size.unwrap_or(transmit.size);
                 datagrams.extend(buf.chunks(size).map(<[u8]>::to_vec));
             }
-            Output::Store(batch) => node.handle_stored(now, WriteId(batch.id.0), Ok(())),
+            Output::Store(batch) => node.handle_stored(time(now), WriteId(batch.id.0), Ok(())),
             Output::Load(_) | Output::Event(_) => {}
             Output::Idle { deadline } => return (datagrams, deadline.map(|deadline| deadline.at)),
         }
@@ -56,12 +59,14 @@ fn what_comes_from_elsewhere_does_not_count_for_an_unproven_address() {
     let (mut client, mut server) = (node(1, now), node(2, now));
     let target = Target::Address { address: address(2), machine: None };
     let connect = Connect { target, keep: false, timeout: Duration::from_secs(9) };
-    client.handle_command(now, Command { id: CommandId(1), request: connect.into() }).unwrap();
+    client
+        .handle_command(time(now), Command { id: CommandId(1), request: connect.into() })
+        .unwrap();
 
     let give = |server: &mut Node, source, bytes: &[u8]| {
         let payload = BytesMut::from(bytes);
         let local = address(2);
-        server.handle_datagram(now, Datagram { source, local, ecn: None, payload });
+        server.handle_datagram(time(now), Datagram { source, local, ecn: None, payload });
     };
     let mut came = 0;
     for datagram in drain(&mut client, now).0 {
@@ -84,7 +89,7 @@ fn what_comes_from_elsewhere_does_not_count_for_an_unproven_address() {
         went += drain(&mut server, now).0.iter().map(Vec::len).sum::<usize>();
         let Some(at) = deadline.filter(|&at| at < now + Duration::from_secs(60)) else { break };
         now = now.max(at);
-        server.handle_timeout(now);
+        server.handle_timeout(time(now));
         let (datagrams, next) = drain(&mut server, now);
         went += datagrams.iter().map(Vec::len).sum::<usize>();
         deadline = next;

@@ -10,9 +10,12 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use x0x_core::crypto::hash::blake3;
+use x0x_core::direct;
 use x0x_core::direct::{DirectError, RefuseReason};
 use x0x_core::identity::{AgentId, AgentKey, MachineId, MachineKey};
+use x0x_core::link;
 use x0x_core::link::{ConnectError, DownReason, LinkConfig, PingError};
+use x0x_core::node::control;
 use x0x_core::node::*;
 use x0x_core::support::Counters;
 use x0x_core::transport::{Datagram, Ecn};
@@ -73,31 +76,31 @@ fn events() -> Vec<Event> {
     };
     let connected = Connected { machine: MACHINE, agents: agents.clone(), address, already: false };
     let replies = [
-        Reply::Connect(Ok(connected)),
-        Reply::Connect(Err(ConnectError::Timeout)),
-        Reply::Disconnect(Disconnected { existed: true }),
-        Reply::SendDirect(Ok(DirectAcknowledged { elapsed: SECOND })),
-        Reply::SendDirect(Err(DirectError::Refused(RefuseReason::Blocked))),
-        Reply::SetBlocked(BlockedSet),
-        Reply::ChangeNetwork(NetworkChanged { moving: 3 }),
-        Reply::ListPeers(vec![peer]),
-        Reply::ProbePeer(Ok(PeerProbed { round_trip: SECOND })),
-        Reply::ProbePeer(Err(PingError::Timeout)),
-        Reply::GetCounters(Counters::default()),
-        Reply::ShutDown(()),
+        Reply::Link(link::Reply::Connect(Ok(connected))),
+        Reply::Link(link::Reply::Connect(Err(ConnectError::Timeout))),
+        Reply::Link(link::Reply::Disconnect(Disconnected { existed: true })),
+        Reply::Direct(direct::Reply::SendDirect(Ok(DirectAcknowledged { elapsed: SECOND }))),
+        Reply::Direct(direct::Reply::SendDirect(Err(DirectError::Refused(RefuseReason::Blocked)))),
+        Reply::Control(control::Reply::SetBlocked(BlockedSet)),
+        Reply::Link(link::Reply::ChangeNetwork(NetworkChanged { moving: 3 })),
+        Reply::Link(link::Reply::ListPeers(vec![peer])),
+        Reply::Link(link::Reply::ProbePeer(Ok(PeerProbed { round_trip: SECOND }))),
+        Reply::Link(link::Reply::ProbePeer(Err(PingError::Timeout))),
+        Reply::Control(control::Reply::GetCounters(Counters::default())),
+        Reply::Control(control::Reply::ShutDown(())),
     ];
     let replies = replies.into_iter().map(|reply| Event::Reply { command: CommandId(7), reply });
     let others = [
-        Event::PeerUp { machine: MACHINE, agents, address },
-        Event::PeerDown { machine: MACHINE, reason: DownReason::TimedOut },
-        Event::PathChanged { machine: MACHINE, address },
-        Event::DirectReceived {
+        Event::Link(link::Event::PeerUp { machine: MACHINE, agents, address }),
+        Event::Link(link::Event::PeerDown { machine: MACHINE, reason: DownReason::TimedOut }),
+        Event::Link(link::Event::PathChanged { machine: MACHINE, address }),
+        Event::Direct(direct::Event::Received {
             sender: AGENT,
             machine: MACHINE,
             recipient: AGENT,
             payload: Bytes::from_static(b"hello"),
             received_at: SECOND,
-        },
+        }),
         Event::Halted(Fatal::Store(StoreError::Failed("disk".into()))),
     ];
     replies.chain(others).collect()
@@ -117,7 +120,7 @@ fn config() -> Config {
 
 fn restored() -> Restored {
     let (key, value) = (Bytes::from_static(&[0xbb; 32]), Bytes::from_static(&[1]));
-    Restored { records: vec![Record { table: Table::Blocked, key, value }] }
+    Restored { records: vec![Record { table: Table::Control(control::Table::Blocked), key, value }] }
 }
 
 /// A form as a line, after it was read back; without its counters, of which new ones come.
@@ -146,7 +149,10 @@ fn the_forms_are_the_golden_ones_and_can_be_read_back() {
         text += &line(&format!("step {number}"), &Step { at: SECOND, input });
     }
     for (number, event) in events().into_iter().enumerate() {
-        let grows = matches!(event, Event::Reply { reply: Reply::GetCounters(_), .. });
+        let grows = matches!(
+            event,
+            Event::Reply { reply: Reply::Control(control::Reply::GetCounters(_)), .. }
+        );
         let line = line(&format!("event {number}"), &event);
         text += if grows { "" } else { &line };
     }

@@ -14,6 +14,7 @@ use redb::{
 use x0x_core::node::{Batch, Load, Record, Restored, Store, StoreError, Table, slice};
 
 use crate::files::{self, FileError};
+use x0x_core::link;
 
 /// The version of the layout.
 const VERSION: &[u8] = &[1];
@@ -203,7 +204,7 @@ mod tests {
 
     fn record(key: u8, value: &'static [u8]) -> Record {
         let key = Bytes::copy_from_slice(&[key; 32]);
-        Record { table: Table::Peers, key, value: Bytes::from_static(value) }
+        Record { table: Table::Link(link::Table::Peers), key, value: Bytes::from_static(value) }
     }
 
     #[test]
@@ -213,7 +214,7 @@ mod tests {
         let puts = vec![record(1, b"one"), record(2, b"two")];
         let gone = puts[1].key.clone();
         let write = Batch { id: WriteId(1), puts, deletes: vec![] };
-        let delete = Batch { id: WriteId(2), puts: vec![], deletes: vec![(Table::Peers, gone)] };
+        let delete = Batch { id: WriteId(2), puts: vec![], deletes: vec![(Table::Link(link::Table::Peers), gone)] };
         store.apply(&[write, delete]).expect("it is written");
         assert!(matches!(RedbStore::open(&directory), Err(OpenError::InUse(_))));
         drop(store);

@@ -19,6 +19,7 @@ use x0x_core::support::{Counters, Rng};
 use x0x_core::transport::Transmit;
 
 use crate::Machine;
+use x0x_core::link;
 
 const RETRY: Duration = Duration::from_millis(200);
 const SEND: u8 = 1;
@@ -72,7 +73,7 @@ impl Machine for Courier {
             outputs: VecDeque::new(),
         };
         let value = Bytes::from(vec![starts]);
-        let put = Record { table: Table::Peers, key: Bytes::from_static(b"starts"), value };
+        let put = Record { table: Table::Link(link::Table::Peers), key: Bytes::from_static(b"starts"), value };
         let batch = Batch { id: WriteId(1), puts: vec![put], deletes: Vec::new() };
         courier.outputs.push_back((None, Output::Store(batch)));
         Ok(courier)

@@ -15,6 +15,7 @@ use x0x_core::support::Rng;
 
 use crate::random;
 use crate::units::{milliseconds, probability};
+use x0x_core::link;
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,11 +162,11 @@ mod tests {
 
     fn batch(id: u64, puts: &[(&'static str, &'static str)], deletes: &[&'static str]) -> Batch {
         let puts = puts.iter().map(|(key, value)| Record {
-            table: Table::Peers,
+            table: Table::Link(link::Table::Peers),
             key: Bytes::from_static(key.as_bytes()),
             value: Bytes::from_static(value.as_bytes()),
         });
-        let deletes = deletes.iter().map(|key| (Table::Peers, Bytes::from_static(key.as_bytes())));
+        let deletes = deletes.iter().map(|key| (Table::Link(link::Table::Peers), Bytes::from_static(key.as_bytes())));
         Batch { id: WriteId(id), puts: puts.collect(), deletes: deletes.collect() }
     }
 
@@ -235,7 +236,7 @@ mod tests {
         disk.complete();
         let read = |key: &'static str, range| {
             let key = Bytes::from_static(key.as_bytes());
-            disk.load(&Load { id: x0x_core::node::LoadId(1), table: Table::Peers, key, range }).1
+            disk.load(&Load { id: x0x_core::node::LoadId(1), table: Table::Link(link::Table::Peers), key, range }).1
         };
         assert_eq!(read("a", 1..3), Ok(Bytes::from_static(b"el")));
         assert_eq!(read("a", 3..100), Ok(Bytes::from_static(b"lo")));

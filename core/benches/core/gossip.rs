@@ -4,16 +4,16 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use x0x_core::gossip::{Input, Output, PublishId, State, Topic};
+use x0x_core::gossip::{Counter, Event, Input, Output, PublishId, State, Topic};
 use x0x_core::identity::AgentKey;
-use x0x_core::overlay::Contact;
-use x0x_core::support::{Context, Counters, Outbox, Rng};
+use x0x_core::session::{self, Contact};
+use x0x_core::support::{Context, Counts, Outbox, Rng, Time};
 
 /// One end.
 struct End {
     state: State<u64>,
     rng: Rng,
-    counters: Counters,
+    counts: Counts<Counter>,
     outbox: Outbox<Output<u64>>,
 }
 
@@ -30,43 +30,40 @@ impl End {
                 rng.fork("state"),
             ),
             rng,
-            counters: Counters::default(),
+            counts: Counts::default(),
             outbox: Outbox::default(),
         }
     }
 
     fn act(&mut self, at: Time, act: impl FnOnce(&mut State<u64>, &mut Context<'_, Output<u64>>)) {
-        let Self { state, rng, counters, outbox } = self;
-        act(state, &mut Context::new(at.now, at.unix_time, rng, counters, outbox));
+        let Self { state, rng, counts, outbox } = self;
+        act(state, &mut Context::new(at, rng, counts, outbox));
     }
 
     /// Takes what is wanted: the frames, and how many messages are delivered.
     fn take(&mut self, frames: &mut Vec<Bytes>) -> usize {
         let mut delivered = 0;
-        while let Some(output) = self.outbox.pop() {
+        while let Some(output) = self.outbox.pop_output() {
             match output {
-                Output::Session(x0x_core::session::Request::Send { header, payload, .. }) => {
+                Output::Session(session::Request::Send { header, payload, .. }) => {
                     frames.push([&header[..], &payload].concat().into());
                 }
-                Output::Received { .. } => delivered += 1,
-                Output::Lagged { .. } | Output::Equivocated { .. } => panic!("nothing is missed"),
-                Output::Session(x0x_core::session::Request::Violation { rule, .. }) => {
+                Output::Event(Event::Received { .. }) => delivered += 1,
+                Output::Event(Event::Lagged { .. } | Event::Equivocated { .. }) => {
+                    panic!("nothing is missed");
+                }
+                Output::Session(session::Request::Violation { rule, .. }) => {
                     panic!("{rule}")
                 }
-                Output::Session(x0x_core::session::Request::Connect { .. })
-                | Output::Session(x0x_core::session::Request::Release { .. })
+                Output::Session(
+                    session::Request::Connect { .. } | session::Request::Release { .. },
+                )
                 | Output::Lonely
                 | Output::Published { .. } => {}
             }
         }
         delivered
     }
-}
-
-#[derive(Clone, Copy)]
-struct Time {
-    now: Instant,
-    unix_time: Duration,
 }
 
 /// A publisher that is not subscribed, and a subscriber.
@@ -87,7 +84,7 @@ impl Gossip {
         });
         for (end, peer) in [(0, 2), (1, 1)] {
             let (contact, round_trip) = (Contact::default(), Duration::from_millis(1));
-            let up = Input::Session(x0x_core::session::Event::Opened(x0x_core::session::Opened {
+            let up = Input::Session(session::Event::Opened(session::Opened {
                 peer,
                 contact,
                 round_trip,
@@ -145,7 +142,7 @@ impl Gossip {
         while !frames.is_empty() {
             let (end, peer) = (&mut self.ends[target], if target == 1 { 1 } else { 2 });
             for frame in frames.drain(..) {
-                let frame = Input::Session(x0x_core::session::Event::Frame { peer, frame });
+                let frame = Input::Session(session::Event::Frame { peer, frame });
                 end.act(at, |state, context| state.handle(context, frame));
             }
             end.act(at, State::settle);

@@ -7,17 +7,17 @@ use bytes::Bytes;
 use x0x_core::crypto::tls::WallClock;
 use x0x_core::identity::{AgentKey, MachineId, MachineKey};
 use x0x_core::link::{self, Class, LinkIdentity};
-use x0x_core::support::{Context, Counters, Outbox, Rng};
+use x0x_core::support::{Context, Counts, Effect, Outbox, Rng};
 use x0x_core::transport::{Datagram, Transmit};
 
 use crate::world::{
-    End, PAYLOAD, Pipe, TIMEOUT, UNIX_TIME, address, anchor, fresh_seed, link_config, seed,
+    End, PAYLOAD, Pipe, TIMEOUT, UNIX_TIME, address, anchor, fresh_seed, link_config, seed, time,
 };
 
 pub(crate) struct LinkEnd {
     state: link::State,
     rng: Rng,
-    counters: Counters,
+    counts: Counts<link::Counter>,
     outbox: Outbox<link::Output>,
     peer: Option<MachineId>,
     to_send: usize,
@@ -52,7 +52,7 @@ impl LinkEnd {
                 fork,
             ),
             rng,
-            counters: Counters::default(),
+            counts: Counts::default(),
             outbox: Outbox::default(),
             peer: None,
             to_send: 0,
@@ -66,11 +66,11 @@ impl LinkEnd {
         now: Instant,
         handle: impl FnOnce(&mut link::State, &mut Context<'_, link::Output>),
     ) {
-        let unix_time = UNIX_TIME + (now - anchor());
-        let Self { state, rng, counters, outbox, .. } = self;
-        handle(state, &mut Context::new(now, unix_time, rng, counters, outbox));
+        let Self { state, rng, counts, outbox, .. } = self;
+        handle(state, &mut Context::new(time(now), rng, counts, outbox));
         self.is_unsettled = true;
-        while let Some(output) = self.outbox.pop() {
+        while let Some(effect) = self.outbox.pop() {
+            let Effect::Emit(output) = effect else { continue };
             match output {
                 link::Output::PeerUp { machine, .. } => self.peer = Some(machine),
                 link::Output::Frame { frame, .. } => self.received += frame.len(),
@@ -80,9 +80,7 @@ impl LinkEnd {
                 | link::Output::ConnectEnded { .. }
                 | link::Output::NoRoute { .. }
                 | link::Output::Unreached { .. }
-                | link::Output::SavePeer { .. }
-                | link::Output::PingEnded { .. }
-                | link::Output::ForgetPeer { .. } => {}
+                | link::Output::PingEnded { .. } => {}
             }
         }
     }
@@ -100,7 +98,7 @@ impl LinkEnd {
 impl End for LinkEnd {
     fn dial(&mut self, now: Instant, target: SocketAddr) {
         self.act(now, |state, context| {
-            let target = link::Target::Address(target);
+            let target = link::DialTarget::Address(target);
             state.connect(context, link::RequestId(1), target, false, TIMEOUT);
         });
     }
@@ -122,7 +120,7 @@ impl End for LinkEnd {
     }
 
     fn deadline(&mut self) -> Option<Instant> {
-        self.state.deadline().map(|(at, _)| at)
+        self.state.deadline().map(|deadline| deadline.at)
     }
 
     fn handle_timeout(&mut self, now: Instant) {

@@ -11,7 +11,10 @@ use x0x_core::node::{
 };
 use x0x_core::transport::{Datagram, Transmit};
 
-use crate::world::{End, TIMEOUT, UNIX_TIME, address, anchor, fresh_seed, link_config, seed};
+use crate::world::{End, TIMEOUT, address, anchor, fresh_seed, link_config, seed, time};
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 pub(crate) struct NodeEnd {
     node: Node,
@@ -57,7 +60,7 @@ impl NodeEnd {
         };
         let restored = Restored::default();
         Self {
-            node: Node::new(config, fresh_seed(), restored, anchor(), UNIX_TIME).unwrap(),
+            node: Node::new(config, fresh_seed(), restored, time(anchor())).unwrap(),
             deadline: None,
             up: 0,
             up_at: None,
@@ -81,7 +84,7 @@ impl NodeEnd {
             let send =
                 SendDirect { recipient, payload: outgoing.payload.clone(), timeout: TIMEOUT };
             let command = Command { id: self.command_id(), request: send.into() };
-            self.node.handle_command(now, command).unwrap();
+            self.node.handle_command(time(now), command).unwrap();
             outgoing.left -= 1;
             outgoing.in_flight += 1;
         }
@@ -90,23 +93,25 @@ impl NodeEnd {
 
     fn take_event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::PeerUp { .. } => {
+            Event::Link(link::Event::PeerUp { .. }) => {
                 self.up += 1;
                 self.up_at = Some(now);
             }
-            Event::Reply { reply: Reply::SendDirect(result), .. } => {
+            Event::Reply { reply: Reply::Direct(direct::Reply::SendDirect(result)), .. } => {
                 result.unwrap();
                 self.acknowledged += 1;
                 self.acknowledged_at = Some(now);
                 self.outgoing.as_mut().unwrap().in_flight -= 1;
             }
             Event::Reply { .. }
-            | Event::PathChanged { .. }
-            | Event::DirectReceived { .. }
-            | Event::GossipReceived { .. }
-            | Event::GossipLagged { .. }
-            | Event::GossipEquivocated { .. } => {}
-            Event::PeerDown { reason, .. } => panic!("a link went down: {reason:?}"),
+            | Event::Link(link::Event::PathChanged { .. })
+            | Event::Direct(direct::Event::Received { .. })
+            | Event::Gossip(gossip::Event::Received { .. })
+            | Event::Gossip(gossip::Event::Lagged { .. })
+            | Event::Gossip(gossip::Event::Equivocated { .. }) => {}
+            Event::Link(link::Event::PeerDown { reason, .. }) => {
+                panic!("a link went down: {reason:?}")
+            }
             Event::Halted(fatal) => panic!("a node halted: {fatal}"),
         }
     }
@@ -123,11 +128,11 @@ impl End for NodeEnd {
         let target = Target::Address { address, machine: None };
         let connect = Connect { target, keep: false, timeout: TIMEOUT };
         let command = Command { id: self.command_id(), request: connect.into() };
-        self.node.handle_command(now, command).unwrap();
+        self.node.handle_command(time(now), command).unwrap();
     }
 
     fn receive(&mut self, now: Instant, datagram: Datagram) {
-        self.node.handle_datagram(now, datagram);
+        self.node.handle_datagram(time(now), datagram);
     }
 
     fn transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
@@ -142,9 +147,9 @@ impl End for NodeEnd {
                     }
                     return Some(transmit);
                 }
-                Output::Store(batch) => self.node.handle_stored(now, batch.id, Ok(())),
+                Output::Store(batch) => self.node.handle_stored(time(now), batch.id, Ok(())),
                 Output::Event(event) => self.take_event(now, event),
-                Output::Load(_) => {}
+                Output::Load(_) | Output::Settled => {}
                 Output::Idle { deadline } => {
                     self.deadline = deadline.map(|deadline| deadline.at);
                     return None;
@@ -158,7 +163,7 @@ impl End for NodeEnd {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.node.handle_timeout(now);
+        self.node.handle_timeout(time(now));
     }
 
     fn up(&self) -> usize {

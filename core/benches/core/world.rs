@@ -11,6 +11,7 @@ use x0x_core::link::LinkConfig;
 use x0x_core::transport::{Datagram, Transmit};
 
 use crate::rate;
+use x0x_core::support::Time;
 
 /// The wall time at which all worlds start.
 pub(crate) const UNIX_TIME: Duration = Duration::from_secs(1_800_000_000);
@@ -135,6 +136,11 @@ impl<E: Pipe> World<E> {
 pub(crate) fn anchor() -> Instant {
     static ANCHOR: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     *ANCHOR.get_or_init(|| Instant::now() + Duration::from_secs(3600))
+}
+
+/// Both clocks of all worlds.
+pub(crate) fn time(now: Instant) -> Time {
+    Time { now: anchor(), unix_time: UNIX_TIME }.at(now)
 }
 
 pub(crate) fn address(index: usize) -> SocketAddr {

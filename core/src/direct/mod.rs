@@ -33,7 +33,7 @@ mod frames;
 pub mod fuzzing;
 mod incoming;
 mod outgoing;
-mod table;
+mod slots;
 
 #[cfg(test)]
 mod tests;
@@ -50,11 +50,12 @@ pub use event::Event;
 use frames::Frame;
 use incoming::{Incoming, Lane};
 use outgoing::{OutLane, Outgoing};
-use table::Table;
+use slots::Slots;
 
 use crate::identity::{AgentId, MachineId};
 use crate::session::{self, Header};
-use crate::support::{Deadline, NoTable, Vocabulary};
+pub use crate::support::NoTable as Table;
+use crate::support::{Deadline, Vocabulary};
 
 /// The context of this module.
 type Context<'a> = crate::support::Context<'a, Output>;
@@ -164,14 +165,14 @@ pub enum Output {
 
 impl Vocabulary for Output {
     type Counter = Counter;
-    type Table = NoTable;
+    type Table = Table;
 }
 
 /// Direct messages of one node.
 #[derive(Debug)]
 pub struct State {
     /// The sessions.
-    peers: Table<MachineId, Peer>,
+    peers: Slots<MachineId, Peer>,
     /// What this node sends.
     outgoing: Outgoing,
     /// What this node receives.
@@ -215,7 +216,7 @@ impl State {
     pub fn new(local_agents: Vec<AgentId>) -> Self {
         assert!(!local_agents.is_empty(), "a node without an agent cannot send");
         Self {
-            peers: Table::new(),
+            peers: Slots::new(),
             outgoing: Outgoing::new(),
             incoming: Incoming::new(local_agents),
             unsettled: Vec::new(),

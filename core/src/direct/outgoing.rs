@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::conversation::{Conversation, Load, NEVER, Phase, Place};
 use super::error::Violation;
 use super::frames::{Opened, Run};
-use super::table::Table;
+use super::slots::Slots;
 use super::{
     BYTES_MAX, CONVERSATIONS_MAX, Context, DirectError, MESSAGE_COST, Output, Peer,
     RECIPIENT_BYTES_MAX, RECIPIENT_MESSAGES_MAX, RequestError, SendId, Session, TICK_MILLIS,
@@ -19,7 +19,7 @@ use crate::identity::{AgentId, MachineId};
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// The conversations by recipient.
-    conversations: Table<AgentId, Conversation>,
+    conversations: Slots<AgentId, Conversation>,
     /// Where each agent with a session is, and the incarnation of its machine.
     places: BTreeMap<(AgentId, MachineId), (Place, u64)>,
     /// What all conversations hold.
@@ -57,7 +57,7 @@ impl Outgoing {
     /// Makes the half of a node that sent nothing.
     pub(super) fn new() -> Self {
         Self {
-            conversations: Table::new(),
+            conversations: Slots::new(),
             places: BTreeMap::new(),
             load: Load::default(),
             anchor: None,
@@ -88,7 +88,7 @@ impl Outgoing {
     pub(super) fn conversation(
         &mut self,
         context: &mut Context<'_>,
-        lanes: &mut Table<MachineId, Peer>,
+        lanes: &mut Slots<MachineId, Peer>,
         recipient: AgentId,
     ) -> usize {
         if let Some(index) = self.conversations.find_mut(&recipient) {
@@ -154,7 +154,7 @@ impl Outgoing {
     pub(super) fn peer_down(
         &mut self,
         context: &mut Context<'_>,
-        lanes: &mut Table<MachineId, Peer>,
+        lanes: &mut Slots<MachineId, Peer>,
         ended: (MachineId, &[AgentId], &OutLane),
     ) -> Vec<usize> {
         let (machine, agents, lane) = ended;
@@ -300,7 +300,7 @@ impl Outgoing {
     fn find_place(
         &mut self,
         context: &mut Context<'_>,
-        lanes: &mut Table<MachineId, Peer>,
+        lanes: &mut Slots<MachineId, Peer>,
         index: usize,
     ) {
         let conversation = &mut self.conversations[index];
@@ -314,7 +314,7 @@ impl Outgoing {
     }
 
     /// Forgets the idle conversation that was used least recently, best one without a session.
-    fn evict(&mut self, lanes: &mut Table<MachineId, Peer>) {
+    fn evict(&mut self, lanes: &mut Slots<MachineId, Peer>) {
         let idle = self.conversations.values().filter(|other| other.queue.is_empty());
         let oldest = idle.min_by_key(|other| (other.place.is_some(), other.used_at));
         let Some((recipient, place)) = oldest.map(|other| (other.recipient, other.place)) else {

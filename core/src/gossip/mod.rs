@@ -85,7 +85,8 @@ pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};
 use crate::identity::AgentId;
 use crate::overlay::ItemId;
 use crate::session;
-use crate::support::{NoTable, Vocabulary};
+pub use crate::support::NoTable as Table;
+use crate::support::Vocabulary;
 
 /// The largest payload of a message.
 pub const PAYLOAD_MAX: usize = 1 << 20;
@@ -171,7 +172,7 @@ pub enum Output<P> {
 
 impl<P> Vocabulary for Output<P> {
     type Counter = Counter;
-    type Table = NoTable;
+    type Table = Table;
 }
 
 /// What a node holds for authors and peers. All but what is known of them returns to zero when

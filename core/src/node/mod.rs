@@ -303,8 +303,7 @@ impl Node {
 
     /// Returns both times of the input that is being handled.
     fn time(&self) -> Time {
-        let passed = self.now.saturating_duration_since(self.anchor.now);
-        Time { now: self.now, unix_time: self.anchor.unix_time.saturating_add(passed) }
+        self.anchor.at(self.now)
     }
 
     fn do_what_is_due(&mut self, time: Time) {

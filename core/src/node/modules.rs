@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::routing::{self, Routing, Start};
 use super::{CommandError, CommandId, Fatal, Node, control};
 use crate::support::{
-    CounterSet, Counts, Deadline, Effect, LoadTicket, Module, TableSet, Time, Vocabulary,
-    WriteTicket,
+    CounterSet, Counts, Deadline, Effect, LoadTicket, Module, TableSet, Time, WriteTicket,
 };
 
 /// What waits for a write.
@@ -21,8 +20,6 @@ pub(super) enum Waiting {
 
 type StateOf<R> = <R as Routing>::State;
 type OutputOf<R> = <R as Routing>::Output;
-type TableOf<R> = <OutputOf<R> as Vocabulary>::Table;
-type CounterOf<R> = <OutputOf<R> as Vocabulary>::Counter;
 
 /// The list: the module at the bottom, which carries the frames of the others, then those above it.
 /// `counted` names modules that run within another one and count for themselves.
@@ -38,9 +35,9 @@ macro_rules! modules {
             /// For the node as a whole.
             Control(control::Request),
             #[doc = concat!("For the module `", stringify!($bottom), "`.")]
-            $Bottom(<routing::$Bottom as Routing>::Request),
+            $Bottom(crate::$bottom::Request),
             $($(#[$meta])* #[doc = concat!("For the module `", stringify!($module), "`.")]
-            $Variant(<routing::$Variant as Routing>::Request),)+
+            $Variant(crate::$module::Request),)+
         }
 
         /// The answer to a [`Request`], variant by variant.
@@ -49,9 +46,9 @@ macro_rules! modules {
             /// Of the node as a whole.
             Control(control::Reply),
             #[doc = concat!("Of the module `", stringify!($bottom), "`.")]
-            $Bottom(<routing::$Bottom as Routing>::Reply),
+            $Bottom(crate::$bottom::Reply),
             $($(#[$meta])* #[doc = concat!("Of the module `", stringify!($module), "`.")]
-            $Variant(<routing::$Variant as Routing>::Reply),)+
+            $Variant(crate::$module::Reply),)+
         }
 
         /// Something that happened.
@@ -67,9 +64,9 @@ macro_rules! modules {
             /// The node cannot go on. Nothing else follows.
             Halted(Fatal),
             #[doc = concat!("Of the module `", stringify!($bottom), "`.")]
-            $Bottom(<routing::$Bottom as Routing>::Event),
+            $Bottom(crate::$bottom::Event),
             $($(#[$meta])* #[doc = concat!("Of the module `", stringify!($module), "`.")]
-            $Variant(<routing::$Variant as Routing>::Event),)+
+            $Variant(crate::$module::Event),)+
         }
 
         /// A group of records with one kind of key.
@@ -80,9 +77,9 @@ macro_rules! modules {
             /// Of the node as a whole.
             Control(control::Table),
             #[doc = concat!("Of the module `", stringify!($bottom), "`.")]
-            $Bottom(TableOf<routing::$Bottom>),
+            $Bottom(crate::$bottom::Table),
             $($(#[$meta])* #[doc = concat!("Of the module `", stringify!($module), "`.")]
-            $Variant(TableOf<routing::$Variant>),)+
+            $Variant(crate::$module::Table),)+
         }
 
         impl Table {
@@ -90,10 +87,10 @@ macro_rules! modules {
             pub fn all() -> impl Iterator<Item = Self> {
                 let all = control::Table::ALL.iter().copied().map(Self::Control);
                 let all = all.chain(
-                    TableOf::<routing::$Bottom>::ALL.iter().copied().map(Self::$Bottom),
+                    <crate::$bottom::Table as TableSet>::ALL.iter().copied().map(Self::$Bottom),
                 );
                 $($(#[$meta])* let all = all.chain(
-                    TableOf::<routing::$Variant>::ALL.iter().copied().map(Self::$Variant),
+                    <crate::$module::Table as TableSet>::ALL.iter().copied().map(Self::$Variant),
                 );)+
                 all
             }
@@ -132,19 +129,19 @@ macro_rules! modules {
 
         modules!(@convert Control control::Request, control::Reply);
         modules!(@convert $Bottom
-            <routing::$Bottom as Routing>::Request, <routing::$Bottom as Routing>::Reply);
+            crate::$bottom::Request, crate::$bottom::Reply);
         $($(#[$meta])* const _: () = {
             modules!(@convert $Variant
-                <routing::$Variant as Routing>::Request, <routing::$Variant as Routing>::Reply);
+                crate::$module::Request, crate::$module::Reply);
         };)+
 
         /// What all modules counted since the node started.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub struct Counters {
             #[doc = concat!("Of the module `", stringify!($bottom), "`.")]
-            pub $bottom: Counts<CounterOf<routing::$Bottom>>,
+            pub $bottom: Counts<crate::$bottom::Counter>,
             $($(#[$meta])* #[doc = concat!("Of the module `", stringify!($module), "`.")]
-            pub $module: Counts<CounterOf<routing::$Variant>>,)+
+            pub $module: Counts<crate::$module::Counter>,)+
             $(#[doc = concat!("Of the module `", stringify!($inner), "`.")]
             pub $inner: Counts<$counter>,)*
         }
@@ -168,13 +165,13 @@ macro_rules! modules {
             }
         }
 
-        impl From<<routing::$Bottom as Routing>::Event> for Event {
-            fn from(event: <routing::$Bottom as Routing>::Event) -> Self {
+        impl From<crate::$bottom::Event> for Event {
+            fn from(event: crate::$bottom::Event) -> Self {
                 Self::$Bottom(event)
             }
         }
-        $($(#[$meta])* impl From<<routing::$Variant as Routing>::Event> for Event {
-            fn from(event: <routing::$Variant as Routing>::Event) -> Self {
+        $($(#[$meta])* impl From<crate::$module::Event> for Event {
+            fn from(event: crate::$module::Event) -> Self {
                 Self::$Variant(event)
             }
         })+
@@ -183,9 +180,9 @@ macro_rules! modules {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Counter {
             #[doc = concat!("Of the module `", stringify!($bottom), "`.")]
-            $Bottom(CounterOf<routing::$Bottom>),
+            $Bottom(crate::$bottom::Counter),
             $($(#[$meta])* #[doc = concat!("Of the module `", stringify!($module), "`.")]
-            $Variant(CounterOf<routing::$Variant>),)+
+            $Variant(crate::$module::Counter),)+
             $(#[doc = concat!("Of the module `", stringify!($inner), "`.")]
             $Inner($counter),)*
         }
@@ -193,9 +190,9 @@ macro_rules! modules {
         impl Counter {
             /// Returns every counter, in the order in which they are shown.
             pub fn all() -> impl Iterator<Item = Self> {
-                let all = CounterOf::<routing::$Bottom>::ALL.iter().copied().map(Self::$Bottom);
+                let all = <crate::$bottom::Counter as CounterSet>::ALL.iter().copied().map(Self::$Bottom);
                 $($(#[$meta])* let all = all.chain(
-                    CounterOf::<routing::$Variant>::ALL.iter().copied().map(Self::$Variant),
+                    <crate::$module::Counter as CounterSet>::ALL.iter().copied().map(Self::$Variant),
                 );)+
                 $(let all = all.chain(<$counter>::ALL.iter().copied().map(Self::$Inner));)*
                 all
@@ -211,13 +208,13 @@ macro_rules! modules {
             }
         }
 
-        impl From<CounterOf<routing::$Bottom>> for Counter {
-            fn from(counter: CounterOf<routing::$Bottom>) -> Self {
+        impl From<crate::$bottom::Counter> for Counter {
+            fn from(counter: crate::$bottom::Counter) -> Self {
                 Self::$Bottom(counter)
             }
         }
-        $($(#[$meta])* impl From<CounterOf<routing::$Variant>> for Counter {
-            fn from(counter: CounterOf<routing::$Variant>) -> Self {
+        $($(#[$meta])* impl From<crate::$module::Counter> for Counter {
+            fn from(counter: crate::$module::Counter) -> Self {
                 Self::$Variant(counter)
             }
         })+

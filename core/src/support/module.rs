@@ -14,6 +14,16 @@ pub struct Time {
     pub unix_time: Duration,
 }
 
+impl Time {
+    /// Returns what both clocks show at another moment, if they ran on alike. The wall time of an
+    /// earlier moment is this one's.
+    #[must_use]
+    pub fn at(self, now: Instant) -> Self {
+        let passed = now.saturating_duration_since(self.now);
+        Self { now, unix_time: self.unix_time.saturating_add(passed) }
+    }
+}
+
 /// One module, run by its owner.
 #[derive(Debug)]
 pub struct Module<State, Output: Vocabulary> {

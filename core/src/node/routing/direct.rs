@@ -15,7 +15,7 @@ use crate::support::{Context, Deadline, Time};
 
 /// Routes direct messages.
 #[derive(Debug)]
-pub struct Direct;
+pub(in crate::node) struct Direct;
 
 impl Routing for Direct {
     type State = State;

@@ -18,7 +18,7 @@ const _: () = assert!(
 
 /// Routes gossip.
 #[derive(Debug)]
-pub struct Gossip;
+pub(in crate::node) struct Gossip;
 
 impl Routing for Gossip {
     type State = State<MachineId>;

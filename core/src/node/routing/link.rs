@@ -18,7 +18,7 @@ use crate::support::{Context, Deadline, Time};
 
 /// Routes links.
 #[derive(Debug)]
-pub struct Link;
+pub(in crate::node) struct Link;
 
 impl Routing for Link {
     type State = State;

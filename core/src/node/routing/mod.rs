@@ -7,16 +7,17 @@ mod link;
 
 use bytes::Bytes;
 
-pub use direct::Direct;
-pub use gossip::Gossip;
-pub use link::Link;
+pub(super) use direct::Direct;
+pub(super) use gossip::Gossip;
+pub(super) use link::Link;
 
 use super::{CommandError, CommandId, Config, Node, StoreError};
 use crate::crypto::tls::WallClock;
 use crate::support::{Context, Deadline, LoadTicket, Rng, Time, Vocabulary};
 
 /// What modules are made from when a node starts.
-pub struct Start<'a> {
+#[derive(Debug)]
+pub(super) struct Start<'a> {
     pub(super) config: &'a Config,
     pub(super) time: Time,
     /// The wall time as TLS sees it.
@@ -26,7 +27,7 @@ pub struct Start<'a> {
 }
 
 /// How the node runs one module. A module that has no use for a call leaves it out.
-pub trait Routing {
+pub(super) trait Routing {
     /// The module's state.
     type State;
     /// The module's outputs.

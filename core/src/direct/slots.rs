@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 
 /// A map from keys to entries with stable indexes.
 #[derive(Debug)]
-pub(super) struct Table<K, V> {
+pub(super) struct Slots<K, V> {
     indexes: BTreeMap<K, usize>,
     /// The entries. A free slot holds `None` and is listed in `free`.
     slots: Vec<Option<V>>,
@@ -17,7 +17,7 @@ pub(super) struct Table<K, V> {
     last: Option<(K, usize)>,
 }
 
-impl<K: Ord + Copy, V> Table<K, V> {
+impl<K: Ord + Copy, V> Slots<K, V> {
     /// Makes an empty table.
     pub(super) fn new() -> Self {
         Self { indexes: BTreeMap::new(), slots: Vec::new(), free: Vec::new(), last: None }
@@ -79,7 +79,7 @@ impl<K: Ord + Copy, V> Table<K, V> {
     }
 }
 
-impl<K, V> Index<usize> for Table<K, V> {
+impl<K, V> Index<usize> for Slots<K, V> {
     type Output = V;
 
     fn index(&self, index: usize) -> &V {
@@ -87,7 +87,7 @@ impl<K, V> Index<usize> for Table<K, V> {
     }
 }
 
-impl<K, V> IndexMut<usize> for Table<K, V> {
+impl<K, V> IndexMut<usize> for Slots<K, V> {
     fn index_mut(&mut self, index: usize) -> &mut V {
         self.slots[index].as_mut().expect("an index lives as long as its entry")
     }
