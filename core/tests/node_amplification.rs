@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use x0x_core::identity::{AgentKey, MachineKey};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::{
-    Command, CommandId, Config, Connect, Node, Output, Restored, Target, WriteId,
+    Command, CommandId, Config, Connect, Node, Output, Restored, Target, Time, WriteId,
 };
 use x0x_core::transport::Datagram;
 

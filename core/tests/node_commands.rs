@@ -170,7 +170,7 @@ fn events_leave_before_the_first_datagram_and_the_application_has_its_turn_betwe
 fn what_the_application_asks_in_its_turn_is_settled_before_the_first_datagram() {
     let mut case = Case::new();
     case.command(connect(([192, 0, 2, 2], 5483), SECOND)).unwrap();
-    let mut poll = |case: &mut Case| case.node.poll_output(&mut Vec::new());
+    let poll = |case: &mut Case| case.node.poll_output(&mut Vec::new());
     assert_eq!(poll(&mut case), Output::Settled);
     case.command(send(own_agent(), 1, SECOND)).unwrap();
     assert!(matches!(poll(&mut case), Output::Event(_)));
@@ -194,7 +194,11 @@ fn a_block_counts_at_once_is_answered_when_it_is_stored_and_survives_a_restart()
     );
 
     let key = Bytes::copy_from_slice(&own_agent().0);
-    let record = Record { table: Table::Control(control::Table::Blocked), key, value: Bytes::from_static(&[1]) };
+    let record = Record {
+        table: Table::Control(control::Table::Blocked),
+        key,
+        value: Bytes::from_static(&[1]),
+    };
     let mut case = Case::restored(Restored { records: vec![record] }).unwrap();
     let sent = case.command(send(own_agent(), 1, SECOND)).unwrap();
     assert_eq!(case.drain().0, [reply(sent, refused)]);

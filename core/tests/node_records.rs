@@ -120,7 +120,9 @@ fn config() -> Config {
 
 fn restored() -> Restored {
     let (key, value) = (Bytes::from_static(&[0xbb; 32]), Bytes::from_static(&[1]));
-    Restored { records: vec![Record { table: Table::Control(control::Table::Blocked), key, value }] }
+    Restored {
+        records: vec![Record { table: Table::Control(control::Table::Blocked), key, value }],
+    }
 }
 
 /// A form as a line, after it was read back; without its counters, of which new ones come.

@@ -19,6 +19,9 @@ use x0x_tokio::Events;
 
 use crate::queue::{Limits, Queue, Taken, lock};
 use crate::topics::Topics;
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 /// How many direct messages wait for one listener.
 pub const DIRECT_QUEUE_MAX: usize = 8192;
@@ -264,7 +267,7 @@ impl Hub {
 
     fn handle(&self, event: Event) {
         match event {
-            Event::DirectReceived { sender, machine, payload, received_at, .. } => {
+            Event::Direct(direct::Event::Received { sender, machine, payload, received_at, .. }) => {
                 let mut state = lock(&self.state);
                 state.stats.received += 1;
                 if let Some(peer) = state.peers.get_mut(&machine) {
@@ -276,7 +279,7 @@ impl Hub {
                 self.direct
                     .publish(|| direct_fields((sender, trust), machine, &payload, received_at));
             }
-            Event::PeerUp { machine, agents, address } => {
+            Event::Link(link::Event::PeerUp { machine, agents, address }) => {
                 let generation = {
                     let mut state = lock(&self.state);
                     let peer = state.peer(machine);
@@ -290,7 +293,7 @@ impl Hub {
                     format!("{event} {{ generation: {generation}, address: {address} }}"),
                 );
             }
-            Event::PeerDown { machine, reason } => {
+            Event::Link(link::Event::PeerDown { machine, reason }) => {
                 {
                     let mut state = lock(&self.state);
                     let peer = state.peer(machine);
@@ -298,18 +301,18 @@ impl Hub {
                 }
                 self.changed(machine, format!("Closed {{ reason: {reason:?} }}"));
             }
-            Event::PathChanged { machine, address } => {
+            Event::Link(link::Event::PathChanged { machine, address }) => {
                 tracing::info!(machine = %machine.short(), %address, "link moved");
             }
             Event::Halted(fatal) => tracing::error!(%fatal, "the node has halted"),
-            Event::GossipReceived { topic, author, payload, .. } => {
+            Event::Gossip(gossip::Event::Received { topic, author, payload, .. }) => {
                 self.topics.deliver(&topic, &author, &payload);
             }
-            Event::GossipLagged { topic, author, missed } => {
+            Event::Gossip(gossip::Event::Lagged { topic, author, missed }) => {
                 tracing::debug!(author = %author.short(), missed, "messages of a topic were missed");
                 self.topics.lagged(&topic, &author, missed);
             }
-            Event::GossipEquivocated { author, .. } => {
+            Event::Gossip(gossip::Event::Equivocated { author, .. }) => {
                 tracing::warn!(author = %author.short(), "an agent contradicts itself in a topic");
                 self.topics.equivocated();
             }

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use support::{Answer, Daemon, Home, read, run};
 use x0x_core::node::recording::{End, Moment, Replay, Tally};
 use x0x_core::node::{Event, Output};
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 /// What came of a load.
 #[derive(Default)]
@@ -93,9 +96,9 @@ fn replay(path: &Path) -> Seen {
     let (mut direct, mut topics, mut links) = (0, 0, 0);
     let tally = replay.visit(|_, moment| {
         if let Moment::Output(Output::Event(event), _) = moment {
-            direct += usize::from(matches!(event, Event::DirectReceived { .. }));
-            topics += usize::from(matches!(event, Event::GossipReceived { .. }));
-            links += usize::from(matches!(event, Event::PeerUp { .. }));
+            direct += usize::from(matches!(event, Event::Direct(direct::Event::Received { .. })));
+            topics += usize::from(matches!(event, Event::Gossip(gossip::Event::Received { .. })));
+            links += usize::from(matches!(event, Event::Link(link::Event::PeerUp { .. })));
         }
     });
     let tally = tally.unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -15,6 +15,9 @@ use x0x_core::transport::{Datagram, fuzzing};
 
 use crate::fixture::{UNIX_TIME, fixture};
 use crate::start;
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 /// More outputs than any one input can cause on these benches.
 const OUTPUTS_MAX: usize = 10_000;
@@ -213,14 +216,14 @@ impl Bench {
                 assert!(self.waiting.remove(command), "a command is answered once");
             }
             Event::Halted(_) => assert!(self.is_halted, "a node halts when a write failed"),
-            Event::PeerUp { address, .. } | Event::PathChanged { address, .. } => {
+            Event::Link(link::Event::PeerUp { address, .. }) | Event::Link(link::Event::PathChanged { address, .. }) => {
                 self.proven.insert(*address);
             }
-            Event::PeerDown { .. }
-            | Event::DirectReceived { .. }
-            | Event::GossipReceived { .. }
-            | Event::GossipLagged { .. }
-            | Event::GossipEquivocated { .. } => {}
+            Event::Link(link::Event::PeerDown { .. })
+            | Event::Direct(direct::Event::Received { .. })
+            | Event::Gossip(gossip::Event::Received { .. })
+            | Event::Gossip(gossip::Event::Lagged { .. })
+            | Event::Gossip(gossip::Event::Equivocated { .. }) => {}
         }
         self.events.push_back(event);
     }

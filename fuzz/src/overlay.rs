@@ -149,7 +149,7 @@ impl Bench {
             0..=2 => self.peer_up(peer, number, input.number()),
             3 => self.peer_down(peer),
             4 | 5 => self.writable(peer, input.number() * 4),
-            6 => self.handle(overlay::Input::ConnectFailed { peer }),
+            6 => self.handle(overlay::Input::Session(session::Event::ConnectFailed { peer })),
             7 | 8 => self.join(stock().topic(number)),
             9 => self.leave(stock().topic(number)),
             10 => self.publish(stock().topic(number), input.number()),
@@ -161,13 +161,13 @@ impl Bench {
             }
             16 => {
                 let contact = Contact::copy_from(&[number, 2]).expect("two bytes are few");
-                self.handle(overlay::Input::PeerMoved { peer, contact });
+                self.handle(overlay::Input::Session(session::Event::Moved { peer, contact }));
             }
             17 => {
                 self.blame[usize::from(peer)] = BLAME_MAX;
                 let size = usize::from(input.byte());
                 let frame = Bytes::copy_from_slice(input.take(size));
-                self.handle(overlay::Input::Frame { peer, frame });
+                self.handle(overlay::Input::Session(session::Event::Frame { peer, frame }));
             }
             _ => {
                 let drawn = stock().frame(input);
@@ -176,7 +176,7 @@ impl Bench {
                     assert_eq!(read.as_ref(), Some(&drawn.bytes), "it is well formed");
                 }
                 self.blame[usize::from(peer)] += drawn.blame;
-                self.handle(overlay::Input::Frame { peer, frame: drawn.bytes });
+                self.handle(overlay::Input::Session(session::Event::Frame { peer, frame: drawn.bytes }));
             }
         }
         if kind & 128 == 0 {
@@ -197,18 +197,18 @@ impl Bench {
         }
         let contact = Contact::copy_from(&[peer]).expect("a byte is not much");
         let round_trip = Duration::from_millis(u64::from(number));
-        self.handle(overlay::Input::PeerUp { peer, contact, round_trip, room: room * 4 });
+        self.handle(overlay::Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room * 4, agents: Vec::new(), incarnation: 0 })));
     }
 
     fn peer_down(&mut self, peer: u8) {
         self.rooms.remove(&peer);
-        self.handle(overlay::Input::PeerDown { peer });
+        self.handle(overlay::Input::Session(session::Event::Closed { peer }));
     }
 
     fn writable(&mut self, peer: u8, room: usize) {
         if let Some(known) = self.rooms.get_mut(&peer) {
             *known = room;
-            self.handle(overlay::Input::Writable { peer, room });
+            self.handle(overlay::Input::Session(session::Event::Writable { peer, send_window: room }));
         }
     }
 
@@ -291,7 +291,7 @@ impl Bench {
 
     fn wanted(&mut self, output: Output<u8>) {
         match output {
-            Output::Frame { peer, header, item } => self.frame_sent(peer, &header, item),
+            Output::Session(session::Request::Send { peer, header, payload: item }) => self.frame_sent(peer, &header, item),
             Output::Received { receipt, bytes } => {
                 assert!(self.rooms.contains_key(&receipt.peer), "an item comes over a session");
                 let taken = self.topics.get(&receipt.topic).expect("the node is in the topic");
@@ -305,14 +305,14 @@ impl Bench {
                 assert!(!is_checked, "an item is checked once");
                 self.checking.push((receipt, bytes));
             }
-            Output::Connect { peer, .. } => {
+            Output::Session(session::Request::Connect { peer, .. }) => {
                 // The sessions of who is shunned are not used.
                 let is_used = self.rooms.contains_key(&peer) && !self.shunned.contains(&peer);
                 assert!(peer != ME && !is_used, "there is no session yet");
             }
-            Output::Release { peer } => assert!(self.rooms.contains_key(&peer)),
+            Output::Session(session::Request::Release { peer }) => assert!(self.rooms.contains_key(&peer)),
             Output::Lonely { topic } => assert!(self.topics.contains_key(&topic)),
-            Output::Misbehaved { peer, rule } => {
+            Output::Session(session::Request::Violation { peer, rule }) => {
                 let blame = self.blame[usize::from(peer)];
                 assert!(blame >= BLAME_MAX, "{peer} is accused: {rule}");
                 self.accused.push(peer);

@@ -20,6 +20,9 @@ use x0x_core::wire::write_frame;
 use crate::bench::{Bench, Who, address, socket};
 use crate::fixture::UNIX_TIME;
 use crate::input::Input;
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 /// Returns the keys of the other node.
 pub(crate) fn keys() -> (MachineKey, AgentKey) {
@@ -149,22 +152,22 @@ impl World {
         let (machine, agent) = keys();
         for event in self.bench.events.drain(..) {
             match event {
-                Event::PeerUp { machine: up, agents, .. } => {
+                Event::Link(link::Event::PeerUp { machine: up, agents, .. }) => {
                     assert!(!self.is_up, "one session at a time");
                     assert_eq!((up, agents), (machine.id(), vec![agent.id()]));
                     self.is_up = true;
                 }
-                Event::PeerDown { .. } => assert!(std::mem::take(&mut self.is_up)),
-                Event::DirectReceived { sender, .. } => {
+                Event::Link(link::Event::PeerDown { .. }) => assert!(std::mem::take(&mut self.is_up)),
+                Event::Direct(direct::Event::Received { sender, .. }) => {
                     assert!(self.is_up, "messages come in sessions");
                     assert_eq!(sender, agent.id(), "the sender is proven");
                     self.received += 1;
                 }
-                Event::PathChanged { .. }
+                Event::Link(link::Event::PathChanged { .. })
                 | Event::Reply { .. }
-                | Event::GossipReceived { .. }
-                | Event::GossipLagged { .. }
-                | Event::GossipEquivocated { .. }
+                | Event::Gossip(gossip::Event::Received { .. })
+                | Event::Gossip(gossip::Event::Lagged { .. })
+                | Event::Gossip(gossip::Event::Equivocated { .. })
                 | Event::Halted(_) => {}
             }
         }

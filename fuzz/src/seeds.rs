@@ -312,7 +312,7 @@ fn handshake(dialling: Who) -> (Seeds, Seeds) {
             other.receive(datagram.source, datagram.local, &datagram.payload);
         }
     }
-    let is_up = |bench: &Bench| bench.events.iter().any(|e| matches!(e, Event::PeerUp { .. }));
+    let is_up = |bench: &Bench| bench.events.iter().any(|e| matches!(e, Event::Link(link::Event::PeerUp { .. })));
     assert!(is_up(&tested) && is_up(&other), "the two nodes meet");
     (to_tested, to_other)
 }
@@ -421,7 +421,7 @@ mod tests {
     }
 
     fn is_up(event: &Event) -> bool {
-        matches!(event, Event::PeerUp { .. })
+        matches!(event, Event::Link(link::Event::PeerUp { .. }))
     }
 
     #[test]
@@ -470,10 +470,10 @@ mod tests {
         let bench = node::after_inputs(&seeds("node_inputs")[0]);
         assert!(has(&bench, is_up));
         let acknowledged =
-            |event: &Event| matches!(event, Event::Reply { reply: Reply::SendDirect(Ok(_)), .. });
+            |event: &Event| matches!(event, Event::Reply { reply: Reply::Direct(direct::Reply::SendDirect(Ok(_))), .. });
         assert!(has(&bench, acknowledged), "{:?}", bench.events);
         let moved = node::after_inputs(&seeds("node_inputs")[1]);
-        let moving = |event: &Event| matches!(event, Event::PathChanged { .. });
+        let moving = |event: &Event| matches!(event, Event::Link(link::Event::PathChanged { .. }));
         assert!(has(&moved, moving), "{:?}", moved.events);
     }
 

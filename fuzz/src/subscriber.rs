@@ -135,7 +135,7 @@ impl Bench {
 
     fn frame(&mut self, peer: u8, frame: Bytes, blame: usize) {
         self.blame[usize::from(peer)] += blame;
-        self.handle(Input::Frame { peer, frame });
+        self.handle(Input::Session(session::Event::Frame { peer, frame }));
     }
 
     fn step(&mut self, input: &mut input::Input<'_>) {
@@ -145,7 +145,7 @@ impl Bench {
             0..=2 => self.peer_up(peer, number, input.number() * 4),
             3 => self.peer_down(peer),
             4 | 5 => self.writable(peer, input.number() * 4),
-            6 => self.handle(Input::ConnectFailed { peer }),
+            6 => self.handle(Input::Session(session::Event::ConnectFailed { peer })),
             7 | 8 => self.subscribe(number),
             9 => self.unsubscribe(number),
             10 => self.publish(number, usize::from(input.byte()) * 256),
@@ -165,7 +165,7 @@ impl Bench {
             }
             20 => {
                 let contact = Contact::copy_from(&[number, 2]).expect("two bytes are few");
-                self.handle(Input::PeerMoved { peer, contact });
+                self.handle(Input::Session(session::Event::Moved { peer, contact }));
             }
             _ => {
                 let drawn = library().stock.frame(input);
@@ -196,18 +196,18 @@ impl Bench {
         self.blame[usize::from(peer)] = 0;
         let contact = Contact::copy_from(&[peer]).expect("a byte is not much");
         let round_trip = Duration::from_millis(u64::from(number));
-        self.handle(Input::PeerUp { peer, contact, round_trip, room });
+        self.handle(Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room, agents: Vec::new(), incarnation: 0 })));
     }
 
     fn peer_down(&mut self, peer: u8) {
         self.rooms.remove(&peer);
-        self.handle(Input::PeerDown { peer });
+        self.handle(Input::Session(session::Event::Closed { peer }));
     }
 
     fn writable(&mut self, peer: u8, room: usize) {
         if let Some(known) = self.rooms.get_mut(&peer) {
             *known = room;
-            self.handle(Input::Writable { peer, room });
+            self.handle(Input::Session(session::Event::Writable { peer, send_window: room }));
         }
     }
 
@@ -283,15 +283,15 @@ impl Bench {
 
     fn wanted(&mut self, output: Output<u8>) {
         match output {
-            Output::Frame { peer, header, payload } => self.frame_sent(peer, &header, &payload),
-            Output::Connect { peer, .. } => {
+            Output::Session(session::Request::Send { peer, header, payload }) => self.frame_sent(peer, &header, &payload),
+            Output::Session(session::Request::Connect { peer, .. }) => {
                 // The sessions of who is shunned are not used.
                 let is_used = self.rooms.contains_key(&peer) && !self.shunned.contains(&peer);
                 assert!(peer != ME && !is_used, "there is no session yet");
             }
-            Output::Release { peer } => assert!(self.rooms.contains_key(&peer)),
+            Output::Session(session::Request::Release { peer }) => assert!(self.rooms.contains_key(&peer)),
             Output::Lonely => {}
-            Output::Misbehaved { peer, rule } => {
+            Output::Session(session::Request::Violation { peer, rule }) => {
                 let blame = self.blame[usize::from(peer)];
                 assert!(blame >= BLAME_MAX, "{peer} is accused: {rule}");
                 self.accused.push(peer);

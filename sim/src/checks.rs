@@ -26,15 +26,19 @@ use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::node::{CommandId, Event, Reply, Request};
 
 mod conversation;
-mod gossip;
 mod tally;
+mod topics;
 
 pub use tally::{Failure, Tally};
 
 use self::conversation::Conversation;
 pub(crate) use self::conversation::message_key;
-use self::gossip::{Act, Gossip};
+use self::topics::{Act, Gossip};
 use crate::NodeId;
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
+use x0x_core::node::control;
 
 /// How much later than its timeout a command may be answered.
 pub(crate) const REPLY_SLACK: Duration = Duration::from_secs(2);
@@ -64,20 +68,17 @@ pub(crate) fn shows_marker(datagram: &[u8]) -> bool {
 /// The kind of a request, with what the checks need of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Connect,
-    Disconnect,
-    SendDirect { recipient: Option<NodeId>, key: u64, index: usize },
-    Subscribe,
-    Unsubscribe,
-    Publish,
-    ProveMessage,
-    ListTopics,
-    SetBlocked { agent: AgentId, blocked: bool },
-    ChangeNetwork,
-    ListPeers,
-    ProbePeer,
-    GetCounters,
-    ShutDown,
+    SendDirect {
+        recipient: Option<NodeId>,
+        key: u64,
+        index: usize,
+    },
+    SetBlocked {
+        agent: AgentId,
+        blocked: bool,
+    },
+    /// Any other request, by its name.
+    Other(&'static str),
 }
 
 /// What is noted of a request before the node takes it.
@@ -183,29 +184,22 @@ impl Checks {
 
     /// Notes what a request asks; hand it to [`Checks::accepted`] if the node takes it.
     pub(crate) fn note(&self, request: &Request) -> Noted {
+        let other = Kind::Other(request.name());
         let (kind, timeout) = match request {
-            Request::Connect(connect) => (Kind::Connect, connect.timeout),
-            Request::Disconnect(_) => (Kind::Disconnect, Duration::ZERO),
-            Request::SendDirect(send) => {
+            Request::Direct(direct::Request::SendDirect(send)) => {
                 let recipient = self.agents.get(&send.recipient).copied();
                 let key = message_key(&send.payload);
                 (Kind::SendDirect { recipient, key, index: 0 }, send.timeout)
             }
-            Request::Subscribe(_) => (Kind::Subscribe, Duration::ZERO),
-            Request::Unsubscribe(_) => (Kind::Unsubscribe, Duration::ZERO),
-            Request::Publish(_) => (Kind::Publish, PUBLISH_TIME_MAX),
-            Request::ProveMessage(_) => (Kind::ProveMessage, Duration::ZERO),
-            Request::ListTopics(_) => (Kind::ListTopics, Duration::ZERO),
-            Request::SetBlocked(set) => {
+            Request::Control(control::Request::SetBlocked(set)) => {
                 let (agent, blocked) = (set.agent, set.blocked);
                 // Its reply waits for the disk.
                 (Kind::SetBlocked { agent, blocked }, STORE_TIME_MAX)
             }
-            Request::ChangeNetwork(_) => (Kind::ChangeNetwork, Duration::ZERO),
-            Request::ListPeers(_) => (Kind::ListPeers, Duration::ZERO),
-            Request::ProbePeer(probe) => (Kind::ProbePeer, probe.timeout),
-            Request::GetCounters(_) => (Kind::GetCounters, Duration::ZERO),
-            Request::ShutDown(_) => (Kind::ShutDown, Duration::ZERO),
+            Request::Link(link::Request::Connect(connect)) => (other, connect.timeout),
+            Request::Link(link::Request::ProbePeer(probe)) => (other, probe.timeout),
+            Request::Gossip(gossip::Request::Publish(_)) => (other, PUBLISH_TIME_MAX),
+            Request::Control(_) | Request::Link(_) | Request::Gossip(_) => (other, Duration::ZERO),
         };
         Noted { kind, act: Act::of(request), timeout }
     }
@@ -222,7 +216,7 @@ impl Checks {
         let Noted { mut kind, act, timeout } = noted;
         self.tally.accepted += 1;
         if let Some(act) = act {
-            self.tally.published += u64::from(kind == Kind::Publish);
+            self.tally.published += u64::from(matches!(act, Act::Publish(..)));
             self.gossip.accepted(now, node, run, act);
         }
         if let Kind::SendDirect { recipient, key, index } = &mut kind {
@@ -309,28 +303,28 @@ impl Checks {
     pub(crate) fn event(&mut self, now: Duration, node: NodeId, event: &Event, disk_fails: bool) {
         let result = match event {
             Event::Reply { command, reply } => self.replied(now, node, *command, reply),
-            Event::PeerUp { machine, .. } => {
+            Event::Link(link::Event::PeerUp { machine, .. }) => {
                 self.tally.links_up += 1;
                 self.peer(machine).and_then(|peer| {
                     let is_new = self.links.insert((node, *machine));
                     if is_new { Ok(()) } else { Err(format!("the link to {peer} came up twice")) }
                 })
             }
-            Event::PeerDown { machine, .. } => {
+            Event::Link(link::Event::PeerDown { machine, .. }) => {
                 self.tally.links_down += 1;
                 self.peer(machine).and_then(|peer| {
                     let was_up = self.links.remove(&(node, *machine));
                     if was_up { Ok(()) } else { Err(format!("no link to {peer} went down")) }
                 })
             }
-            Event::PathChanged { .. } => {
+            Event::Link(link::Event::PathChanged { .. }) => {
                 self.tally.paths_changed += 1;
                 Ok(())
             }
-            Event::DirectReceived { sender, machine, recipient, payload, .. } => {
-                self.delivered(now, node, *sender, machine, *recipient, payload)
-            }
-            Event::GossipReceived { topic, author, payload, .. } => {
+            Event::Direct(direct::Event::Received {
+                sender, machine, recipient, payload, ..
+            }) => self.delivered(now, node, *sender, machine, *recipient, payload),
+            Event::Gossip(gossip::Event::Received { topic, author, payload, .. }) => {
                 self.tally.heard += 1;
                 self.admitted(node, author).and_then(|()| {
                     self.author(node, *author).and_then(|author| match author {
@@ -339,14 +333,14 @@ impl Checks {
                     })
                 })
             }
-            Event::GossipLagged { topic, author, missed } => {
+            Event::Gossip(gossip::Event::Lagged { topic, author, missed }) => {
                 self.tally.missed += missed;
                 self.author(node, *author).and_then(|author| match author {
                     Some(author) => self.gossip.lagged(node, topic, author, *missed),
                     None => Ok(()),
                 })
             }
-            Event::GossipEquivocated { author, .. } => {
+            Event::Gossip(gossip::Event::Equivocated { author, .. }) => {
                 self.author(node, *author).and_then(|author| match author {
                     Some(author) => Err(format!("{author} is said to contradict itself")),
                     None => Ok(()),
@@ -426,32 +420,28 @@ impl Checks {
         self.due.remove(&(outstanding.late_after(), id));
         self.tally.answered += 1;
         match (kind, reply) {
-            (Kind::Connect, Reply::Connect(result)) => {
+            (Kind::Other(_), Reply::Link(link::Reply::Connect(result))) => {
                 self.tally.connects_failed += u64::from(result.is_err());
                 Ok(())
             }
-            (Kind::SetBlocked { agent, blocked }, Reply::SetBlocked(_)) => {
+            (
+                Kind::SetBlocked { agent, blocked },
+                Reply::Control(control::Reply::SetBlocked(_)),
+            ) => {
                 if blocked && !self.is_unblocking(node, agent) {
                     self.blocked.insert((node, agent));
                 }
                 Ok(())
             }
-            (Kind::SendDirect { recipient, index, .. }, Reply::SendDirect(result)) => {
+            (
+                Kind::SendDirect { recipient, index, .. },
+                Reply::Direct(direct::Reply::SendDirect(result)),
+            ) => {
                 let error = result.as_ref().err().copied();
                 let ends = recipient.map(|recipient| (node, recipient));
                 self.send_ended(now.saturating_sub(issued_at), ends, index, error)
             }
-            (Kind::Subscribe, Reply::Subscribe(_))
-            | (Kind::Unsubscribe, Reply::Unsubscribe(_))
-            | (Kind::Publish, Reply::Publish(_))
-            | (Kind::ProveMessage, Reply::ProveMessage(_))
-            | (Kind::ListTopics, Reply::ListTopics(_))
-            | (Kind::Disconnect, Reply::Disconnect(_))
-            | (Kind::ShutDown, Reply::ShutDown(()))
-            | (Kind::ChangeNetwork, Reply::ChangeNetwork(_))
-            | (Kind::ListPeers, Reply::ListPeers(_))
-            | (Kind::ProbePeer, Reply::ProbePeer(_))
-            | (Kind::GetCounters, Reply::GetCounters(_)) => Ok(()),
+            (Kind::Other(name), reply) if name == reply.name() => Ok(()),
             (kind, reply) => Err(format!("the reply to {kind:?} is {reply:?}")),
         }
     }

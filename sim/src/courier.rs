@@ -12,14 +12,18 @@ use x0x_core::direct::DirectError;
 use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::link::PingError;
 use x0x_core::node::{
-    Batch, CommandError, CommandId, Config, Connected, Deadline, DirectAcknowledged, Event, Input,
-    NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table, Target, WriteId,
+    Batch, CommandError, CommandId, Config, Connected, Counters, Deadline, DirectAcknowledged,
+    Event, Input, NetworkChanged, Output, Record, Reply, Request, Restored, StartError, Table,
+    Target, Time, WriteId,
 };
-use x0x_core::support::{Counters, Rng};
+use x0x_core::support::Rng;
 use x0x_core::transport::Transmit;
 
 use crate::Machine;
+use x0x_core::direct;
+use x0x_core::gossip;
 use x0x_core::link;
+use x0x_core::node::control;
 
 const RETRY: Duration = Duration::from_millis(200);
 const SEND: u8 = 1;
@@ -56,8 +60,7 @@ impl Machine for Courier {
         config: Config,
         seed: [u8; 32],
         restored: Restored,
-        _now: Instant,
-        _unix_time: Duration,
+        _time: Time,
     ) -> Result<Self, StartError> {
         let starts = restored.records.first().map_or(0, |record| record.value[0]).wrapping_add(1);
         let mut courier = Self {
@@ -73,18 +76,22 @@ impl Machine for Courier {
             outputs: VecDeque::new(),
         };
         let value = Bytes::from(vec![starts]);
-        let put = Record { table: Table::Link(link::Table::Peers), key: Bytes::from_static(b"starts"), value };
+        let put = Record {
+            table: Table::Link(link::Table::Peers),
+            key: Bytes::from_static(b"starts"),
+            value,
+        };
         let batch = Batch { id: WriteId(1), puts: vec![put], deletes: Vec::new() };
         courier.outputs.push_back((None, Output::Store(batch)));
         Ok(courier)
     }
 
-    fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
+    fn handle(&mut self, Time { now, .. }: Time, input: Input) -> Result<(), CommandError> {
         match input {
             Input::Datagram(datagram) => self.datagram(now, datagram.source, datagram.payload),
             Input::Timeout => self.timeout(now),
             Input::Command(command) => self.command(now, command.id, command.request),
-            Input::Stored(..) | Input::Loaded(..) | Input::WallTime(_) => {}
+            Input::Stored(..) | Input::Loaded(..) => {}
         }
         Ok(())
     }
@@ -101,7 +108,7 @@ impl Machine for Courier {
 impl Courier {
     fn command(&mut self, now: Instant, id: CommandId, request: Request) {
         let reply = match request {
-            Request::SendDirect(send) => {
+            Request::Direct(direct::Request::SendDirect(send)) => {
                 self.sent += 1;
                 self.waiting.push_back(Waiting {
                     id,
@@ -117,29 +124,40 @@ impl Courier {
                 }
                 return;
             }
-            Request::Connect(connect) => {
+            Request::Link(link::Request::Connect(connect)) => {
                 let Target::Address { address, machine: Some(machine) } = connect.target else {
                     return;
                 };
                 self.transmit(address, HELLO, 0, &[]);
                 let agents = Vec::new();
-                Reply::Connect(Ok(Connected { machine, agents, address, already: false }))
+                Reply::Link(link::Reply::Connect(Ok(Connected {
+                    machine,
+                    agents,
+                    address,
+                    already: false,
+                })))
             }
-            Request::ChangeNetwork(change) => {
+            Request::Link(link::Request::ChangeNetwork(change)) => {
                 self.local = change.sockets[0];
-                Reply::ChangeNetwork(NetworkChanged { moving: 0 })
+                Reply::Link(link::Reply::ChangeNetwork(NetworkChanged { moving: 0 }))
             }
-            Request::ListPeers(_) => Reply::ListPeers(Vec::new()),
-            Request::ProbePeer(_) => Reply::ProbePeer(Err(PingError::NotConnected)),
-            Request::GetCounters(_) => Reply::GetCounters(Counters::default()),
-            Request::Disconnect(_)
-            | Request::SetBlocked(_)
-            | Request::Subscribe(_)
-            | Request::Unsubscribe(_)
-            | Request::Publish(_)
-            | Request::ProveMessage(_)
-            | Request::ListTopics(_)
-            | Request::ShutDown(_) => return,
+            Request::Link(link::Request::ListPeers(_)) => {
+                Reply::Link(link::Reply::ListPeers(Vec::new()))
+            }
+            Request::Link(link::Request::ProbePeer(_)) => {
+                Reply::Link(link::Reply::ProbePeer(Err(PingError::NotConnected)))
+            }
+            Request::Control(control::Request::GetCounters(_)) => {
+                Reply::Control(control::Reply::GetCounters(Counters::default()))
+            }
+            Request::Link(link::Request::Disconnect(_))
+            | Request::Control(control::Request::SetBlocked(_))
+            | Request::Gossip(gossip::Request::Subscribe(_))
+            | Request::Gossip(gossip::Request::Unsubscribe(_))
+            | Request::Gossip(gossip::Request::Publish(_))
+            | Request::Gossip(gossip::Request::ProveMessage(_))
+            | Request::Gossip(gossip::Request::ListTopics(_))
+            | Request::Control(control::Request::ShutDown(_)) => return,
         };
         self.emit(Event::Reply { command: id, reply });
     }
@@ -154,7 +172,10 @@ impl Courier {
                 let command = first.id;
                 let error = DirectError::Timeout { sent: true };
                 self.waiting.pop_front();
-                self.emit(Event::Reply { command, reply: Reply::SendDirect(Err(error)) });
+                self.emit(Event::Reply {
+                    command,
+                    reply: Reply::Direct(direct::Reply::SendDirect(Err(error))),
+                });
                 continue;
             }
             if let Some(&(_, address)) = self.peers.get(&first.recipient) {
@@ -175,7 +196,11 @@ impl Courier {
         let (machine, sender) = (MachineId(id(1)), AgentId(id(33)));
         let (run, count, payload) = (number(65), number(73), &bytes[81..]);
         if self.peers.insert(sender, (machine, source)).is_none() {
-            self.emit(Event::PeerUp { machine, agents: vec![sender], address: source });
+            self.emit(Event::Link(link::Event::PeerUp {
+                machine,
+                agents: vec![sender],
+                address: source,
+            }));
             self.transmit(source, HELLO, 0, &[]);
         }
         if kind == SEND {
@@ -185,8 +210,13 @@ impl Courier {
                 *last = count;
                 let payload = Bytes::copy_from_slice(payload);
                 let (recipient, received_at) = (self.agent, Duration::ZERO);
-                let event =
-                    Event::DirectReceived { sender, machine, recipient, payload, received_at };
+                let event = Event::Direct(direct::Event::Received {
+                    sender,
+                    machine,
+                    recipient,
+                    payload,
+                    received_at,
+                });
                 self.emit(event);
             }
         } else if kind == ACKNOWLEDGE
@@ -194,7 +224,8 @@ impl Courier {
             && let Some(first) = self.waiting.pop_front()
         {
             let elapsed = now - first.began;
-            let reply = Reply::SendDirect(Ok(DirectAcknowledged { elapsed }));
+            let reply =
+                Reply::Direct(direct::Reply::SendDirect(Ok(DirectAcknowledged { elapsed })));
             self.emit(Event::Reply { command: first.id, reply });
             self.next_try = Some(now);
             self.timeout(now);

@@ -15,7 +15,6 @@ use x0x_core::support::Rng;
 
 use crate::random;
 use crate::units::{milliseconds, probability};
-use x0x_core::link;
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,6 +157,8 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
+    use x0x_core::link;
+
     use super::*;
 
     fn batch(id: u64, puts: &[(&'static str, &'static str)], deletes: &[&'static str]) -> Batch {
@@ -166,7 +167,9 @@ mod tests {
             key: Bytes::from_static(key.as_bytes()),
             value: Bytes::from_static(value.as_bytes()),
         });
-        let deletes = deletes.iter().map(|key| (Table::Link(link::Table::Peers), Bytes::from_static(key.as_bytes())));
+        let deletes = deletes
+            .iter()
+            .map(|key| (Table::Link(link::Table::Peers), Bytes::from_static(key.as_bytes())));
         Batch { id: WriteId(id), puts: puts.collect(), deletes: deletes.collect() }
     }
 
@@ -236,7 +239,13 @@ mod tests {
         disk.complete();
         let read = |key: &'static str, range| {
             let key = Bytes::from_static(key.as_bytes());
-            disk.load(&Load { id: x0x_core::node::LoadId(1), table: Table::Link(link::Table::Peers), key, range }).1
+            disk.load(&Load {
+                id: x0x_core::node::LoadId(1),
+                table: Table::Link(link::Table::Peers),
+                key,
+                range,
+            })
+            .1
         };
         assert_eq!(read("a", 1..3), Ok(Bytes::from_static(b"el")));
         assert_eq!(read("a", 3..100), Ok(Bytes::from_static(b"lo")));

@@ -18,7 +18,7 @@ use x0x_core::identity::{AgentKey, MachineKey};
 use x0x_core::link::{PROTOCOL_VERSION, PROTOCOL_VERSION_MAX};
 use x0x_core::node::{
     Command, CommandError, CommandId, Config, Deadline, Input, Node, Output, Request, Restored,
-    ShutDown, StartError, StoreError,
+    ShutDown, StartError, StoreError, Time,
 };
 use x0x_core::support::Rng;
 
@@ -53,20 +53,19 @@ impl Machine for AnyNode {
         config: Config,
         seed: [u8; 32],
         restored: Restored,
-        now: Instant,
-        unix_time: Duration,
+        time: Time,
     ) -> Result<Self, StartError> {
         if config.link.versions == STRANGERS {
-            let strangers = Strangers::new(config, seed, now, unix_time)?;
+            let strangers = Strangers::new(config, seed, time)?;
             return Ok(Self::Strangers(Box::new(strangers)));
         }
-        Node::new(config, seed, restored, now, unix_time).map(|node| Self::Honest(Box::new(node)))
+        Node::new(config, seed, restored, time).map(|node| Self::Honest(Box::new(node)))
     }
 
-    fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
+    fn handle(&mut self, time: Time, input: Input) -> Result<(), CommandError> {
         match self {
-            Self::Honest(node) => node.handle(now, input),
-            Self::Strangers(strangers) => strangers.handle(now, input),
+            Self::Honest(node) => node.handle(time, input),
+            Self::Strangers(strangers) => strangers.handle(time, input),
         }
     }
 
@@ -74,13 +73,6 @@ impl Machine for AnyNode {
         match self {
             Self::Honest(node) => node.poll_output(buffer),
             Self::Strangers(strangers) => strangers.poll_output(buffer),
-        }
-    }
-
-    fn wall_time_is_off(&self, now: Instant, unix_time: Duration) -> bool {
-        match self {
-            Self::Honest(node) => node.wall_time_is_off(now, unix_time),
-            Self::Strangers(_) => false,
         }
     }
 
@@ -109,25 +101,18 @@ pub struct Strangers {
     count: u32,
     requests: Vec<Request>,
     commands: u64,
-    started_at: Instant,
-    unix_time: Duration,
-    now: Instant,
+    time: Time,
     /// When the identity goes, or is gone.
     next: Instant,
     says_goodbye: bool,
 }
 
 impl Strangers {
-    fn new(
-        mut config: Config,
-        seed: [u8; 32],
-        now: Instant,
-        unix_time: Duration,
-    ) -> Result<Self, StartError> {
+    fn new(mut config: Config, seed: [u8; 32], time: Time) -> Result<Self, StartError> {
         config.link.versions = PROTOCOL_VERSION..=PROTOCOL_VERSION_MAX;
         let mut rng = Rng::from_seed(seed);
         let seed = rng.bytes();
-        let node = Node::new(config.clone(), seed, Restored::default(), now, unix_time)?;
+        let node = Node::new(config.clone(), seed, Restored::default(), time)?;
         Ok(Self {
             config,
             rng,
@@ -135,16 +120,14 @@ impl Strangers {
             count: 0,
             requests: Vec::new(),
             commands: 0,
-            started_at: now,
-            unix_time,
-            now,
-            next: now,
+            time,
+            next: time.now,
             says_goodbye: false,
         })
     }
 
-    fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
-        self.now = now;
+    fn handle(&mut self, time: Time, input: Input) -> Result<(), CommandError> {
+        self.time = time;
         match input {
             Input::Command(command) => {
                 if self.requests.len() < REQUESTS_MAX {
@@ -154,10 +137,10 @@ impl Strangers {
                 // Nobody waits for its replies.
                 return Err(CommandError::Halted);
             }
-            Input::Stored(..) | Input::Loaded(..) | Input::WallTime(_) => {}
-            Input::Datagram(_) | Input::Timeout => self.node.handle(now, input)?,
+            Input::Stored(..) | Input::Loaded(..) => {}
+            Input::Datagram(_) | Input::Timeout => self.node.handle(time, input)?,
         }
-        if self.next <= now {
+        if self.next <= time.now {
             self.turn();
         }
         Ok(())
@@ -167,19 +150,18 @@ impl Strangers {
     fn turn(&mut self) {
         if !self.says_goodbye && random::chance(&mut self.rng, 0.5) {
             self.says_goodbye = true;
-            self.next = self.now + GOODBYE;
+            self.next = self.time.now + GOODBYE;
             self.ask(ShutDown.into());
             return;
         }
         self.says_goodbye = false;
-        self.next = self.now + random::between(&mut self.rng, STAY / 4, STAY);
+        self.next = self.time.now + random::between(&mut self.rng, STAY / 4, STAY);
         let number = self.count % IDENTITIES;
         self.count += 1;
         let (machine_key, agent_key) = identity(&self.config, number);
         let config = Config { machine_key, agent_key, ..self.config.clone() };
-        let unix_time = self.unix_time + self.now.saturating_duration_since(self.started_at);
         let seed = self.rng.bytes();
-        let node = Node::new(config, seed, Restored::default(), self.now, unix_time);
+        let node = Node::new(config, seed, Restored::default(), self.time);
         self.node = node.expect("it started with the same settings before");
         for request in self.requests.clone() {
             self.ask(request);
@@ -190,7 +172,7 @@ impl Strangers {
         self.commands += 1;
         let command = Command { id: CommandId(self.commands), request };
         // What is refused is not done.
-        let _ = self.node.handle(self.now, Input::Command(command));
+        let _ = self.node.handle(self.time, Input::Command(command));
     }
 
     fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Output {
@@ -200,7 +182,7 @@ impl Strangers {
                 Output::Transmit(transmit) => return Output::Transmit(transmit),
                 Output::Store(batch) => Input::Stored(batch.id, Ok(())),
                 Output::Load(load) => Input::Loaded(load.id, Err(StoreError::Full)),
-                Output::Event(_) => continue,
+                Output::Event(_) | Output::Settled => continue,
                 Output::Idle { deadline } => {
                     let own = Deadline { at: self.next, timer: "next identity" };
                     let first = deadline.into_iter().chain([own]).min_by_key(|one| one.at);
@@ -208,7 +190,7 @@ impl Strangers {
                 }
             };
             // It is no command.
-            let _ = self.node.handle(self.now, answer);
+            let _ = self.node.handle(self.time, answer);
         }
     }
 }

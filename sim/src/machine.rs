@@ -1,12 +1,10 @@
 //! What a world drives.
 
 use std::fmt;
-use std::time::{Duration, Instant};
-
 use x0x_core::gossip;
 use x0x_core::link::admission::HALF_OPEN_MAX;
 use x0x_core::link::{ANSWERS_MAX, Class, LANE_BYTES_MAX, LINKS_MAX, PURSUITS_MAX};
-use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, StartError};
+use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, StartError, Time};
 use x0x_core::overlay;
 use x0x_core::support::MemoryBudget;
 
@@ -26,8 +24,7 @@ pub trait Machine: fmt::Debug + Sized {
         config: Config,
         seed: [u8; 32],
         restored: Restored,
-        now: Instant,
-        unix_time: Duration,
+        time: Time,
     ) -> Result<Self, StartError>;
 
     /// Hands over an input; see [`Node::handle`].
@@ -35,15 +32,10 @@ pub trait Machine: fmt::Debug + Sized {
     /// # Errors
     ///
     /// Only a command can fail.
-    fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError>;
+    fn handle(&mut self, time: Time, input: Input) -> Result<(), CommandError>;
 
     /// Takes the next output; see [`Node::poll_output`].
     fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Output;
-
-    /// Tells whether it is to be told the wall time; see [`Node::wall_time_is_off`].
-    fn wall_time_is_off(&self, _now: Instant, _unix_time: Duration) -> bool {
-        false
-    }
 
     /// Returns what the node holds more of than it may, if it counts.
     fn over_limit(&self) -> Option<String> {
@@ -62,22 +54,17 @@ impl Machine for Node {
         config: Config,
         seed: [u8; 32],
         restored: Restored,
-        now: Instant,
-        unix_time: Duration,
+        time: Time,
     ) -> Result<Self, StartError> {
-        Self::new(config, seed, restored, now, unix_time)
+        Self::new(config, seed, restored, time)
     }
 
-    fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
-        Self::handle(self, now, input)
+    fn handle(&mut self, time: Time, input: Input) -> Result<(), CommandError> {
+        Self::handle(self, time, input)
     }
 
     fn poll_output(&mut self, buffer: &mut Vec<u8>) -> Output {
         Self::poll_output(self, buffer)
-    }
-
-    fn wall_time_is_off(&self, now: Instant, unix_time: Duration) -> bool {
-        Self::wall_time_is_off(self, now, unix_time)
     }
 
     fn over_limit(&self) -> Option<String> {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use x0x_core::identity::{AgentId, MachineId};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::{
-    Command, CommandError, CommandId, Event, Input, LoadId, Node, Request, StoreError,
+    Command, CommandError, CommandId, Event, Input, LoadId, Node, Request, StoreError, Time,
 };
 use x0x_core::support::Rng;
 
@@ -244,10 +244,10 @@ impl<M: Machine> World<M> {
     /// # Panics
     ///
     /// If the node does not run.
-    pub fn act<R>(&mut self, node: NodeId, act: impl FnOnce(&mut M, Instant) -> R) -> R {
-        let now = self.instant(node);
+    pub fn act<R>(&mut self, node: NodeId, act: impl FnOnce(&mut M, Time) -> R) -> R {
+        let time = self.time_of(node);
         let machine = self.hosts[node.index()].machine.as_mut();
-        let result = act(machine.expect("the node runs"), now);
+        let result = act(machine.expect("the node runs"), time);
         self.drain(node);
         result
     }

@@ -7,8 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
+use x0x_core::direct;
+use x0x_core::gossip;
 use x0x_core::gossip::Topic;
 use x0x_core::identity::MachineId;
+use x0x_core::link;
 use x0x_core::node::{CommandId, Connect, Event, Publish, Reply, SendDirect, Subscribe, Target};
 use x0x_sim::hostile::{AnyNode, STRANGERS};
 use x0x_sim::nat::{Dependence, Ports};
@@ -93,7 +96,7 @@ fn send(world: &mut World, from: NodeId, to: NodeId) -> CommandId {
 fn assert_acknowledged(world: &mut World, id: CommandId) {
     world.run_for(10 * SECOND).unwrap();
     let reply = world.reply(id);
-    assert!(matches!(reply, Some(Reply::SendDirect(Ok(_)))), "{reply:?}");
+    assert!(matches!(reply, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))), "{reply:?}");
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn are_heard(world: &mut World) -> [bool; 2] {
         world.run_for(40 * SECOND).unwrap();
         world.events().iter().any(|logged| {
             logged.node == to
-                && matches!(&logged.event, Event::GossipReceived { payload, .. } if *payload == text)
+                && matches!(&logged.event, Event::Gossip(gossip::Event::Received { payload, .. }) if *payload == text)
         })
     })
 }
@@ -226,7 +229,7 @@ fn a_laptop_that_slept_comes_back() {
 fn sessions(world: &World<AnyNode>, node: NodeId) -> BTreeMap<MachineId, usize> {
     let mut sessions = BTreeMap::new();
     for logged in world.events().iter().filter(|logged| logged.node == node) {
-        if let Event::PeerUp { machine, .. } = logged.event {
+        if let Event::Link(link::Event::PeerUp { machine, .. }) = logged.event {
             *sessions.entry(machine).or_default() += 1;
         }
     }

@@ -8,7 +8,7 @@ mod topics {
 }
 
 use topics::arena::{Arena, S};
-use x0x_core::support::Counter;
+use x0x_core::gossip;
 use x0x_sim::model::GossipNode;
 use x0x_sim::model::attack::{Filler, Flood, Puppet, Recorder, Twist, Twisted, TwoFaced};
 
@@ -24,7 +24,7 @@ fn honest_nodes_among_themselves_accuse_nobody() {
 fn who_forges_batches_is_cut_off() {
     let arena = Arena::twisted(8, &Twist::Forge).talk();
     arena.assert_unharmed(12_000.0, 12_000.0);
-    assert!(arena.count(Counter::GossipBatchesForged) > 0);
+    assert!(arena.count(gossip::Counter::BatchesForged) > 0);
     arena.assert_accused(1);
 }
 

@@ -6,12 +6,16 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
+use x0x_core::direct;
+use x0x_core::gossip;
 use x0x_core::gossip::Topic;
+use x0x_core::link;
 use x0x_core::link::{ConnectError, RefuseReason};
+use x0x_core::node::Counters;
+use x0x_core::node::control;
 use x0x_core::node::{
     CommandId, Connect, Event, GetCounters, Publish, Reply, SendDirect, Subscribe, Target,
 };
-use x0x_core::support::{Counter, Counters};
 use x0x_sim::{NodeId, Step, World, WorldConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,7 +83,10 @@ impl Talk {
 
     fn assert_sent(&self, id: CommandId) {
         let reply = self.world.reply(id);
-        assert!(matches!(reply, Some(Reply::SendDirect(Ok(_)))), "{reply:?}");
+        assert!(
+            matches!(reply, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))),
+            "{reply:?}"
+        );
     }
 
     /// A direct message passes over every link in both directions, and what each node publishes is
@@ -111,14 +118,15 @@ impl Talk {
     fn has_heard(&self, node: NodeId, text: &Bytes) -> bool {
         self.world.events().iter().any(|logged| {
             logged.node == node
-                && matches!(&logged.event, Event::GossipReceived { payload, .. } if payload == text)
+                && matches!(&logged.event, Event::Gossip(gossip::Event::Received { payload, .. }) if payload == text)
         })
     }
 
     fn counters(&mut self, node: NodeId) -> Counters {
         let id = self.world.command(node, GetCounters).unwrap();
         self.world.run_for(SECOND).unwrap();
-        let Some(Reply::GetCounters(counters)) = self.world.reply(id) else {
+        let Some(Reply::Control(control::Reply::GetCounters(counters))) = self.world.reply(id)
+        else {
             panic!("no counters")
         };
         counters.clone()
@@ -139,7 +147,7 @@ fn a_rolling_upgrade_keeps_direct_messages_and_topics() {
         }
     }
     for node in 0..5 {
-        assert_eq!(talk.counters(NodeId(node)).get(Counter::VersionsRefused), 0);
+        assert_eq!(talk.counters(NodeId(node)).get(link::Counter::VersionsRefused), 0);
     }
 }
 
@@ -156,7 +164,8 @@ fn without_a_common_version_a_link_is_refused_until_there_is_one() {
     for (from, to) in [(new, old), (old, new)] {
         let id = talk.connect(from, to);
         talk.world.run_for(20 * SECOND).unwrap();
-        let refused = Reply::Connect(Err(ConnectError::Refused(RefuseReason::Version)));
+        let refused =
+            Reply::Link(link::Reply::Connect(Err(ConnectError::Refused(RefuseReason::Version))));
         assert_eq!(talk.world.reply(id), Some(&refused), "{from} to {to}");
     }
     let both = talk.links.clone();
@@ -169,9 +178,9 @@ fn without_a_common_version_a_link_is_refused_until_there_is_one() {
     for node in [old, new] {
         let counters = talk.counters(node);
         // Each side dials, less and less often, and refuses what the other dials.
-        let refused = counters.get(Counter::VersionsRefused);
+        let refused = counters.get(link::Counter::VersionsRefused);
         assert!((5..40).contains(&refused), "{node}: {refused}");
-        for counter in [Counter::ProtocolViolations, Counter::BindingsRefused] {
+        for counter in [link::Counter::ProtocolViolations, link::Counter::BindingsRefused] {
             assert_eq!(counters.get(counter), 0, "{node}");
         }
     }
@@ -213,7 +222,7 @@ fn topics_pass_around_a_firewall_between_two_sites() {
     for _ in 0..10 {
         talk.assert_talks();
     }
-    let timeout = Reply::Connect(Err(ConnectError::Timeout));
+    let timeout = Reply::Link(link::Reply::Connect(Err(ConnectError::Timeout)));
     assert_eq!(talk.world.reply(blocked), Some(&timeout));
     for from in one {
         assert!(other.iter().all(|&to| !talk.world.is_linked(from, to)));

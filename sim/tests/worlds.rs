@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use x0x_core::crypto::tls::CLIENT_SESSIONS_MAX;
+use x0x_core::direct;
 use x0x_core::identity::BINDING_VALIDITY;
+use x0x_core::link;
 use x0x_core::link::{DownReason, PINGS_MAX, PingError};
+use x0x_core::node::Counters;
+use x0x_core::node::control;
 use x0x_core::node::{
     CommandError, CommandId, Connect, Disconnect, Event, GetCounters, NetworkChanged, ProbePeer,
     Reply, SendDirect, Target,
 };
-use x0x_core::support::{Counter, Counters};
 use x0x_sim::{LinkProfile, NodeId, PartitionName, Scenario, Step, Topology, World, WorldConfig};
 
 /// A hundred seconds of a calm network: everything arrives.
@@ -88,7 +91,10 @@ fn a_live_link_moves_to_another_address_with_nothing_lost() {
         world.check().unwrap();
         for id in sent {
             let reply = world.reply(id);
-            assert!(matches!(reply, Some(Reply::SendDirect(Ok(_)))), "{announce}: {reply:?}");
+            assert!(
+                matches!(reply, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))),
+                "{announce}: {reply:?}"
+            );
         }
         assert!(world.is_linked(mover, peer));
         assert!(world.now() < Duration::from_secs(20), "before the link could time out");
@@ -123,10 +129,12 @@ fn under_load_strangers_prove_their_address_and_are_let_in() {
     assert!(nodes[1..].iter().all(|&node| world.is_linked(nodes[0], node)));
     let id = world.command(nodes[0], GetCounters).unwrap();
     world.run_for(Duration::from_secs(1)).unwrap();
-    let Some(Reply::GetCounters(counters)) = world.reply(id) else { panic!("no counters") };
+    let Some(Reply::Control(control::Reply::GetCounters(counters))) = world.reply(id) else {
+        panic!("no counters")
+    };
     // The first flight has two datagrams, since a post-quantum key share fills one; each is answered.
-    assert_eq!(counters.get(Counter::HandshakesRetried), 2 * 4);
-    assert_eq!(counters.get(Counter::HandshakesAccepted), 4);
+    assert_eq!(counters.get(link::Counter::HandshakesRetried), 2 * 4);
+    assert_eq!(counters.get(link::Counter::HandshakesAccepted), 4);
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -148,7 +156,9 @@ fn send(world: &mut World, from: NodeId, to: NodeId, number: u64) -> CommandId {
 fn counters(world: &mut World, node: NodeId) -> Counters {
     let id = world.command(node, GetCounters).unwrap();
     world.run_for(SECOND).unwrap();
-    let Some(Reply::GetCounters(counters)) = world.reply(id) else { panic!("no counters") };
+    let Some(Reply::Control(control::Reply::GetCounters(counters))) = world.reply(id) else {
+        panic!("no counters")
+    };
     counters.clone()
 }
 
@@ -190,13 +200,16 @@ fn the_trace_of_a_rough_world_is_the_same_in_every_build() {
     }
     assert!(world.run_until_true(20 * SECOND, is_star).unwrap());
     let after = counters(&mut world, HUB);
-    assert_eq!(before.get(Counter::HandshakesResumed), 0);
-    assert_eq!(after.get(Counter::HandshakesResumed), 5);
-    assert_eq!(after.get(Counter::BindingsProven) - before.get(Counter::BindingsProven), 5);
+    assert_eq!(before.get(link::Counter::HandshakesResumed), 0);
+    assert_eq!(after.get(link::Counter::HandshakesResumed), 5);
+    assert_eq!(
+        after.get(link::Counter::BindingsProven) - before.get(link::Counter::BindingsProven),
+        5
+    );
     for &node in &others {
         let counters = counters(&mut world, node);
-        assert_eq!(counters.get(Counter::HandshakesResumed), 1, "{node}");
-        assert_eq!(counters.get(Counter::BindingsProven), 2, "{node}");
+        assert_eq!(counters.get(link::Counter::HandshakesResumed), 1, "{node}");
+        assert_eq!(counters.get(link::Counter::BindingsProven), 2, "{node}");
     }
 
     // The hub loses its memory under load: its peers find that out and come back.
@@ -214,9 +227,9 @@ fn the_trace_of_a_rough_world_is_the_same_in_every_build() {
     world.run_for(25 * SECOND).unwrap();
     world.check_agreement().unwrap();
     let hub = counters(&mut world, HUB);
-    assert_eq!(hub.get(Counter::HandshakesResumed), 0, "the hub forgot all sessions");
-    assert!(after.get(Counter::HandshakesRetried) > 0);
-    assert!(hub.get(Counter::HandshakesRetried) > 0);
+    assert_eq!(hub.get(link::Counter::HandshakesResumed), 0, "the hub forgot all sessions");
+    assert!(after.get(link::Counter::HandshakesRetried) > 0);
+    assert!(hub.get(link::Counter::HandshakesRetried) > 0);
     let network = world.network().counters;
     assert!(network.lost > 0 && network.reordered > 0 && network.duplicated > 0, "{network:?}");
     assert_eq!(world.tally().crashes, 1);
@@ -242,9 +255,12 @@ fn nodes_with_two_sockets_are_reached_through_both() {
     let id = world.apply(moved).unwrap().unwrap();
     let messages = [1, 2].map(|number| send(&mut world, NodeId(number), HUB, number.into()));
     world.run_for(5 * SECOND).unwrap();
-    assert_eq!(world.reply(id), Some(&Reply::ChangeNetwork(NetworkChanged { moving: 1 })));
+    assert_eq!(
+        world.reply(id),
+        Some(&Reply::Link(link::Reply::ChangeNetwork(NetworkChanged { moving: 1 })))
+    );
     for id in messages {
-        assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+        assert!(matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))));
     }
     assert_eq!(world.tally().links_down, 0);
 }
@@ -263,12 +279,12 @@ fn an_idle_link_outlives_its_bindings() {
     for node in [HUB, NodeId(1)] {
         let counters = counters(&mut world, node);
         // The first, and one each half of the validity.
-        assert_eq!(counters.get(Counter::BindingsProven), 3, "{node}");
-        assert_eq!(counters.get(Counter::BindingsExpired), 0, "{node}");
+        assert_eq!(counters.get(link::Counter::BindingsProven), 3, "{node}");
+        assert_eq!(counters.get(link::Counter::BindingsExpired), 0, "{node}");
     }
     let id = send(&mut world, HUB, NodeId(1), 1);
     world.run_for(SECOND).unwrap();
-    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    assert!(matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))));
 }
 
 /// Renewals are lost for so long that the bindings end; silence alone would not end the link.
@@ -291,11 +307,15 @@ fn a_link_ends_with_the_binding_of_its_peer() {
             .iter()
             .filter(|logged| logged.node == node)
             .filter_map(|logged| {
-                if let Event::PeerDown { reason, .. } = logged.event { Some(reason) } else { None }
+                if let Event::Link(link::Event::PeerDown { reason, .. }) = logged.event {
+                    Some(reason)
+                } else {
+                    None
+                }
             })
             .collect();
         assert_eq!(ends, [DownReason::Protocol], "{node}");
-        assert_eq!(counters(&mut world, node).get(Counter::BindingsExpired), 1, "{node}");
+        assert_eq!(counters(&mut world, node).get(link::Counter::BindingsExpired), 1, "{node}");
     }
     world.apply(Step::Heal { name }).unwrap();
     assert!(world.run_until_true(120 * SECOND, is_star).unwrap(), "with fresh bindings");
@@ -336,12 +356,12 @@ fn links_follow_their_sockets_under_load() {
     world.run_for(25 * SECOND).unwrap();
     world.check_agreement().unwrap();
     for (id, moving) in changes {
-        let expected = Reply::ChangeNetwork(NetworkChanged { moving });
+        let expected = Reply::Link(link::Reply::ChangeNetwork(NetworkChanged { moving }));
         assert_eq!(world.reply(id), Some(&expected));
     }
     assert_eq!(world.tally().sends_acknowledged, sent.len() as u64);
     assert_eq!(world.tally().links_down, 0);
-    let hub = counters(&mut world, HUB).get(Counter::PathsChanged);
+    let hub = counters(&mut world, HUB).get(link::Counter::PathsChanged);
     assert_eq!(hub, (MOVES * others.len() + 1) as u64);
 }
 
@@ -357,19 +377,24 @@ fn a_probe_measures_the_way_to_a_peer_and_back() {
     let probe = |machine| ProbePeer { machine, timeout: SECOND };
     let [answered, unknown] = [near, far].map(|id| world.command(HUB, probe(id)).unwrap());
     world.run_for(SECOND).unwrap();
-    let Some(Reply::ProbePeer(Ok(probed))) = world.reply(answered) else { panic!("no answer") };
+    let Some(Reply::Link(link::Reply::ProbePeer(Ok(probed)))) = world.reply(answered) else {
+        panic!("no answer")
+    };
     let round_trip = SECOND / 10;
     assert!((round_trip..round_trip * 11 / 10).contains(&probed.round_trip), "{probed:?}");
-    let not_connected = Reply::ProbePeer(Err(PingError::NotConnected));
+    let not_connected = Reply::Link(link::Reply::ProbePeer(Err(PingError::NotConnected)));
     assert_eq!(world.reply(unknown), Some(&not_connected));
 
     let name = PartitionName(1);
     world.apply(Step::Partition { name, groups: vec![vec![HUB]] }).unwrap();
     let lost: Vec<CommandId> =
         (0..PINGS_MAX).map(|_| world.command(HUB, probe(near)).unwrap()).collect();
-    assert_eq!(world.command(HUB, probe(near)), Err(CommandError::TooManyProbes));
+    assert_eq!(
+        world.command(HUB, probe(near)),
+        Err(CommandError::Link(link::RequestError::TooManyProbes))
+    );
     world.run_for(2 * SECOND).unwrap();
-    let timeout = Reply::ProbePeer(Err(PingError::Timeout));
+    let timeout = Reply::Link(link::Reply::ProbePeer(Err(PingError::Timeout)));
     assert!(lost.iter().all(|&id| world.reply(id) == Some(&timeout)));
     world.command(HUB, probe(near)).unwrap();
 }
@@ -394,7 +419,11 @@ fn a_client_that_knows_too_many_machines_forgets_the_session_that_it_met_first()
         connect(&mut world, HUB, node);
         world.run_for(2 * SECOND).unwrap();
         assert!(world.is_linked(HUB, node));
-        assert_eq!(counters(&mut world, node).get(Counter::HandshakesResumed), resumed, "{node}");
+        assert_eq!(
+            counters(&mut world, node).get(link::Counter::HandshakesResumed),
+            resumed,
+            "{node}"
+        );
     }
 }
 
@@ -414,13 +443,19 @@ fn simultaneous_dials_end_as_one_connection() {
         world.check_agreement().unwrap();
         for (node, id) in ends.into_iter().zip([there, back]) {
             let connected = world.reply(id);
-            assert!(matches!(connected, Some(Reply::Connect(Ok(_)))), "seed {seed}: {connected:?}");
+            assert!(
+                matches!(connected, Some(Reply::Link(link::Reply::Connect(Ok(_))))),
+                "seed {seed}: {connected:?}"
+            );
             let usage = world.machine(node).unwrap().link_usage();
             assert_eq!((usage.sessions, usage.connections), (1, 1), "seed {seed}, {node}");
             let sent = send(&mut world, node, ends[usize::from(node == ends[0])], 1);
             world.run_for(SECOND).unwrap();
             let acknowledged = world.reply(sent);
-            assert!(matches!(acknowledged, Some(Reply::SendDirect(Ok(_)))), "seed {seed}");
+            assert!(
+                matches!(acknowledged, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))),
+                "seed {seed}"
+            );
         }
     }
 }

@@ -23,6 +23,7 @@ use super::system::peers;
 use super::{ApiError, App, sse};
 use crate::files::{hex, random};
 use crate::hub::{DIRECT_QUEUE_MAX, DirectMessage};
+use x0x_core::direct;
 
 /// How long a link may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -185,7 +186,7 @@ pub(super) fn decode(payload: &str) -> Result<Vec<u8>, ApiError> {
 }
 
 fn refusal(error: &CommandError) -> ApiError {
-    let (status, kind) = if matches!(error, CommandError::TooLarge { .. }) {
+    let (status, kind) = if matches!(error, CommandError::Direct(direct::RequestError::TooLarge { .. })) {
         (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "local_gossip_unavailable")

@@ -19,6 +19,8 @@ use super::error::ErrorBody;
 use super::{ApiError, App, sse};
 use crate::files::{hex, random};
 use crate::topics::QUEUE_LIMITS;
+use x0x_core::direct;
+use x0x_core::gossip;
 
 /// A message to publish.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -260,7 +262,7 @@ pub(super) async fn diagnostics(
 
 /// What the node refused to read of others, each time for another reason.
 const REFUSED: [Counter; 3] =
-    [Counter::GossipBatchesForged, Counter::GossipBatchesWithoutKey, Counter::GossipFramesUnknown];
+    [gossip::Counter::BatchesForged, gossip::Counter::BatchesWithoutKey, gossip::Counter::FramesUnknown];
 
 /// The counters of the node whose names say that they are of topics.
 fn gossip_counters(counters: &Counters) -> BTreeMap<&'static str, u64> {
@@ -278,9 +280,9 @@ fn internal(text: String) -> ApiError {
 }
 
 fn refusal(error: &CommandError) -> ApiError {
-    let status = if matches!(error, CommandError::QueueFull | CommandError::Restarting) {
+    let status = if matches!(error, CommandError::Direct(direct::RequestError::QueueFull) | CommandError::Restarting) {
         StatusCode::SERVICE_UNAVAILABLE
-    } else if matches!(error, CommandError::TooManyTopics) {
+    } else if matches!(error, CommandError::Gossip(gossip::RequestError::TooManyTopics)) {
         StatusCode::TOO_MANY_REQUESTS
     } else {
         // A payload that is too large is a body that is too large, which comes here no more.
@@ -296,9 +298,9 @@ mod tests {
     #[test]
     fn each_refusal_has_its_status() {
         for (error, status) in [
-            (CommandError::QueueFull, 503),
+            (CommandError::Direct(direct::RequestError::QueueFull), 503),
             (CommandError::Restarting, 503),
-            (CommandError::TooManyTopics, 429),
+            (CommandError::Gossip(gossip::RequestError::TooManyTopics), 429),
             (CommandError::Halted, 500),
             (CommandError::ShutDown, 500),
         ] {

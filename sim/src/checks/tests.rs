@@ -4,6 +4,8 @@ use bytes::Bytes;
 use x0x_core::node::{DirectAcknowledged, ListPeers, SendDirect};
 
 use super::*;
+use x0x_core::direct;
+use x0x_core::link;
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -35,19 +37,21 @@ impl Bench {
 
     fn deliver(&mut self, text: &'static str) {
         self.checks.links.insert((B, self.ids[0].0));
-        let event = Event::DirectReceived {
+        let event = Event::Direct(direct::Event::Received {
             sender: self.ids[0].1,
             machine: self.ids[0].0,
             recipient: self.ids[1].1,
             payload: Bytes::from_static(text.as_bytes()),
             received_at: Duration::ZERO,
-        };
+        });
         self.checks.event(Duration::from_secs(1), B, &event, false);
     }
 
     fn end(&mut self, id: u64, result: Result<(), DirectError>) {
         let elapsed = Duration::from_secs(1);
-        let reply = Reply::SendDirect(result.map(|()| DirectAcknowledged { elapsed }));
+        let reply = Reply::Direct(direct::Reply::SendDirect(
+            result.map(|()| DirectAcknowledged { elapsed }),
+        ));
         let event = Event::Reply { command: CommandId(id), reply };
         self.checks.event(elapsed, A, &event, false);
     }
@@ -56,9 +60,12 @@ impl Bench {
         let machine = self.ids[peer.index()].0;
         let event = if is_up {
             let address = "10.0.0.1:1".parse().unwrap();
-            Event::PeerUp { machine, agents: Vec::new(), address }
+            Event::Link(link::Event::PeerUp { machine, agents: Vec::new(), address })
         } else {
-            Event::PeerDown { machine, reason: x0x_core::link::DownReason::TimedOut }
+            Event::Link(link::Event::PeerDown {
+                machine,
+                reason: x0x_core::link::DownReason::TimedOut,
+            })
         };
         self.checks.event(Duration::ZERO, node, &event, false);
     }
@@ -133,13 +140,13 @@ fn a_message_needs_a_link() {
     assert_eq!(bench.failure(), None);
     bench.send(2, 1, "b");
     bench.checks.stopped(B);
-    let event = Event::DirectReceived {
+    let event = Event::Direct(direct::Event::Received {
         sender: bench.ids[0].1,
         machine: bench.ids[0].0,
         recipient: bench.ids[1].1,
         payload: Bytes::from_static(b"b"),
         received_at: Duration::ZERO,
-    };
+    });
     bench.checks.event(Duration::ZERO, B, &event, false);
     assert!(bench.failure().unwrap().contains("without a link"));
 }

@@ -13,7 +13,11 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 use x0x_core::link::ConnectError;
+use x0x_core::node::control;
 use x0x_core::node::recording::{Moment, Replay, ReplayError, Tally};
 use x0x_core::node::{
     Command, CommandId, Deadline, Event, Input, Output, Reply, Request, SendDirect, Target,
@@ -31,8 +35,6 @@ pub enum Kind {
     DatagramOut,
     /// A deadline came.
     Timeout,
-    /// The wall clock was set.
-    WallTime,
     /// The application asked for something.
     Command,
     /// The node refused the command before.
@@ -60,7 +62,6 @@ impl fmt::Display for Kind {
             Self::DatagramIn => "datagram in",
             Self::DatagramOut => "datagram out",
             Self::Timeout => "timeout",
-            Self::WallTime => "wall time",
             Self::Command => "command",
             Self::Refused => "refused",
             Self::Reply => "reply",
@@ -137,10 +138,6 @@ impl Timeline {
                 self.push(at, Kind::DatagramIn, Some(peer), size, String::new());
             }
             Input::Timeout => self.push(at, Kind::Timeout, None, 0, self.timer.to_owned()),
-            Input::WallTime(unix_time) => {
-                let detail = format!("{} s since the epoch", unix_time.as_secs());
-                self.push(at, Kind::WallTime, None, 0, detail);
-            }
             Input::Command(command) => self.command(at, command),
             Input::Stored(id, result) => {
                 let detail = format!("write {}{}", id.0, failed(result));
@@ -157,22 +154,28 @@ impl Timeline {
     fn command(&mut self, at: Duration, command: &Command) {
         let Command { id, request } = command;
         let (peer, size) = match request {
-            Request::Connect(connect) => (self.target(connect.target), 0),
-            Request::Disconnect(request) => (self.peers.of_machine(&request.machine), 0),
-            Request::ProbePeer(request) => (self.peers.of_machine(&request.machine), 0),
-            Request::SendDirect(SendDirect { recipient, payload, .. }) => {
-                (self.peers.of_agent(recipient), payload.len())
+            Request::Link(link::Request::Connect(connect)) => (self.target(connect.target), 0),
+            Request::Link(link::Request::Disconnect(request)) => {
+                (self.peers.of_machine(&request.machine), 0)
             }
-            Request::Publish(publish) => (None, publish.payload.len()),
-            Request::SetBlocked(request) => (self.peers.of_agent(&request.agent), 0),
-            Request::ChangeNetwork(_)
-            | Request::ListPeers(_)
-            | Request::GetCounters(_)
-            | Request::ShutDown(_)
-            | Request::Subscribe(_)
-            | Request::Unsubscribe(_)
-            | Request::ProveMessage(_)
-            | Request::ListTopics(_) => (None, 0),
+            Request::Link(link::Request::ProbePeer(request)) => {
+                (self.peers.of_machine(&request.machine), 0)
+            }
+            Request::Direct(direct::Request::SendDirect(SendDirect {
+                recipient, payload, ..
+            })) => (self.peers.of_agent(recipient), payload.len()),
+            Request::Gossip(gossip::Request::Publish(publish)) => (None, publish.payload.len()),
+            Request::Control(control::Request::SetBlocked(request)) => {
+                (self.peers.of_agent(&request.agent), 0)
+            }
+            Request::Link(link::Request::ChangeNetwork(_))
+            | Request::Link(link::Request::ListPeers(_))
+            | Request::Control(control::Request::GetCounters(_))
+            | Request::Control(control::Request::ShutDown(_))
+            | Request::Gossip(gossip::Request::Subscribe(_))
+            | Request::Gossip(gossip::Request::Unsubscribe(_))
+            | Request::Gossip(gossip::Request::ProveMessage(_))
+            | Request::Gossip(gossip::Request::ListTopics(_)) => (None, 0),
         };
         let detail = format!("{} #{}", request.name(), id.0);
         let kind = Kind::Command;
@@ -205,6 +208,7 @@ impl Timeline {
                 self.push(at, Kind::Store, None, 0, format!("read {}", load.id.0));
             }
             Output::Event(event) => self.event(at, event),
+            Output::Settled => {}
             Output::Idle { deadline } => {
                 self.timer = deadline.map_or("", |Deadline { timer, .. }| timer);
             }
@@ -218,30 +222,30 @@ impl Timeline {
                 let (kind, command) = (Kind::Reply, Some(*command));
                 return self.lines.push(Line { at, kind, peer: None, size: 0, detail, command });
             }
-            Event::PeerUp { machine, agents, address } => {
+            Event::Link(link::Event::PeerUp { machine, agents, address }) => {
                 let peer = self.peers.up(at, *machine, agents, *address);
                 (Some(peer), 0, format!("PeerUp at {address}"))
             }
-            Event::PeerDown { machine, reason } => {
+            Event::Link(link::Event::PeerDown { machine, reason }) => {
                 let peer = self.peers.down(at, machine);
                 (peer, 0, format!("PeerDown: {reason:?}"))
             }
-            Event::PathChanged { machine, address } => {
+            Event::Link(link::Event::PathChanged { machine, address }) => {
                 let peer = self.peers.moved(machine, *address);
                 (peer, 0, format!("PathChanged to {address}"))
             }
-            Event::DirectReceived { machine, payload, .. } => {
+            Event::Direct(direct::Event::Received { machine, payload, .. }) => {
                 (self.peers.of_machine(machine), payload.len(), "DirectReceived".to_owned())
             }
-            Event::GossipReceived { author, payload, .. } => {
+            Event::Gossip(gossip::Event::Received { author, payload, .. }) => {
                 let detail = format!("GossipReceived by {}", author.short());
                 (self.peers.of_agent(author), payload.len(), detail)
             }
-            Event::GossipLagged { author, missed, .. } => {
+            Event::Gossip(gossip::Event::Lagged { author, missed, .. }) => {
                 let detail = format!("GossipLagged: {missed} by {}", author.short());
                 (self.peers.of_agent(author), 0, detail)
             }
-            Event::GossipEquivocated { author, .. } => {
+            Event::Gossip(gossip::Event::Equivocated { author, .. }) => {
                 let detail = format!("GossipEquivocated by {}", author.short());
                 (self.peers.of_agent(author), 0, detail)
             }
@@ -262,19 +266,19 @@ fn failed<T, E: fmt::Display>(result: &Result<T, E>) -> String {
 /// Says why something that was answered did not come about.
 fn failure(reply: &Reply) -> String {
     match reply {
-        Reply::Connect(result) => failed::<_, ConnectError>(result),
-        Reply::SendDirect(result) => failed(result),
-        Reply::ProbePeer(result) => failed(result),
-        Reply::Disconnect(_)
-        | Reply::SetBlocked(_)
-        | Reply::ChangeNetwork(_)
-        | Reply::ListPeers(_)
-        | Reply::GetCounters(_)
-        | Reply::ShutDown(())
-        | Reply::Subscribe(_)
-        | Reply::Unsubscribe(_)
-        | Reply::Publish(_)
-        | Reply::ProveMessage(_)
-        | Reply::ListTopics(_) => String::new(),
+        Reply::Link(link::Reply::Connect(result)) => failed::<_, ConnectError>(result),
+        Reply::Direct(direct::Reply::SendDirect(result)) => failed(result),
+        Reply::Link(link::Reply::ProbePeer(result)) => failed(result),
+        Reply::Link(link::Reply::Disconnect(_))
+        | Reply::Control(control::Reply::SetBlocked(_))
+        | Reply::Link(link::Reply::ChangeNetwork(_))
+        | Reply::Link(link::Reply::ListPeers(_))
+        | Reply::Control(control::Reply::GetCounters(_))
+        | Reply::Control(control::Reply::ShutDown(()))
+        | Reply::Gossip(gossip::Reply::Subscribe(_))
+        | Reply::Gossip(gossip::Reply::Unsubscribe(_))
+        | Reply::Gossip(gossip::Reply::Publish(_))
+        | Reply::Gossip(gossip::Reply::ProveMessage(_))
+        | Reply::Gossip(gossip::Reply::ListTopics(_)) => String::new(),
     }
 }

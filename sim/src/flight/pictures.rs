@@ -47,7 +47,6 @@ fn this_node(timeline: &Timeline, end: Duration) -> Row {
     let mark = |line: &Line| {
         let class = match line.kind {
             Kind::Refused => "bad",
-            Kind::WallTime => "c3",
             Kind::DatagramIn
             | Kind::DatagramOut
             | Kind::Timeout
@@ -152,7 +151,6 @@ fn act(line: &Line, lane: Option<usize>, sent: &BTreeMap<CommandId, Option<usize
         | Kind::DatagramIn
         | Kind::DatagramOut
         | Kind::Timeout
-        | Kind::WallTime
         | Kind::Refused
         | Kind::Store
         | Kind::Stored => return None,

@@ -8,12 +8,14 @@ use x0x_core::identity::{AgentId, AgentKey, MachineId, MachineKey};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::recording::{End, Header, Recorder};
 use x0x_core::node::{
-    CommandId, Config, Connect, DirectAcknowledged, Restored, ShutDown, TIMEOUT_MAX,
+    CommandId, Config, Connect, DirectAcknowledged, Restored, ShutDown, TIMEOUT_MAX, Time,
 };
 use x0x_core::transport::Datagram;
 
 use super::*;
 use crate::report::markup;
+use x0x_core::direct;
+use x0x_core::link;
 
 fn header() -> Header {
     Header {
@@ -69,8 +71,9 @@ fn recording() -> Bytes {
     let mut buf = Vec::new();
     for (input, at) in inputs.into_iter().zip(1..) {
         let now = start + Duration::from_millis(at * 10);
-        recorder.input(now, &input);
-        recorder.answered(&node.handle(now, input));
+        let time = Time { now: start, unix_time: header.unix_time }.at(now);
+        recorder.input(time, &input);
+        recorder.answered(&node.handle(time, input));
         loop {
             let output = node.poll_output(&mut buf);
             recorder.polled(&output, &buf);
@@ -126,20 +129,21 @@ fn a_page_shows_what_the_node_and_its_peers_said_to_each_other() {
     };
     let reply = |id, error: Option<DirectError>| Event::Reply {
         command: CommandId(id),
-        reply: Reply::SendDirect(match error {
+        reply: Reply::Direct(direct::Reply::SendDirect(match error {
             None => Ok(DirectAcknowledged { elapsed: second }),
             Some(error) => Err(error),
-        }),
+        })),
     };
     let address = ([192, 0, 2, 2], 1).into();
     let mut timeline = Timeline::default();
-    timeline.event(second, &Event::PeerUp { machine, agents: vec![agent], address });
+    timeline
+        .event(second, &Event::Link(link::Event::PeerUp { machine, agents: vec![agent], address }));
     timeline.command(second * 2, &send(1));
     timeline.event(second * 3, &reply(1, None));
     timeline.command(second * 4, &send(2));
     timeline.event(second * 5, &reply(2, Some(DirectError::RecipientRestarted)));
     let reason = x0x_core::link::DownReason::TimedOut;
-    timeline.event(second * 6, &Event::PeerDown { machine, reason });
+    timeline.event(second * 6, &Event::Link(link::Event::PeerDown { machine, reason }));
     let tally = Tally { elapsed: second * 8, ..Tally::default() };
     let page = page(&header(), &timeline, &tally, "identical");
     markup::check(&page);

@@ -15,6 +15,10 @@ use super::{
 };
 use crate::checks::message_key;
 use crate::{NetworkCounters, NodeId, Step};
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
+use x0x_core::node::control;
 
 /// What is noted of a request before its node takes it.
 #[derive(Clone, Debug)]
@@ -133,28 +137,28 @@ impl History {
     /// Notes what a request asks.
     pub(crate) fn note(&self, request: &Request) -> Asked {
         match request {
-            Request::SendDirect(send) => Asked::Send {
+            Request::Direct(direct::Request::SendDirect(send)) => Asked::Send {
                 to: self.agents.get(&send.recipient).copied(),
                 key: message_key(&send.payload),
                 size: send.payload.len(),
             },
-            Request::Publish(publish) => Asked::Publish {
+            Request::Gossip(gossip::Request::Publish(publish)) => Asked::Publish {
                 topic: publish.topic.clone(),
                 key: message_key(&publish.payload),
                 size: publish.payload.len(),
             },
-            Request::ShutDown(_) => Asked::ShutDown,
-            Request::Connect(_)
-            | Request::Disconnect(_)
-            | Request::Subscribe(_)
-            | Request::Unsubscribe(_)
-            | Request::ProveMessage(_)
-            | Request::ListTopics(_)
-            | Request::SetBlocked(_)
-            | Request::ChangeNetwork(_)
-            | Request::ListPeers(_)
-            | Request::ProbePeer(_)
-            | Request::GetCounters(_) => Asked::Other,
+            Request::Control(control::Request::ShutDown(_)) => Asked::ShutDown,
+            Request::Link(link::Request::Connect(_))
+            | Request::Link(link::Request::Disconnect(_))
+            | Request::Gossip(gossip::Request::Subscribe(_))
+            | Request::Gossip(gossip::Request::Unsubscribe(_))
+            | Request::Gossip(gossip::Request::ProveMessage(_))
+            | Request::Gossip(gossip::Request::ListTopics(_))
+            | Request::Control(control::Request::SetBlocked(_))
+            | Request::Link(link::Request::ChangeNetwork(_))
+            | Request::Link(link::Request::ListPeers(_))
+            | Request::Link(link::Request::ProbePeer(_))
+            | Request::Control(control::Request::GetCounters(_)) => Asked::Other,
         }
     }
 
@@ -184,17 +188,17 @@ impl History {
         let figures = &mut self.lives[node.index()].figures;
         match event {
             Event::Reply { command, reply } => self.replied(now, node, *command, reply),
-            Event::PeerUp { machine, .. } => {
+            Event::Link(link::Event::PeerUp { machine, .. }) => {
                 figures.links_up += 1;
                 self.link(now, node, machine);
             }
-            Event::PeerDown { machine, reason } => {
+            Event::Link(link::Event::PeerDown { machine, reason }) => {
                 if let Some(peer) = self.machines.get(machine) {
                     let link = self.links_up.remove(&(node, *peer));
                     self.end_link(now, link, &reason.to_string());
                 }
             }
-            Event::DirectReceived { sender, payload, .. } => {
+            Event::Direct(direct::Event::Received { sender, payload, .. }) => {
                 figures.delivered += 1;
                 let from = self.agents.get(sender).copied();
                 let waiting = from
@@ -203,16 +207,17 @@ impl History {
                     self.messages[message].delivered_at = Some(now);
                 }
             }
-            Event::GossipReceived { topic, author, payload, .. } => {
+            Event::Gossip(gossip::Event::Received { topic, author, payload, .. }) => {
                 figures.heard += 1;
                 self.hear(now, node, topic, author, message_key(payload));
             }
-            Event::GossipLagged { missed, .. } => figures.missed += missed,
+            Event::Gossip(gossip::Event::Lagged { missed, .. }) => figures.missed += missed,
             Event::Halted(fatal) => {
                 self.change(now, Some(node), Sort::Life, format!("halts: {fatal}"));
                 self.turn(now, node, State::Down);
             }
-            Event::PathChanged { .. } | Event::GossipEquivocated { .. } => {}
+            Event::Link(link::Event::PathChanged { .. })
+            | Event::Gossip(gossip::Event::Equivocated { .. }) => {}
         }
     }
 
@@ -238,10 +243,10 @@ impl History {
     }
 
     fn replied(&mut self, now: Duration, node: NodeId, id: CommandId, reply: &Reply) {
-        if let Reply::ShutDown(()) = reply {
+        if let Reply::Control(control::Reply::ShutDown(())) = reply {
             self.turn(now, node, State::Down);
         }
-        let Reply::SendDirect(result) = reply else { return };
+        let Reply::Direct(direct::Reply::SendDirect(result)) = reply else { return };
         self.lives[node.index()].figures.acknowledged += u64::from(result.is_ok());
         if let Some(message) = self.open.remove(&id) {
             let end = result.as_ref().map(|_| ()).map_err(ToString::to_string);

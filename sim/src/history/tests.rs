@@ -9,6 +9,8 @@ use super::*;
 use crate::courier::Courier;
 use crate::report::markup;
 use crate::{DiskProfile, LinkProfile, NetworkCounters, Step, World, WorldConfig};
+use x0x_core::gossip;
+use x0x_core::link;
 
 type Couriers = World<Courier>;
 
@@ -159,13 +161,13 @@ fn topics_are_numbered_and_who_starts_again_hears_nothing_twice() {
     world.keep_history();
     let topic = Topic::new(SECRET).expect("a name");
     let publish = Publish { topic: topic.clone(), payload: Bytes::from_static(b"secret") };
-    let event = Event::GossipReceived {
+    let event = Event::Gossip(gossip::Event::Received {
         topic: topic.clone(),
         author: world.node_config(NodeId(0)).agent_key.id(),
         payload: publish.payload.clone(),
         published_at: Duration::ZERO,
         message: MessageId { batch: ItemId([0; 16]), index: 0 },
-    };
+    });
     world.tell(|history, _| {
         let more = Publish { topic: topic.clone(), payload: Bytes::from_static(b"a secret, too") };
         let requests = [Subscribe { topic }.into(), publish.into(), more.into(), ListPeers.into()];
@@ -210,19 +212,23 @@ fn what_a_history_keeps_has_a_limit() {
         }
         for n in 0..HEARD_MAX + 10 {
             let node = NodeId(1 + u32::try_from(n % 5).unwrap());
-            let event = Event::GossipReceived {
+            let event = Event::Gossip(gossip::Event::Received {
                 topic: topic.clone(),
                 author,
                 payload: Bytes::copy_from_slice(&(n / 5).to_le_bytes()),
                 published_at: Duration::ZERO,
                 message: MessageId { batch: ItemId([0; 16]), index: 0 },
-            };
+            });
             history.event(ms(n), node, &event);
         }
         for n in 0..LINKS_MAX + 10 {
             let (node, machine) = (NodeId(u32::try_from(n % 40).unwrap()), ids[n / 40 % 40]);
             let address = ([10, 0, 0, 1], 1).into();
-            history.event(ms(n), node, &Event::PeerUp { machine, agents: Vec::new(), address });
+            history.event(
+                ms(n),
+                node,
+                &Event::Link(link::Event::PeerUp { machine, agents: Vec::new(), address }),
+            );
         }
         for n in 0..CHANGES_MAX + 10 {
             let profile = LinkProfile::default();
@@ -257,7 +263,7 @@ fn a_message_whose_sender_crashes_has_an_end() {
     let page = draw(&world, &Focus::default());
     assert!(page.contains(">message 1 of n0 to n1 ends: its sender stopped</text>"), "{page}");
     world.tell(|history, _| {
-        let reply = Reply::ListPeers(Vec::new());
+        let reply = Reply::Link(link::Reply::ListPeers(Vec::new()));
         history.event(second(1), NodeId(1), &Event::Reply { command: CommandId(9), reply });
         assert!(history.open.is_empty());
     });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use x0x_core::node::Request;
 
 use crate::{ClockProfile, DiskProfile, LinkProfile, NatId, NodeId, Step};
+use x0x_core::node::control;
 
 /// What a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(super) fn of(step: &Step, now: Duration) -> Option<(Sort, Option<NodeId>, St
             let (oldest, newest) = (versions.start(), versions.end());
             of_node(Sort::Life, node, format!("starts with protocol {oldest} to {newest}"))
         }
-        Step::Command { node, request: Request::ShutDown(_) } => {
+        Step::Command { node, request: Request::Control(control::Request::ShutDown(_)) } => {
             of_node(Sort::Life, node, "is told to shut down".into())
         }
         Step::Sleep { node, stops_clock } => {

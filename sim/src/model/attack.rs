@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use bytes::Bytes;
-use x0x_core::overlay::Contact;
+use x0x_core::session::{self, Contact};
 use x0x_core::support::Rng;
 
 use super::peer::PeerId;
@@ -85,12 +85,15 @@ pub trait Attacker: Debug {
     /// Handles any input. What is not handed on has no meaning to an attacker.
     fn handle(&mut self, hand: &mut Hand<'_, '_>, input: Input) {
         match input {
-            Input::PeerUp { peer, contact, .. } => self.on_peer_up(hand, peer, &contact),
-            Input::PeerDown { peer } => self.on_peer_down(hand, peer),
-            Input::Frame { peer, frame } => self.on_frame(hand, peer, &frame),
+            Input::Session(session::Event::Opened(session::Opened { peer, contact, .. })) => {
+                self.on_peer_up(hand, peer, &contact);
+            }
+            Input::Session(session::Event::Closed { peer }) => self.on_peer_down(hand, peer),
+            Input::Session(session::Event::Frame { peer, frame }) => {
+                self.on_frame(hand, peer, &frame);
+            }
             Input::Timeout => self.tick(hand),
-            Input::Writable { .. }
-            | Input::ConnectFailed { .. }
+            Input::Session(_)
             | Input::Join { .. }
             | Input::Leave { .. }
             | Input::SetBlocked { .. }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use x0x_core::overlay::Contact;
+use x0x_core::session::Contact;
 
 /// As many bytes as the id of a machine, so that frames have the size that they have in a node.
 const WIRE_LEN: usize = 32;

@@ -7,6 +7,7 @@ use x0x_core::support::Rng;
 
 use super::experiment::{Scenario, run};
 use super::*;
+use x0x_core::session;
 
 /// Repeats what it hears to everybody, once; a frame is the bytes of an item, alone.
 #[derive(Debug)]
@@ -31,25 +32,32 @@ impl Protocol for Flood {
 
     fn handle(&mut self, env: &mut Env<'_>, input: Input) {
         match input {
-            Input::PeerUp { peer, .. } => {
+            Input::Session(session::Event::Opened(session::Opened { peer, .. })) => {
                 self.peers.push(peer);
                 self.log.push(format!("up {peer}"));
             }
-            Input::PeerDown { peer } => {
+            Input::Session(session::Event::Closed { peer }) => {
                 self.peers.retain(|&other| other != peer);
                 self.log.push(format!("down {peer}"));
             }
-            Input::ConnectFailed { peer } => self.log.push(format!("failed {peer}")),
-            Input::Writable { peer, room } => self.log.push(format!("writable {peer} {room}")),
-            Input::Frame { frame, .. } => match env.library.identify(&frame) {
-                Some(number) => {
-                    self.heard.push(number);
-                    self.spread(env, number);
+            Input::Session(session::Event::ConnectFailed { peer }) => {
+                self.log.push(format!("failed {peer}"));
+            }
+            Input::Session(session::Event::Writable { peer, send_window: room }) => {
+                self.log.push(format!("writable {peer} {room}"));
+            }
+            Input::Session(session::Event::Frame { frame, .. }) => {
+                match env.library.identify(&frame) {
+                    Some(number) => {
+                        self.heard.push(number);
+                        self.spread(env, number);
+                    }
+                    None => self.wants.push(Effect::Forgery),
                 }
-                None => self.wants.push(Effect::Forgery),
-            },
+            }
             Input::Publish { number } => self.spread(env, number),
-            Input::Join { .. }
+            Input::Session(session::Event::Moved { .. })
+            | Input::Join { .. }
             | Input::Leave { .. }
             | Input::SetBlocked { .. }
             | Input::Timeout => {}

@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use x0x_core::support::part::Clock;
-use x0x_core::support::{Counters, Rng};
+use x0x_core::support::{Rng, Time};
 
 use super::attack::{Attacker, Hand};
 use super::bits::Bits;
@@ -87,7 +86,6 @@ enum Mind<P> {
 struct Node<P> {
     id: PeerId,
     mind: Mind<P>,
-    counters: Counters,
     /// The sessions, by the number of the peer.
     peers: Vec<(u32, End)>,
     /// Whom it knew at the start.
@@ -148,7 +146,6 @@ impl<P: Protocol> World<P> {
         let nodes = (0..config.nodes).map(|index| Node {
             id: PeerId::new(config.seed, index),
             mind: Mind::Absent,
-            counters: Counters::default(),
             peers: Vec::new(),
             contacts: Vec::new(),
             timer_at: u64::MAX,
@@ -263,10 +260,9 @@ impl<P: Protocol> World<P> {
     /// Hands a batch of inputs to a node and does what it wants.
     fn tell(&mut self, node: u32, inputs: impl IntoIterator<Item = Input>) {
         let mut effects = std::mem::take(&mut self.effects);
-        let clock = self.clock(node);
+        let time = self.time(node);
         let slot = &mut self.nodes[node as usize];
-        let counters = &mut slot.counters;
-        let mut env = Env { clock, counters, library: &self.library };
+        let mut env = Env { time, library: &self.library };
         match &mut slot.mind {
             Mind::Absent => {}
             Mind::Honest(protocol) => {
@@ -290,13 +286,13 @@ impl<P: Protocol> World<P> {
         self.arm(node);
     }
 
-    fn clock(&self, node: u32) -> Clock {
+    fn time(&self, node: u32) -> Time {
         let now = Duration::from_nanos(self.now);
         let longest = self.config.clock_offset_max;
         let offset = mix(self.config.seed ^ mix(u64::from(node)));
         let offset = super::Span { min: Duration::ZERO, max: 2 * longest }.pick(offset);
         let unix_time = (EPOCH + now + offset).saturating_sub(longest);
-        Clock { now: self.anchor + now, unix_time }
+        Time { now: self.anchor + now, unix_time }
     }
 
     /// Adds to the hash over everything that moved.

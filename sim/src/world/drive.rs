@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use x0x_core::node::{Batch, CommandError, Deadline, Event, Input, Load, Output};
+use x0x_core::node::{Batch, CommandError, Deadline, Event, Input, Load, Output, Time};
 use x0x_core::transport::{Datagram, Transmit};
 
 use super::{ClockProfile, Flight, Logged, Read, UNIX_BASE, World};
@@ -47,12 +47,11 @@ impl<M: Machine> World<M> {
     /// Starts a node that does not run.
     pub(super) fn start(&mut self, node: NodeId) {
         self.trace.restart(self.now, node);
-        let now = self.instant(node);
+        let time = self.time_of(node);
         let host = &mut self.hosts[node.index()];
-        let unix_time = host.clock.wall(UNIX_BASE + self.now);
         host.run += 1;
         let seed = self.rng.fork(&format!("node {node} run {}", host.run)).bytes();
-        match M::start(host.config.clone(), seed, host.disk.restored(), now, unix_time) {
+        match M::start(host.config.clone(), seed, host.disk.restored(), time) {
             Ok(machine) => {
                 host.machine = Some(machine);
                 self.tell(|history, now| history.turn(now, node, State::Running));
@@ -116,6 +115,7 @@ impl<M: Machine> World<M> {
                 Output::Store(batch) => self.store(node, batch),
                 Output::Load(load) => self.load(node, &load),
                 Output::Event(event) => self.event(node, event),
+                Output::Settled => continue,
                 Output::Idle { deadline } => {
                     self.arm(node, deadline);
                     break;
@@ -150,16 +150,17 @@ impl<M: Machine> World<M> {
         self.drain(node);
     }
 
-    /// Hands an input to a node that runs, and before it the wall time if the node counts another.
+    /// Hands an input to a node that runs.
     pub(super) fn hand_over(&mut self, node: NodeId, input: Input) -> Result<(), CommandError> {
-        let now = self.instant(node);
-        let host = &mut self.hosts[node.index()];
-        let unix_time = host.clock.wall(UNIX_BASE + self.now);
-        let Some(machine) = host.machine.as_mut() else { return Ok(()) };
-        if machine.wall_time_is_off(now, unix_time) {
-            machine.handle(now, Input::WallTime(unix_time))?;
-        }
-        machine.handle(now, input)
+        let time = self.time_of(node);
+        let Some(machine) = self.hosts[node.index()].machine.as_mut() else { return Ok(()) };
+        machine.handle(time, input)
+    }
+
+    /// Returns what both clocks of a host show.
+    pub(super) fn time_of(&self, node: NodeId) -> Time {
+        let unix_time = self.hosts[node.index()].clock.wall(UNIX_BASE + self.now);
+        Time { now: self.instant(node), unix_time }
     }
 
     fn arrive(&mut self, flight: Flight) {

@@ -11,6 +11,7 @@ use super::host::{Host, Socket};
 use super::{PORT_BASE, World};
 use crate::nat::FirewallProfile;
 use crate::{Disk, Machine, NatId, NodeId};
+use x0x_core::link;
 
 /// Where a host is and what it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +87,7 @@ impl<M: Machine> World<M> {
             self.network.owner(nat, address).is_none_or(|owner| owner == node)
         };
         let Some(socket) = moved.filter(is_free) else {
-            return Err(CommandError::InvalidAddress { address });
+            return Err(CommandError::Link(link::RequestError::InvalidAddress { address }));
         };
         let nat = self.hosts[node.index()].sockets[socket].nat;
         self.put_socket((node, socket), nat, address, announce)

@@ -8,6 +8,8 @@ use crate::courier::Courier;
 use crate::network::Verdict;
 use crate::recording::RecordingError;
 use crate::{PartitionName, Recording};
+use x0x_core::direct;
+use x0x_core::link;
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -44,7 +46,7 @@ fn a_message_takes_the_latency_of_its_link() {
     let id = send(&mut world, "hello");
     world.run_for(second(1)).unwrap();
     let elapsed = Duration::from_millis(40);
-    let expected = Reply::SendDirect(Ok(DirectAcknowledged { elapsed }));
+    let expected = Reply::Direct(direct::Reply::SendDirect(Ok(DirectAcknowledged { elapsed })));
     assert_eq!(world.reply(id), Some(&expected));
     assert_eq!(world.outstanding(), 0);
 }
@@ -63,7 +65,7 @@ fn a_node_that_does_not_run_refuses_commands_until_it_restarts() {
     world.run_for(second(1)).unwrap();
     let id = send(&mut world, "again");
     world.run_for(second(1)).unwrap();
-    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    assert!(matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))));
     world.run_for(second(30)).unwrap();
     world.check().unwrap();
 }
@@ -77,9 +79,15 @@ fn a_socket_moves_with_and_without_the_node_knowing() {
         assert_eq!(world.address(A), address);
         let id = send(&mut world, "from elsewhere");
         world.run_for(second(1)).unwrap();
-        assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))), "{announce}");
+        assert!(
+            matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))),
+            "{announce}"
+        );
         let taken = Step::MoveSocket { node: B, address, announce };
-        assert_eq!(world.apply(taken), Err(CommandError::InvalidAddress { address }));
+        assert_eq!(
+            world.apply(taken),
+            Err(CommandError::Link(link::RequestError::InvalidAddress { address }))
+        );
     }
 }
 
@@ -217,7 +225,10 @@ fn a_host_that_sleeps_loses_what_arrives_and_is_late_with_its_timers() {
         assert!(world.network().counters.asleep > 10, "each repetition is lost");
         world.apply(Step::Wake { node: B }).unwrap();
         world.run_for(second(1)).unwrap();
-        assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))), "{stops_clock}");
+        assert!(
+            matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))),
+            "{stops_clock}"
+        );
     }
 }
 
@@ -270,7 +281,7 @@ fn a_host_behind_a_nat_is_answered() {
     let mut world = at_home();
     let id = send(&mut world, "from home");
     world.run_for(second(1)).unwrap();
-    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    assert!(matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))));
 }
 
 #[test]
@@ -279,13 +290,16 @@ fn a_host_roams_to_another_network_and_a_nat_forgets() {
     world.apply(Step::ResetNat { nat: NatId(0) }).unwrap();
     let id = send(&mut world, "seems to come from where it came from");
     world.run_for(second(1)).unwrap();
-    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    assert!(matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))));
     for (nat, expected) in [(None, "11.0.0.1:4000"), (Some(NatId(0)), "192.168.0.2:4000")] {
         world.apply(Step::Roam { node: A, socket: 0, nat, announce: true }).unwrap();
         assert_eq!(world.address(A).to_string(), expected);
         let id = send(&mut world, "from elsewhere");
         world.run_for(second(1)).unwrap();
-        assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))), "{expected}");
+        assert!(
+            matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))),
+            "{expected}"
+        );
     }
 }
 
@@ -301,7 +315,7 @@ fn an_interface_that_is_down_carries_nothing_and_the_last_one_stays_up() {
     assert!(world.apply(down(0)).unwrap().is_some());
     let id = send(&mut world, "over the other");
     world.run_for(second(1)).unwrap();
-    assert!(matches!(world.reply(id), Some(Reply::SendDirect(Ok(_)))));
+    assert!(matches!(world.reply(id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))));
     assert_eq!(world.apply(down(1)), Ok(None), "one has to stay");
     assert_eq!(world.node_config(A).sockets, [world.addresses(A).nth(1).unwrap()]);
 }

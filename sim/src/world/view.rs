@@ -8,6 +8,9 @@ use x0x_core::node::{CommandId, Config, Event, Reply};
 use super::{Logged, World, WorldConfig};
 use crate::step::Expectation;
 use crate::{DiskProfile, Failure, Machine, NatId, Network, NodeId, RecordedStep, Tally};
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 impl<M> World<M> {
     /// Returns the configuration.
@@ -111,13 +114,13 @@ impl<M> World<M> {
         self.events.iter().rev().find_map(|logged| match &logged.event {
             Event::Reply { command, reply } if *command == id => Some(reply),
             Event::Reply { .. }
-            | Event::PeerUp { .. }
-            | Event::PeerDown { .. }
-            | Event::PathChanged { .. }
-            | Event::DirectReceived { .. }
-            | Event::GossipReceived { .. }
-            | Event::GossipLagged { .. }
-            | Event::GossipEquivocated { .. }
+            | Event::Link(link::Event::PeerUp { .. })
+            | Event::Link(link::Event::PeerDown { .. })
+            | Event::Link(link::Event::PathChanged { .. })
+            | Event::Direct(direct::Event::Received { .. })
+            | Event::Gossip(gossip::Event::Received { .. })
+            | Event::Gossip(gossip::Event::Lagged { .. })
+            | Event::Gossip(gossip::Event::Equivocated { .. })
             | Event::Halted(_) => None,
         })
     }

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use x0x_core::identity::{AgentBinding, AgentKey, MachineKey, Validity};
 use x0x_core::link::Usage;
 use x0x_core::node::{CommandId, Connect, GetCounters, Reply, SendDirect, Target};
-use x0x_core::support::{Counter, Counters};
+use x0x_core::node::{Counter, Counters};
 use x0x_sim::world::UNIX_BASE;
 use x0x_sim::{NodeId, World, WorldConfig};
 
 use super::attacker::{Attacker, Guest, LinkNumber};
 use super::frames::{CONTROL, Hello};
+use x0x_core::direct;
+use x0x_core::node::control;
 
 /// The attacker.
 pub(crate) const HOSTILE: NodeId = NodeId(0);
@@ -107,10 +109,10 @@ impl Arena {
 
     /// Lets the attacker do something at once.
     pub(crate) fn strike<R>(&mut self, strike: impl FnOnce(&mut Attacker, Instant) -> R) -> R {
-        self.world.act(HOSTILE, |guest, now| match guest {
+        self.world.act(HOSTILE, |guest, time| match guest {
             Guest::Hostile(attacker) => {
-                attacker.wake(now);
-                strike(attacker, now)
+                attacker.wake(time.now);
+                strike(attacker, time.now)
             }
             Guest::Honest(_) => panic!("the first node is the attacker"),
         })
@@ -192,7 +194,10 @@ impl Arena {
         self.world.check().unwrap_or_else(|failure| panic!("{failure}"));
         for &id in &self.sent {
             let reply = self.world.reply(id);
-            assert!(matches!(reply, Some(Reply::SendDirect(Ok(_)))), "{reply:?}");
+            assert!(
+                matches!(reply, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_))))),
+                "{reply:?}"
+            );
         }
     }
 
@@ -200,13 +205,13 @@ impl Arena {
     pub(crate) fn counters(&mut self, node: NodeId) -> Counters {
         let id = self.world.command(node, GetCounters).unwrap();
         match self.world.reply(id) {
-            Some(Reply::GetCounters(counters)) => counters.clone(),
+            Some(Reply::Control(control::Reply::GetCounters(counters))) => counters.clone(),
             reply => panic!("no counters: {reply:?}"),
         }
     }
 
     /// Returns one count of the victim.
-    pub(crate) fn count(&mut self, counter: Counter) -> u64 {
+    pub(crate) fn count(&mut self, counter: impl Into<Counter>) -> u64 {
         self.counters(VICTIM).get(counter)
     }
 

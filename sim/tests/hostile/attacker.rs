@@ -18,7 +18,9 @@ use x0x_core::crypto::entropy::Entropy;
 use x0x_core::crypto::hash::blake3_keyed;
 use x0x_core::crypto::tls::{KeyExchange, TlsConfigs, WallClock, server_name};
 use x0x_core::identity::MachineKey;
-use x0x_core::node::{CommandError, Config, Deadline, Input, Node, Output, Restored, StartError};
+use x0x_core::node::{
+    CommandError, Config, Deadline, Input, Node, Output, Restored, StartError, Time,
+};
 use x0x_core::support::Rng;
 use x0x_core::transport::Transmit;
 use x0x_sim::Machine;
@@ -40,30 +42,32 @@ impl Machine for Guest {
         config: Config,
         seed: [u8; 32],
         restored: Restored,
-        now: Instant,
-        unix_time: Duration,
+        time: Time,
     ) -> Result<Self, StartError> {
         if config.sockets[0].to_string() == ATTACKER_ADDRESS {
-            return Ok(Self::Hostile(Box::new(Attacker::new(config, seed, now, unix_time))));
+            return Ok(Self::Hostile(Box::new(Attacker::new(
+                config,
+                seed,
+                time.now,
+                time.unix_time,
+            ))));
         }
-        Node::new(config, seed, restored, now, unix_time).map(|node| Self::Honest(Box::new(node)))
+        Node::new(config, seed, restored, time).map(|node| Self::Honest(Box::new(node)))
     }
 
-    fn handle(&mut self, now: Instant, input: Input) -> Result<(), CommandError> {
+    fn handle(&mut self, time: Time, input: Input) -> Result<(), CommandError> {
         match (self, input) {
-            (Self::Honest(node), input) => node.handle(now, input),
+            (Self::Honest(node), input) => node.handle(time, input),
             (Self::Hostile(attacker), Input::Datagram(datagram)) => {
-                attacker.receive(now, datagram.source, datagram.payload);
+                attacker.receive(time.now, datagram.source, datagram.payload);
                 Ok(())
             }
             (Self::Hostile(attacker), Input::Timeout) => {
-                attacker.handle_timeout(now);
+                attacker.handle_timeout(time.now);
                 Ok(())
             }
             (Self::Hostile(_), Input::Command(_)) => Err(CommandError::Halted),
-            (Self::Hostile(_), Input::Stored(..) | Input::Loaded(..) | Input::WallTime(_)) => {
-                Ok(())
-            }
+            (Self::Hostile(_), Input::Stored(..) | Input::Loaded(..)) => Ok(()),
         }
     }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use x0x_core::identity::{AgentBinding, BINDING_VALIDITY, Validity};
 use x0x_core::node::{Event, SendDirect};
-use x0x_core::support::Counter;
 use x0x_sim::world::UNIX_BASE;
 
 use super::arena::{Arena, FRIEND, Identity, SECOND, VICTIM};
 use super::frames::{CONTROL, DIRECT, Hello, message, open, rebind};
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 const BAD_BINDING: u64 = 3;
 const VIOLATION: u64 = 6;
@@ -41,9 +43,9 @@ fn a_hello_with_a_claim_that_does_not_hold_is_refused_and_counted() {
         let link = arena.dial(&identity);
         arena.frame(link, CONTROL, &Hello::with(bindings).encode());
         assert_eq!(arena.look(|a| a.link(link).close_code()), Some(BAD_BINDING), "{name}");
-        assert_eq!(arena.count(Counter::BindingsRefused), number, "{name}");
+        assert_eq!(arena.count(link::Counter::BindingsRefused), number, "{name}");
     }
-    assert_eq!(arena.count(Counter::LinksUp), 1);
+    assert_eq!(arena.count(link::Counter::LinksUp), 1);
     arena.unharmed();
 }
 
@@ -57,7 +59,7 @@ fn a_binding_older_than_one_that_was_seen_is_refused() {
         arena.frame(link, CONTROL, &Hello::with(vec![binding]).encode());
         assert_eq!(arena.look(|a| a.link(link).close_code()), code, "sequence {sequence}");
     }
-    assert_eq!(arena.count(Counter::BindingsRefused), 1);
+    assert_eq!(arena.count(link::Counter::BindingsRefused), 1);
     arena.unharmed();
 }
 
@@ -73,7 +75,7 @@ fn a_session_lasts_no_longer_than_its_binding() {
     assert_eq!(arena.look(|a| a.link(link).close_code()), None);
     arena.run(15 * SECOND);
     assert_eq!(arena.look(|a| a.link(link).close_code()), Some(BAD_BINDING));
-    assert_eq!(arena.count(Counter::BindingsExpired), 1);
+    assert_eq!(arena.count(link::Counter::BindingsExpired), 1);
     arena.unharmed();
 }
 
@@ -122,19 +124,19 @@ fn the_sender_of_a_message_is_the_agent_that_was_proven() {
         .events()
         .iter()
         .filter_map(|logged| match &logged.event {
-            Event::DirectReceived { sender, .. } => Some(*sender),
+            Event::Direct(direct::Event::Received { sender, .. }) => Some(*sender),
             Event::Reply { .. }
-            | Event::PeerUp { .. }
-            | Event::PeerDown { .. }
-            | Event::PathChanged { .. }
-            | Event::GossipReceived { .. }
-            | Event::GossipLagged { .. }
-            | Event::GossipEquivocated { .. }
+            | Event::Link(link::Event::PeerUp { .. })
+            | Event::Link(link::Event::PeerDown { .. })
+            | Event::Link(link::Event::PathChanged { .. })
+            | Event::Gossip(gossip::Event::Received { .. })
+            | Event::Gossip(gossip::Event::Lagged { .. })
+            | Event::Gossip(gossip::Event::Equivocated { .. })
             | Event::Halted(_) => None,
         })
         .collect();
     assert_eq!(senders, [identity.agent.id()]);
-    assert_eq!(arena.count(Counter::DirectViolations), 3);
+    assert_eq!(arena.count(direct::Counter::Violations), 3);
     arena.unharmed();
 }
 
@@ -152,7 +154,7 @@ fn messages_for_others_are_refused_and_counted() {
         });
     }
     assert_eq!(arena.look(|a| a.link(link).close_code()), None);
-    assert_eq!(arena.count(Counter::DirectMessagesRefused), 64);
+    assert_eq!(arena.count(direct::Counter::MessagesRefused), 64);
     assert_eq!(arena.look(|a| a.link(link).frames(DIRECT).len()), 64, "an answer with its verdict");
     arena.unharmed();
 }
@@ -174,7 +176,7 @@ fn an_agent_that_is_claimed_twice_is_the_same_agent() {
         arena.world.command(VICTIM, send).unwrap();
         arena.frame(link, DIRECT, &open(7, 0, to, round, 1));
         arena.frame(link, DIRECT, &message(7, 1, b"hello"));
-        assert_eq!(arena.count(Counter::DirectMessagesReceived), round);
+        assert_eq!(arena.count(direct::Counter::MessagesReceived), round);
         // The same agent once more, by another of its places.
         arena.frame(link, DIRECT, &open(3, 5, to, round, 1));
         assert_eq!(arena.look(|a| a.link(link).close_code()), Some(VIOLATION));

@@ -10,12 +10,13 @@ use x0x_core::crypto::hash::blake3_keyed;
 use x0x_core::link::admission::HALF_OPEN_MAX;
 use x0x_core::link::{ANSWERS_MAX, ConnectError, LINKS_MAX};
 use x0x_core::node::{Connect, Reply, Target};
-use x0x_core::support::Counter;
 use x0x_sim::{LinkProfile, NodeId, Step, Verdict, WorldConfig};
 
 use super::arena::{Arena, HOSTILE, SECOND, VICTIM};
 use super::attacker::Guest;
 use super::frames::{CONTROL, DIRECT, Hello, message, open};
+use x0x_core::direct;
+use x0x_core::link;
 
 /// An honest node that comes while the flood goes on.
 const NEWCOMER: NodeId = NodeId(3);
@@ -71,7 +72,7 @@ fn handshakes_abandoned_by_one_host_keep_nobody_else_out() {
     flood(&mut arena, 5, |_| source);
     newcomer_gets_in(&mut arena);
     let counters = arena.counters(VICTIM);
-    assert!(counters.get(Counter::HandshakesRetried) > 0, "{counters:?}");
+    assert!(counters.get(link::Counter::HandshakesRetried) > 0, "{counters:?}");
 }
 
 #[test]
@@ -80,8 +81,8 @@ fn handshakes_abandoned_in_the_name_of_many_hosts_keep_nobody_out() {
     flood(&mut arena, 5, spoofed);
     newcomer_gets_in(&mut arena);
     let counters = arena.counters(VICTIM);
-    assert!(counters.get(Counter::HandshakesRetried) > 0, "{counters:?}");
-    assert_eq!(counters.get(Counter::HandshakesOverSourceLimit), 0, "{counters:?}");
+    assert!(counters.get(link::Counter::HandshakesRetried) > 0, "{counters:?}");
+    assert_eq!(counters.get(link::Counter::HandshakesOverSourceLimit), 0, "{counters:?}");
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn connections_without_a_hello_from_one_host_keep_nobody_else_out() {
     arena.connect(NEWCOMER, VICTIM);
     arena.run(4 * SECOND);
     assert!(arena.world.is_linked(NEWCOMER, VICTIM), "{:?}", arena.counters(VICTIM));
-    assert!(arena.count(Counter::HandshakesEvicted) > 0);
+    assert!(arena.count(link::Counter::HandshakesEvicted) > 0);
     assert!(arena.usage().half_open <= HALF_OPEN_MAX);
     arena.run(40 * SECOND);
     assert_eq!(arena.usage().connections, 2);
@@ -130,7 +131,7 @@ fn many_honest_nodes_on_one_host_all_get_in() {
     }
     arena.run(5 * SECOND);
     assert!(others.iter().all(|&node| arena.world.is_linked(node, VICTIM)));
-    assert_eq!(arena.count(Counter::HandshakesOverSourceLimit), 0);
+    assert_eq!(arena.count(link::Counter::HandshakesOverSourceLimit), 0);
     arena.unharmed();
 }
 
@@ -191,8 +192,8 @@ fn a_flood_of_probes_is_answered_within_limits() {
     }
     arena.talk();
     arena.run(10 * SECOND);
-    assert_eq!(arena.count(Counter::ProbesForged), 1667);
-    assert_eq!(arena.count(Counter::PathsChanged), 0);
+    assert_eq!(arena.count(link::Counter::ProbesForged), 1667);
+    assert_eq!(arena.count(link::Counter::PathsChanged), 0);
     let usage = arena.usage();
     assert_eq!((usage.answers, usage.connections), (0, 2));
     arena.unharmed();
@@ -220,7 +221,7 @@ fn a_flood_of_tiny_messages_delays_nobody_else() {
     }
     arena.run(5 * SECOND);
     assert_eq!(arena.look(|a| a.link(link).close_code()), None);
-    assert!(arena.count(Counter::DirectMessagesReceived) >= sequence);
+    assert!(arena.count(direct::Counter::MessagesReceived) >= sequence);
     arena.unharmed();
 }
 
@@ -245,7 +246,7 @@ fn a_flood_of_tickets_harms_nobody() {
     let link = arena.look(|attacker| attacker.accepted[0]);
     arena.frame(link, CONTROL, &Hello::with(vec![identity.binding()]).encode());
     arena.run(SECOND);
-    assert_eq!(arena.count(Counter::LinksUp), 2);
+    assert_eq!(arena.count(link::Counter::LinksUp), 2);
     arena.unharmed();
 }
 
@@ -267,7 +268,7 @@ fn more_peers_than_links_are_refused_and_no_link_suffers() {
     arena.run(SECOND);
     // The friend has one of the links.
     assert_eq!(arena.usage().sessions, LINKS_MAX, "{:?}", arena.counters(VICTIM));
-    assert_eq!(arena.count(Counter::LinksOverLimit), 1);
+    assert_eq!(arena.count(link::Counter::LinksOverLimit), 1);
     let refused =
         arena.look(|a| links.iter().filter(|&&l| a.link(l).close_code() == Some(4)).count());
     assert_eq!(refused, 1);
@@ -275,12 +276,12 @@ fn more_peers_than_links_are_refused_and_no_link_suffers() {
     let last = Target::Machine(arena.identity(count - 1).machine.id());
     let connect = Connect { target: last, keep: false, timeout: SECOND };
     let id = arena.world.command(VICTIM, connect).unwrap();
-    let unknown = Reply::Connect(Err(ConnectError::UnknownPeer));
+    let unknown = Reply::Link(link::Reply::Connect(Err(ConnectError::UnknownPeer)));
     assert_eq!(arena.world.reply(id), Some(&unknown));
     arena.connect(NEWCOMER, VICTIM);
     arena.run(SECOND);
     assert!(!arena.world.is_linked(NEWCOMER, VICTIM));
-    assert!(arena.count(Counter::LinksOverLimit) > 1);
+    assert!(arena.count(link::Counter::LinksOverLimit) > 1);
     arena.unharmed();
     // One of them goes: there is room for the newcomer.
     arena.attack(|attacker, now| attacker.close(links[0], now));
@@ -298,7 +299,7 @@ fn answers_beyond_their_limit_are_dropped_and_counted() {
     payload.push(0);
     payload.resize(1200, 0);
     let local = arena.world.address(VICTIM);
-    arena.world.act(VICTIM, |guest, now| {
+    arena.world.act(VICTIM, |guest, time| {
         let Guest::Honest(node) = guest else { panic!("the victim is honest") };
         for number in 0..2 * u32::try_from(ANSWERS_MAX).unwrap() {
             let payload = bytes::BytesMut::from(&payload[..]);
@@ -308,11 +309,11 @@ fn answers_beyond_their_limit_are_dropped_and_counted() {
                 ecn: None,
                 payload,
             };
-            node.handle_datagram(now, datagram);
+            node.handle_datagram(time, datagram);
         }
         assert_eq!(node.link_usage().answers, ANSWERS_MAX);
     });
-    assert_eq!(arena.count(Counter::AnswersDropped), ANSWERS_MAX as u64);
+    assert_eq!(arena.count(link::Counter::AnswersDropped), ANSWERS_MAX as u64);
     assert_eq!(arena.usage().answers, 0);
     arena.unharmed();
 }

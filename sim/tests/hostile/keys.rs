@@ -10,10 +10,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureAlgorithm, Sig
 use x0x_core::identity::MachineId;
 use x0x_core::link::ConnectError;
 use x0x_core::node::{Connect, Reply, Target};
-use x0x_core::support::Counter;
 
 use super::arena::{Arena, FRIEND, HOSTILE, Identity, SECOND, VICTIM};
 use super::attacker::transport;
+use x0x_core::link;
 
 /// Has the victim dial the attacker's address; returns why there is no link.
 fn dial_attacker(arena: &mut Arena, machine: Option<MachineId>) -> ConnectError {
@@ -22,7 +22,7 @@ fn dial_attacker(arena: &mut Arena, machine: Option<MachineId>) -> ConnectError 
     let id = arena.world.command(VICTIM, connect).unwrap();
     arena.run(8 * SECOND);
     match arena.world.reply(id) {
-        Some(Reply::Connect(Err(error))) => *error,
+        Some(Reply::Link(link::Reply::Connect(Err(error)))) => *error,
         reply => panic!("no error: {reply:?}"),
     }
 }
@@ -38,8 +38,8 @@ fn a_peer_with_another_key_than_the_dialled_one_gets_no_link() {
     let before = arena.usage();
     let other = Identity::new(2).machine.id();
     assert_eq!(dial_attacker(&mut arena, Some(other)), ConnectError::Timeout);
-    assert!(arena.count(Counter::HandshakesFailed) > 0);
-    assert_eq!(arena.count(Counter::LinksUp), 1);
+    assert!(arena.count(link::Counter::HandshakesFailed) > 0);
+    assert_eq!(arena.count(link::Counter::LinksUp), 1);
     arena.run(60 * SECOND);
     assert_eq!(arena.usage(), before);
     arena.unharmed();
@@ -64,7 +64,7 @@ fn a_peer_that_shows_a_stolen_key_gets_no_link() {
         });
         arena.run(SECOND);
         assert!(arena.look(|a| a.link(link).lost.is_some()));
-        assert_eq!(arena.count(Counter::HandshakesFailed), number);
+        assert_eq!(arena.count(link::Counter::HandshakesFailed), number);
     }
     arena.attack(|attacker, _| {
         let tls = attacker.tls(&thief.machine);
@@ -76,7 +76,7 @@ fn a_peer_that_shows_a_stolen_key_gets_no_link() {
     });
     assert_eq!(dial_attacker(&mut arena, Some(other.id())), ConnectError::Timeout);
     assert_eq!(dial_attacker(&mut arena, None), ConnectError::Timeout);
-    assert_eq!(arena.count(Counter::LinksUp), 1);
+    assert_eq!(arena.count(link::Counter::LinksUp), 1);
     arena.unharmed();
 }
 
@@ -114,7 +114,7 @@ fn cryptography_that_nobody_agreed_to_gets_no_link() {
             .attack(|attacker, now| attacker.dial_with(now, target, Arc::new(client), transport()));
         arena.run(SECOND);
         assert!(arena.look(|a| a.link(link).lost.is_some()), "{name}");
-        assert_eq!(arena.count(Counter::HandshakesFailed), number, "{name}");
+        assert_eq!(arena.count(link::Counter::HandshakesFailed), number, "{name}");
     }
     arena.run(10 * SECOND);
     assert_eq!(arena.usage().connections, 1);

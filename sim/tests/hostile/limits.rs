@@ -8,6 +8,7 @@ use x0x_core::node::{CommandError, Connect, Disconnect, Reply, Target};
 use x0x_sim::{NodeId, Step, World, WorldConfig};
 
 use super::arena::SECOND;
+use x0x_core::link;
 
 const NODE: NodeId = NodeId(0);
 
@@ -23,7 +24,7 @@ fn pursuits_have_a_limit_and_make_room_when_they_end() {
         world.command(NODE, connect(number, false)).unwrap();
     }
     let more = world.command(NODE, connect(0xff_ffff, false));
-    assert_eq!(more, Err(CommandError::TooManyConnects));
+    assert_eq!(more, Err(CommandError::Link(link::RequestError::TooManyConnects)));
     assert_eq!(world.machine(NODE).unwrap().link_usage().pursuits, PURSUITS_MAX);
     world.run_for(15 * SECOND).unwrap();
     world.check().unwrap();
@@ -40,7 +41,11 @@ fn callers_that_wait_have_a_limit_and_make_room_when_they_are_answered() {
     }
     for number in [1, 2] {
         let more = world.command(NODE, connect(number, true));
-        assert_eq!(more, Err(CommandError::TooManyConnects), "address {number}");
+        assert_eq!(
+            more,
+            Err(CommandError::Link(link::RequestError::TooManyConnects)),
+            "address {number}"
+        );
     }
     world.run_for(3 * SECOND).unwrap();
     world.check().unwrap();
@@ -75,7 +80,9 @@ fn a_machine_that_had_to_be_forgotten_is_not_in_the_store_either() {
         let connect = Connect { target, keep: false, timeout: SECOND };
         let id = world.command(NODE, connect).unwrap();
         world.run_for(2 * SECOND).unwrap();
-        let Some(Reply::Connect(result)) = world.reply(id) else { panic!("no reply") };
+        let Some(Reply::Link(link::Reply::Connect(result))) = world.reply(id) else {
+            panic!("no reply")
+        };
         assert_eq!(result.clone().err(), expected, "full: {is_full}");
     }
     world.check().unwrap();

@@ -2,12 +2,15 @@
 
 use x0x_core::link::AGENTS_PER_MACHINE_MAX;
 use x0x_core::node::Event;
-use x0x_core::support::{Counter, Rng};
+use x0x_core::support::Rng;
 use x0x_core::transport::PEER_STREAMS_MAX;
 
 use super::arena::{Arena, SECOND, VICTIM};
 use super::frames::{BULK, CONTROL, DIRECT, GOSSIP, Hello, groups, message, open, varint};
 use super::frames::{opened, rebind, verdict};
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 /// Close codes of the protocol.
 const BAD_BINDING: u64 = 3;
@@ -79,10 +82,10 @@ fn a_frame_that_no_honest_peer_sends_ends_its_session_alone() {
         arena.attack(|attacker, _| attacker.write(link, class, bytes));
         arena.run(2 * SECOND);
         assert_eq!(arena.look(|a| a.link(link).close_code()), Some(VIOLATION), "{name}");
-        assert_eq!(arena.count(Counter::ProtocolViolations), number, "{name}");
+        assert_eq!(arena.count(link::Counter::ProtocolViolations), number, "{name}");
         assert_eq!(arena.usage().reassembly_bytes, 0, "{name}");
     }
-    assert!(arena.count(Counter::DirectViolations) > 0);
+    assert!(arena.count(direct::Counter::Violations) > 0);
     arena.run(10 * SECOND);
     assert_eq!(arena.usage().connections, 1);
     arena.unharmed();
@@ -139,7 +142,7 @@ fn a_second_stream_of_a_class_ends_the_session() {
         });
         assert_eq!(arena.look(|a| a.link(link).close_code()), Some(VIOLATION), "{class}");
     }
-    assert_eq!(arena.count(Counter::ProtocolViolations), 2);
+    assert_eq!(arena.count(link::Counter::ProtocolViolations), 2);
     arena.unharmed();
 }
 
@@ -154,7 +157,7 @@ fn a_stream_that_ends_or_is_stopped_ends_the_session() {
             _ => attacker.end_stream(link, CONTROL, name == "reset"),
         });
         assert_eq!(arena.look(|a| a.link(link).close_code()), Some(VIOLATION), "{name}");
-        assert_eq!(arena.count(Counter::ProtocolViolations), number, "{name}");
+        assert_eq!(arena.count(link::Counter::ProtocolViolations), number, "{name}");
     }
     arena.unharmed();
 }
@@ -169,7 +172,7 @@ fn a_peer_that_says_no_hello_is_given_up_and_counted() {
     assert_eq!(arena.look(|a| a.link(link).close_code()), None);
     arena.run(6 * SECOND);
     assert_eq!(arena.look(|a| a.link(link).close_code()), Some(TIMED_OUT));
-    assert_eq!(arena.count(Counter::HandshakesFailed), 1);
+    assert_eq!(arena.count(link::Counter::HandshakesFailed), 1);
     arena.run(5 * SECOND);
     assert_eq!((arena.usage().half_open, arena.usage().connections), (0, 1));
     arena.unharmed();
@@ -184,13 +187,13 @@ fn a_hello_that_is_not_good_is_refused_with_its_reason() {
     let cut = good.encode()[..100].to_vec();
     let long = [good.encode(), vec![0]].concat();
     let cases = [
-        ("a newer version", versions(2, 3).encode(), VERSION, Counter::VersionsRefused),
-        ("an older version", versions(0, 0).encode(), VERSION, Counter::VersionsRefused),
-        ("no version", versions(2, 1).encode(), VERSION, Counter::VersionsRefused),
-        ("no agent", Hello::with(Vec::new()).encode(), BAD_BINDING, Counter::BindingsRefused),
-        ("a hello cut short", cut, VIOLATION, Counter::ProtocolViolations),
-        ("a byte after the hello", long, VIOLATION, Counter::ProtocolViolations),
-        ("a rebind", rebind(&good.bindings), VIOLATION, Counter::ProtocolViolations),
+        ("a newer version", versions(2, 3).encode(), VERSION, link::Counter::VersionsRefused),
+        ("an older version", versions(0, 0).encode(), VERSION, link::Counter::VersionsRefused),
+        ("no version", versions(2, 1).encode(), VERSION, link::Counter::VersionsRefused),
+        ("no agent", Hello::with(Vec::new()).encode(), BAD_BINDING, link::Counter::BindingsRefused),
+        ("a hello cut short", cut, VIOLATION, link::Counter::ProtocolViolations),
+        ("a byte after the hello", long, VIOLATION, link::Counter::ProtocolViolations),
+        ("a rebind", rebind(&good.bindings), VIOLATION, link::Counter::ProtocolViolations),
     ];
     for (name, hello, code, counter) in cases {
         let before = arena.count(counter);
@@ -199,7 +202,7 @@ fn a_hello_that_is_not_good_is_refused_with_its_reason() {
         assert_eq!(arena.look(|a| a.link(link).close_code()), Some(code), "{name}");
         assert_eq!(arena.count(counter), before + 1, "{name}");
     }
-    assert_eq!(arena.count(Counter::LinksUp), 1);
+    assert_eq!(arena.count(link::Counter::LinksUp), 1);
     arena.unharmed();
 }
 
@@ -216,16 +219,16 @@ fn what_comes_before_the_hello_waits_for_it() {
         let events = arena.world.events().iter();
         events
             .filter(|logged| match &logged.event {
-                Event::DirectReceived { payload, sender, .. } => {
+                Event::Direct(direct::Event::Received { payload, sender, .. }) => {
                     &payload[..] == b"early" && *sender == identity.agent.id()
                 }
                 Event::Reply { .. }
-                | Event::PeerUp { .. }
-                | Event::PeerDown { .. }
-                | Event::PathChanged { .. }
-                | Event::GossipReceived { .. }
-                | Event::GossipLagged { .. }
-                | Event::GossipEquivocated { .. }
+                | Event::Link(link::Event::PeerUp { .. })
+                | Event::Link(link::Event::PeerDown { .. })
+                | Event::Link(link::Event::PathChanged { .. })
+                | Event::Gossip(gossip::Event::Received { .. })
+                | Event::Gossip(gossip::Event::Lagged { .. })
+                | Event::Gossip(gossip::Event::Equivocated { .. })
                 | Event::Halted(_) => false,
             })
             .count()

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use x0x_core::support::{Counter, Rng};
+use x0x_core::support::Rng;
 use x0x_sim::{Packet, Step, Verdict, WorldConfig};
 
 use super::arena::{Arena, FRIEND, SECOND, VICTIM};
+use x0x_core::link;
 
 fn below(rng: &mut Rng, bound: usize) -> usize {
     usize::try_from(rng.below(bound as u64)).unwrap()
@@ -74,9 +75,13 @@ fn changed_and_repeated_datagrams_stop_neither_handshakes_nor_messages() {
         assert_eq!((usage.sessions, usage.answers, usage.reassembly_bytes), (1, 0, 0));
         assert!(usage.connections <= 20, "{usage:?}");
         let counters = arena.counters(VICTIM);
-        let strange = counters.get(Counter::DatagramsUnknown);
-        assert!(strange + counters.get(Counter::DatagramsMalformed) > 0, "{counters:?}");
-        assert_eq!(counters.get(Counter::PathsChanged), 0, "a copy from elsewhere moves nothing");
+        let strange = counters.get(link::Counter::DatagramsUnknown);
+        assert!(strange + counters.get(link::Counter::DatagramsMalformed) > 0, "{counters:?}");
+        assert_eq!(
+            counters.get(link::Counter::PathsChanged),
+            0,
+            "a copy from elsewhere moves nothing"
+        );
         arena.world.set_interceptor(None);
         arena.run(60 * SECOND);
         assert_eq!(arena.usage().connections, 1, "what strangers began is over");
@@ -108,8 +113,8 @@ fn a_conversation_that_is_played_again_changes_nothing() {
     let mut arena = Arena::apart(WorldConfig::new(1, 3));
     replay(&mut arena);
     arena.run(90 * SECOND);
-    assert_eq!(arena.count(Counter::LinksUp), 1);
-    assert_eq!(arena.count(Counter::PathsChanged), 0);
+    assert_eq!(arena.count(link::Counter::LinksUp), 1);
+    assert_eq!(arena.count(link::Counter::PathsChanged), 0);
     assert_eq!(arena.usage().connections, 1);
     arena.unharmed();
 }
@@ -123,9 +128,9 @@ fn a_handshake_that_is_played_to_a_restarted_node_ends_in_time_and_is_counted() 
     arena.run(30 * SECOND);
     assert!(arena.world.is_linked(FRIEND, VICTIM), "the friend is back");
     arena.run(60 * SECOND);
-    assert_eq!(arena.count(Counter::LinksUp), 1, "only the friend's new link");
+    assert_eq!(arena.count(link::Counter::LinksUp), 1, "only the friend's new link");
     let counters = arena.counters(VICTIM);
-    let failed = counters.get(Counter::HandshakesFailed);
+    let failed = counters.get(link::Counter::HandshakesFailed);
     assert!(failed > 0, "the copies began a handshake: {counters:?}");
     assert_eq!(arena.usage().connections, 1);
     arena.unharmed();
@@ -166,12 +171,17 @@ fn datagrams_out_of_nowhere_harm_nobody() {
     }
     arena.run(20 * SECOND);
     let counters = arena.counters(VICTIM);
-    for counter in
-        [Counter::DatagramsMalformed, Counter::DatagramsUnknown, Counter::HandshakesFailed]
-    {
+    for counter in [
+        link::Counter::DatagramsMalformed,
+        link::Counter::DatagramsUnknown,
+        link::Counter::HandshakesFailed,
+    ] {
         assert!(counters.get(counter) > 0, "{counters:?}");
     }
-    assert_eq!(counters.get(Counter::LinksDown) + counters.get(Counter::PathsChanged), 0);
+    assert_eq!(
+        counters.get(link::Counter::LinksDown) + counters.get(link::Counter::PathsChanged),
+        0
+    );
     assert_eq!(arena.usage().connections, 1);
     arena.unharmed();
 }

@@ -7,12 +7,13 @@ use quinn_proto::VarInt;
 use x0x_core::direct::{DirectError, RECIPIENT_BYTES_MAX};
 use x0x_core::link::LANE_BYTES_MAX;
 use x0x_core::node::{CommandError, CommandId, Reply, SendDirect};
-use x0x_core::support::Counter;
 use x0x_core::transport::WINDOW_MIN;
 
 use super::arena::{Arena, HOSTILE, Identity, SECOND, VICTIM};
 use super::attacker::{LinkNumber, transport};
 use super::frames::{BULK, CONTROL, DIRECT, GOSSIP, Hello, opened, varint};
+use x0x_core::direct;
+use x0x_core::link;
 
 /// Half of a large direct message.
 fn half(size: usize) -> Vec<u8> {
@@ -90,7 +91,7 @@ fn before_its_hello_a_stranger_can_send_little() {
     arena.run(9 * SECOND);
     // Not even its hello, which comes too late.
     assert_eq!(arena.usage().half_open, 0);
-    assert_eq!(arena.count(Counter::HandshakesFailed), 1);
+    assert_eq!(arena.count(link::Counter::HandshakesFailed), 1);
     arena.unharmed();
 }
 
@@ -120,7 +121,7 @@ fn incomplete_messages_of_all_peers_have_a_limit() {
         assert!(usage.reassembly_bytes + usage.credit_bytes <= usage.receive_bytes_max);
     }
     arena.run(4 * SECOND);
-    assert_eq!(arena.count(Counter::ReassemblyOverLimit), 1);
+    assert_eq!(arena.count(link::Counter::ReassemblyOverLimit), 1);
     let closed = arena.look(|a| links.iter().filter(|&&link| a.link(link).lost.is_some()).count());
     assert_eq!(closed, 1);
     arena.unharmed();
@@ -160,7 +161,7 @@ fn fill(arena: &mut Arena, identity: &Identity, size: usize) -> Vec<CommandId> {
         let send = SendDirect { recipient, payload: payload.clone(), timeout: 20 * SECOND };
         match arena.world.command(VICTIM, send) {
             Ok(id) => sent.push(id),
-            Err(CommandError::QueueFull) => return sent,
+            Err(CommandError::Direct(direct::RequestError::QueueFull)) => return sent,
             Err(error) => panic!("{error}"),
         }
     }
@@ -169,7 +170,9 @@ fn fill(arena: &mut Arena, identity: &Identity, size: usize) -> Vec<CommandId> {
 fn ends_with(arena: &Arena, ids: &[CommandId], expected: fn(&DirectError) -> bool) {
     for &id in ids {
         match arena.world.reply(id) {
-            Some(Reply::SendDirect(Err(error))) => assert!(expected(error), "{error:?}"),
+            Some(Reply::Direct(direct::Reply::SendDirect(Err(error)))) => {
+                assert!(expected(error), "{error:?}")
+            }
             reply => panic!("{reply:?}"),
         }
     }
@@ -259,9 +262,9 @@ fn a_dialled_peer_that_says_no_hello_is_given_up() {
     let connect = x0x_core::node::Connect { target, keep: false, timeout: 15 * SECOND };
     let id = arena.world.command(VICTIM, connect).unwrap();
     arena.run(20 * SECOND);
-    let expected = Reply::Connect(Err(x0x_core::link::ConnectError::Timeout));
+    let expected = Reply::Link(link::Reply::Connect(Err(link::ConnectError::Timeout)));
     assert_eq!(arena.world.reply(id), Some(&expected));
-    assert!(arena.count(Counter::HandshakesFailed) > 0);
+    assert!(arena.count(link::Counter::HandshakesFailed) > 0);
     arena.run(Duration::from_secs(20));
     let usage = arena.usage();
     assert_eq!((usage.connections, usage.pursuits), (1, 0));

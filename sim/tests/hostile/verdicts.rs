@@ -4,11 +4,14 @@ use bytes::Bytes;
 use x0x_core::direct::DirectError;
 use x0x_core::identity::AgentId;
 use x0x_core::node::{CommandId, Event, Reply, SendDirect};
-use x0x_core::support::{Counter, Rng};
+use x0x_core::support::Rng;
 
 use super::arena::{Arena, Identity, SECOND, VICTIM};
 use super::attacker::LinkNumber;
 use super::frames::{DIRECT, message, open, opened, verdict};
+use x0x_core::direct;
+use x0x_core::gossip;
+use x0x_core::link;
 
 const VIOLATION: u64 = 6;
 
@@ -32,8 +35,9 @@ fn addressed(arena: &mut Arena, identity: &Identity, count: usize) -> (LinkNumbe
 }
 
 fn acknowledged(arena: &Arena, ids: &[CommandId]) -> usize {
-    let is_good =
-        |id: &&CommandId| matches!(arena.world.reply(**id), Some(Reply::SendDirect(Ok(_))));
+    let is_good = |id: &&CommandId| {
+        matches!(arena.world.reply(**id), Some(Reply::Direct(direct::Reply::SendDirect(Ok(_)))))
+    };
     ids.iter().filter(is_good).count()
 }
 
@@ -55,12 +59,13 @@ fn an_acknowledgement_of_what_was_never_sent_ends_the_session() {
             arena.frame(link, DIRECT, frame);
         }
         assert_eq!(arena.look(|a| a.link(link).close_code()), Some(VIOLATION), "{name}");
-        assert_eq!(arena.count(Counter::DirectViolations), number.into(), "{name}");
+        assert_eq!(arena.count(direct::Counter::Violations), number.into(), "{name}");
         arena.run(6 * SECOND);
         assert_eq!(acknowledged(&arena, &ids), 0, "{name}");
         for id in ids {
             let reply = arena.world.reply(id);
-            let timeout = Reply::SendDirect(Err(DirectError::Timeout { sent: true }));
+            let timeout =
+                Reply::Direct(direct::Reply::SendDirect(Err(DirectError::Timeout { sent: true })));
             assert_eq!(reply, Some(&timeout), "{name}");
         }
     }
@@ -109,18 +114,18 @@ fn a_flood_of_messages_that_came_before_delivers_none_of_them_again() {
         arena.attack(|attacker, now| attacker.close(link, now));
     }
     let delivered = arena.world.events().iter().filter(|logged| match &logged.event {
-        Event::DirectReceived { sender, .. } => *sender == identity.agent.id(),
+        Event::Direct(direct::Event::Received { sender, .. }) => *sender == identity.agent.id(),
         Event::Reply { .. }
-        | Event::PeerUp { .. }
-        | Event::PeerDown { .. }
-        | Event::PathChanged { .. }
-        | Event::GossipReceived { .. }
-        | Event::GossipLagged { .. }
-        | Event::GossipEquivocated { .. }
+        | Event::Link(link::Event::PeerUp { .. })
+        | Event::Link(link::Event::PeerDown { .. })
+        | Event::Link(link::Event::PathChanged { .. })
+        | Event::Gossip(gossip::Event::Received { .. })
+        | Event::Gossip(gossip::Event::Lagged { .. })
+        | Event::Gossip(gossip::Event::Equivocated { .. })
         | Event::Halted(_) => false,
     });
     assert_eq!(delivered.count(), 1000);
-    assert_eq!(arena.count(Counter::DirectMessagesDuplicate), 3000);
+    assert_eq!(arena.count(direct::Counter::MessagesDuplicate), 3000);
     arena.unharmed();
 }
 
@@ -169,7 +174,7 @@ fn chatter(seed: u8) {
     }
     arena.run(10 * SECOND);
     assert_eq!(arena.world.outstanding(), 0);
-    assert!(arena.count(Counter::DirectViolations) > 10);
-    assert!(arena.count(Counter::DirectMessagesReceived) > 10);
+    assert!(arena.count(direct::Counter::Violations) > 10);
+    assert!(arena.count(direct::Counter::MessagesReceived) > 10);
     arena.unharmed();
 }

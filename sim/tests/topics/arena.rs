@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use x0x_core::support::{Counter, Rng};
+use x0x_core::gossip;
+use x0x_core::support::Rng;
 use x0x_sim::model::attack::{Attacker, Puppet, Twist, Twisted};
 use x0x_sim::model::experiment::{Attack, attacker};
 use x0x_sim::model::{GossipNode, HANDSHAKE_BYTES, ModelConfig, PeerId, Protocol, World};
@@ -121,8 +122,8 @@ impl Arena {
         counts.map(|(_, counts)| counts.frames).sum()
     }
 
-    pub(crate) fn count(&self, counter: Counter) -> u64 {
-        self.world.present().iter().map(|node| self.world.counters(node).get(counter)).sum()
+    pub(crate) fn count(&self, counter: gossip::Counter) -> u64 {
+        self.world.present().iter().map(|node| self.world.count(node, counter)).sum()
     }
 
     /// Asserts what holds whatever the attack is.

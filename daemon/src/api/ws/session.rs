@@ -36,6 +36,7 @@ use crate::api::gossip::parse_topic;
 use crate::hub::Subscription;
 use crate::queue::{Taken, lock};
 use crate::topics::{SessionQueue, missed_frame};
+use x0x_core::direct;
 
 /// How many messages to agents a session has without an answer at a time.
 const SENDS_MAX: usize = 4096;
@@ -299,7 +300,7 @@ impl Session {
     }
 
     fn sent(&mut self, recipient: AgentId, reply: Option<Reply>) {
-        let is_acknowledged = matches!(reply, Some(Reply::SendDirect(Ok(_))));
+        let is_acknowledged = matches!(reply, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_)))));
         let is_loopback = recipient == self.app.identity.agent;
         self.app.hub.sent(&recipient, is_acknowledged, is_loopback);
         if !is_acknowledged {

@@ -84,7 +84,7 @@ impl Voice<'_, '_, '_> {
 
     /// Returns the wall time in milliseconds.
     pub fn unix_millis(&self) -> u64 {
-        u64::try_from(self.hand.env.clock.unix_time.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.hand.env.time.unix_time.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Names a node that does not exist.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use x0x_core::overlay::Contact;
+use x0x_core::session::Contact;
 
 use super::{Attacker, Hand};
 use crate::model::peer::PeerId;
@@ -65,7 +65,7 @@ impl Attacker for Flood {
         for &peer in &self.targets {
             hand.dial(peer);
         }
-        self.next = Some(hand.env.clock.now + self.every);
+        self.next = Some(hand.env.time.now + self.every);
     }
 
     fn on_peer_up(&mut self, _hand: &mut Hand<'_, '_>, peer: PeerId, _contact: &Contact) {
@@ -81,7 +81,7 @@ impl Attacker for Flood {
         for &peer in &self.peers {
             self.fill(hand, peer);
         }
-        self.next = Some(hand.env.clock.now + self.every);
+        self.next = Some(hand.env.time.now + self.every);
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -117,7 +117,7 @@ impl Attacker for Recorder {
         for &peer in &self.targets {
             hand.dial(peer);
         }
-        self.next = Some(hand.env.clock.now + self.every);
+        self.next = Some(hand.env.time.now + self.every);
     }
 
     fn on_peer_up(&mut self, _hand: &mut Hand<'_, '_>, peer: PeerId, _contact: &Contact) {
@@ -143,7 +143,7 @@ impl Attacker for Recorder {
                 hand.send(peer, self.frames[pick].clone());
             }
         }
-        self.next = Some(hand.env.clock.now + self.every);
+        self.next = Some(hand.env.time.now + self.every);
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -54,11 +54,11 @@ impl<P: Protocol> TwoFaced<P> {
 
 impl<P: Protocol> Attacker for TwoFaced<P> {
     fn on_start(&mut self, hand: &mut Hand<'_, '_>) {
-        self.next = Some(hand.env.clock.now + self.every);
+        self.next = Some(hand.env.time.now + self.every);
     }
 
     fn handle(&mut self, hand: &mut Hand<'_, '_>, input: Input) {
-        let now = hand.env.clock.now;
+        let now = hand.env.time.now;
         for (face, node) in (0_u32..).zip(&mut self.faces) {
             node.handle(hand.env, input.clone());
             // What the two say is what others said: the model knows no other messages.

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use x0x_core::overlay::{Contact, ItemId, Stamp, TopicId};
+use x0x_core::overlay::{ItemId, Stamp, TopicId};
+use x0x_core::session::Contact;
 
 use crate::model::peer::PeerId;
 

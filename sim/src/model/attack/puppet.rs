@@ -12,6 +12,7 @@ use super::abuse::{Abuse, Heard, Voice};
 use super::{Attacker, Hand};
 use crate::model::peer::PeerId;
 use crate::model::protocol::{Effect, Input, Protocol, TopicNumber};
+use x0x_core::session;
 
 /// How a puppet departs from the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +94,9 @@ impl<P: Protocol> Puppet<P> {
     /// Lets it hear and say what it has beside its node.
     fn abuse(&mut self, hand: &mut Hand<'_, '_>, input: &Input) {
         let Some((abuse, next)) = &mut self.abuse else { return };
-        let now = hand.env.clock.now;
+        let now = hand.env.time.now;
         let mut voice = Voice { hand, prefix: P::OVERLAY_PREFIX };
-        if let Input::Frame { peer, frame } = input
+        if let Input::Session(session::Event::Frame { peer, frame }) = input
             && let Some(said) = Heard::read::<P>(frame)
         {
             abuse.hear(&mut voice, *peer, said);
@@ -173,24 +174,24 @@ impl<P: Protocol> Attacker for Puppet<P> {
 
     fn handle(&mut self, hand: &mut Hand<'_, '_>, input: Input) {
         match input {
-            Input::PeerUp { peer, .. } => _ = self.peers.insert(peer),
-            Input::PeerDown { peer } => {
+            Input::Session(session::Event::Opened(session::Opened { peer, .. })) => {
+                self.peers.insert(peer);
+            }
+            Input::Session(session::Event::Closed { peer }) => {
                 self.peers.remove(&peer);
                 if self.plan.targets.contains(&peer) {
                     self.redial.push(peer);
-                    self.redial_at.get_or_insert(hand.env.clock.now + self.plan.patience);
+                    self.redial_at.get_or_insert(hand.env.time.now + self.plan.patience);
                 }
             }
-            Input::Writable { .. }
-            | Input::Frame { .. }
-            | Input::ConnectFailed { .. }
+            Input::Session(_)
             | Input::Join { .. }
             | Input::Leave { .. }
             | Input::Publish { .. }
             | Input::SetBlocked { .. }
             | Input::Timeout => {}
         }
-        if self.redial_at.is_some_and(|at| at <= hand.env.clock.now) {
+        if self.redial_at.is_some_and(|at| at <= hand.env.time.now) {
             self.redial_at = None;
             self.redial.drain(..).for_each(|peer| hand.dial(peer));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use x0x_core::overlay::Contact;
+use x0x_core::session::Contact;
 
 use super::abuse::Voice;
 use super::frames::{Entry, Message, Priority};
@@ -38,12 +38,12 @@ impl Strangers {
 
 impl Attacker for Strangers {
     fn on_start(&mut self, hand: &mut Hand<'_, '_>) {
-        self.next = Some(hand.env.clock.now);
+        self.next = Some(hand.env.time.now);
     }
 
     fn on_peer_up(&mut self, hand: &mut Hand<'_, '_>, peer: PeerId, _contact: &Contact) {
         self.up.insert(peer);
-        let (now, contact) = (hand.env.clock.now, self.me.contact());
+        let (now, contact) = (hand.env.time.now, self.me.contact());
         let mut voice = Voice { hand, prefix: self.prefix };
         voice.say(peer, Message::Joined);
         voice.say(peer, Message::Neighbour(Priority::High));
@@ -59,7 +59,7 @@ impl Attacker for Strangers {
     }
 
     fn tick(&mut self, hand: &mut Hand<'_, '_>) {
-        let now = hand.env.clock.now;
+        let now = hand.env.time.now;
         self.is_there = !self.is_there;
         if self.is_there {
             self.targets.iter().for_each(|&peer| hand.dial(peer));

@@ -5,8 +5,8 @@ use std::time::Instant;
 use x0x_core::gossip::{self, PublishId, Topic};
 use x0x_core::identity::{AgentId, AgentKey};
 use x0x_core::overlay;
-use x0x_core::support::part::Part;
-use x0x_core::support::{MemoryBudget, Rng};
+use x0x_core::session;
+use x0x_core::support::{MemoryBudget, Module, Rng};
 
 use super::overlay::{is_overlay_repair, overlay_kind, overlay_kind_name};
 use super::{Effect, Env, Input, Protocol, TopicNumber};
@@ -24,7 +24,7 @@ const KINDS: [&str; 3] = ["key", "key request", "evidence"];
 /// A node that runs gossip.
 #[derive(Debug)]
 pub struct GossipNode {
-    part: Part<gossip::State<PeerId>, gossip::Output<PeerId>>,
+    module: Module<gossip::State<PeerId>, gossip::Output<PeerId>>,
     agent: AgentId,
 }
 
@@ -37,21 +37,15 @@ impl Protocol for GossipNode {
         let config = overlay::Config::default();
         let state =
             gossip::State::new(config, MemoryBudget::DEFAULT, key, me, rng.fork("gossip state"));
-        Self { part: Part::new(state, rng.fork("gossip")), agent }
+        Self { module: Module::new(state, rng.fork("gossip")), agent }
     }
 
     fn handle(&mut self, env: &mut Env<'_>, input: Input) {
         let input = match input {
-            Input::PeerUp { peer, contact, round_trip, room } => {
-                gossip::Input::PeerUp { peer, contact, round_trip, room }
-            }
-            Input::PeerDown { peer } => gossip::Input::PeerDown { peer },
-            Input::Writable { peer, room } => gossip::Input::Writable { peer, room },
-            Input::Frame { peer, frame } => gossip::Input::Frame { peer, frame },
-            Input::ConnectFailed { peer } => gossip::Input::ConnectFailed { peer },
+            Input::Session(event) => gossip::Input::Session(event),
             Input::Join { topic } => {
                 let topic = topic_of(topic);
-                if self.part.state.check_subscribe(&topic).is_err() {
+                if self.module.state.check_subscribe(&topic).is_err() {
                     return;
                 }
                 gossip::Input::Subscribe { topic }
@@ -64,39 +58,41 @@ impl Protocol for GossipNode {
             Input::Publish { number } => {
                 let topic = topic_of(env.library.topic(number));
                 let payload = env.library.bytes(number).clone();
-                if self.part.state.check_publish(&topic, payload.len()).is_err() {
+                if self.module.state.check_publish(&topic, payload.len()).is_err() {
                     return;
                 }
                 gossip::Input::Publish { id: PublishId(u64::from(number.0)), topic, payload }
             }
         };
-        self.part.act(env.clock, env.counters, |state, context| state.handle(context, input));
+        self.module.run(env.time, |state, context| state.handle(context, input));
     }
 
     fn settle(&mut self, env: &mut Env<'_>) {
-        self.part.act(env.clock, env.counters, gossip::State::settle);
+        self.module.run(env.time, gossip::State::settle);
     }
 
     fn drain(&mut self, env: &mut Env<'_>, effects: &mut Vec<Effect>) {
-        while let Some(output) = self.part.pop() {
+        while let Some(output) = self.module.pop_output() {
             let effect = match output {
-                gossip::Output::Frame { peer, header, payload } => {
+                gossip::Output::Session(session::Request::Send { peer, header, payload }) => {
                     // The first message of a batch stands for it.
                     let number = env.library.find(&payload);
-                    Effect::Frame { peer, header, body: payload, number }
+                    Effect::Frame { peer, header: header.into(), body: payload, number }
                 }
-                gossip::Output::Connect { peer, contact } => Effect::Connect { peer, contact },
-                gossip::Output::Release { peer } => Effect::Release { peer },
+                gossip::Output::Session(request) => Effect::of(request),
                 gossip::Output::Lonely => Effect::Lonely,
-                gossip::Output::Misbehaved { peer, rule } => Effect::Misbehaved { peer, rule },
-                gossip::Output::Received { payload, .. } => match env.library.identify(&payload) {
-                    Some(number) => Effect::Delivered { number, hops: 0, is_repair: false },
-                    // A hostile author may say what it likes in its own name.
-                    None if payload.starts_with(PUPPET_MARK) => continue,
-                    None => Effect::Forgery,
-                },
-                gossip::Output::Lagged { missed, .. } => Effect::Lagged { missed },
-                gossip::Output::Equivocated { .. } => Effect::Equivocated,
+                gossip::Output::Event(gossip::Event::Received { payload, .. }) => {
+                    match env.library.identify(&payload) {
+                        Some(number) => Effect::Delivered { number, hops: 0, is_repair: false },
+                        // A hostile author may say what it likes in its own name.
+                        None if payload.starts_with(PUPPET_MARK) => continue,
+                        None => Effect::Forgery,
+                    }
+                }
+                gossip::Output::Event(gossip::Event::Lagged { missed, .. }) => {
+                    Effect::Lagged { missed }
+                }
+                gossip::Output::Event(gossip::Event::Equivocated { .. }) => Effect::Equivocated,
                 gossip::Output::Published { .. } => continue,
             };
             effects.push(effect);
@@ -104,7 +100,7 @@ impl Protocol for GossipNode {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.part.state.deadline()
+        self.module.state.deadline().map(|deadline| deadline.at)
     }
 
     fn kind(header: &[u8]) -> Kind {
@@ -134,13 +130,17 @@ impl Protocol for GossipNode {
     }
 
     fn counted_bytes(&self) -> Option<usize> {
-        Some(self.part.state.topics().map(|topic| topic.history_bytes).sum())
+        Some(self.module.state.topics().map(|topic| topic.history_bytes).sum())
     }
 
     fn held(&self) -> Option<String> {
-        let overlay = overlay_held(&self.part.state.overlay_held());
-        let mut held = gossip_held(&self.part.state.held()).into_iter().chain(overlay);
+        let overlay = overlay_held(&self.module.state.overlay_held());
+        let mut held = gossip_held(&self.module.state.held()).into_iter().chain(overlay);
         held.find(|&(_, count)| count > 0).map(|(what, count)| format!("{count} {what}"))
+    }
+
+    fn count(&self, counter: gossip::Counter) -> u64 {
+        self.module.counts().get(counter)
     }
 
     fn agent(&self) -> Option<AgentId> {
@@ -148,7 +148,7 @@ impl Protocol for GossipNode {
     }
 
     fn known(&self) -> Option<usize> {
-        self.part.state.topics().map(|topic| topic.passive).max()
+        self.module.state.topics().map(|topic| topic.passive).max()
     }
 }
 

@@ -1,14 +1,14 @@
 //! What a modelled node runs.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use x0x_core::gossip::Topic;
 use x0x_core::identity::AgentId;
-use x0x_core::overlay::{Contact, TopicId};
-use x0x_core::support::part::Clock;
-use x0x_core::support::{Counters, Rng};
+use x0x_core::overlay::TopicId;
+use x0x_core::session::{self, Contact};
+use x0x_core::support::{Rng, Time};
 
 use super::ledger::Kind;
 use super::library::{Library, Number};
@@ -40,9 +40,7 @@ impl TopicNumber {
 #[derive(Debug)]
 pub struct Env<'a> {
     /// The times of the input, by the node's own clocks.
-    pub clock: Clock,
-    /// The counters of the node.
-    pub counters: &'a mut Counters,
+    pub time: Time,
     /// The items of the world.
     pub library: &'a Library,
 }
@@ -50,41 +48,8 @@ pub struct Env<'a> {
 /// What happened to a node.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A session began.
-    PeerUp {
-        /// The peer.
-        peer: PeerId,
-        /// Where it is reached.
-        contact: Contact,
-        /// The round trip to it.
-        round_trip: Duration,
-        /// The bytes that may be sent.
-        room: usize,
-    },
-    /// A session ended.
-    PeerDown {
-        /// The peer.
-        peer: PeerId,
-    },
-    /// There is room for frames.
-    Writable {
-        /// The peer.
-        peer: PeerId,
-        /// The bytes that may be sent from here on.
-        room: usize,
-    },
-    /// A frame arrived.
-    Frame {
-        /// The peer.
-        peer: PeerId,
-        /// The whole frame.
-        frame: Bytes,
-    },
-    /// A dial failed.
-    ConnectFailed {
-        /// The peer.
-        peer: PeerId,
-    },
+    /// Something happened to a session.
+    Session(session::Event<PeerId>),
     /// The owner wants to hear of a topic.
     Join {
         /// The topic.
@@ -171,6 +136,21 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Returns what a request of sessions is to the model. A frame of it carries no item of the
+    /// library.
+    fn of(request: session::Request<PeerId>) -> Self {
+        match request {
+            session::Request::Send { peer, header, payload } => {
+                Self::Frame { peer, header: header.into(), body: payload, number: None }
+            }
+            session::Request::Connect { peer, contact } => Self::Connect { peer, contact },
+            session::Request::Release { peer } => Self::Release { peer },
+            session::Request::Violation { peer, rule } => Self::Misbehaved { peer, rule },
+        }
+    }
+}
+
 /// A protocol under the model: one node of it.
 pub trait Protocol: Debug + Sized {
     /// What comes before a frame of the overlay.
@@ -210,6 +190,11 @@ pub trait Protocol: Debug + Sized {
     /// Returns how many bytes of state the node knows itself to have, if it tells.
     fn counted_bytes(&self) -> Option<usize> {
         None
+    }
+
+    /// Returns how often the node counted something of gossip, if it runs gossip.
+    fn count(&self, _counter: x0x_core::gossip::Counter) -> u64 {
+        0
     }
 
     /// Returns the neighbours of the node in the main topic, if it tells.

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use x0x_core::overlay::{self, Fault};
-use x0x_core::support::part::Part;
-use x0x_core::support::{MemoryBudget, Rng};
+use x0x_core::session;
+use x0x_core::support::{MemoryBudget, Module, Rng};
 
 use super::{Effect, Env, Input, Protocol};
 use crate::machine::overlay_held;
@@ -16,13 +15,13 @@ use crate::model::world::MAIN_TOPIC;
 /// A node that runs the overlay and nothing above it.
 #[derive(Debug)]
 pub struct OverlayNode {
-    part: Part<overlay::State<PeerId>, overlay::Output<PeerId>>,
+    module: Module<overlay::State<PeerId>, overlay::Output<PeerId>>,
 }
 
 impl Protocol for OverlayNode {
     fn start(me: PeerId, rng: &Rng) -> Self {
         Self {
-            part: Part::new(
+            module: Module::new(
                 overlay::State::new(overlay::Config::default(), MemoryBudget::DEFAULT, me),
                 rng.fork("overlay"),
             ),
@@ -31,13 +30,7 @@ impl Protocol for OverlayNode {
 
     fn handle(&mut self, env: &mut Env<'_>, input: Input) {
         let input = match input {
-            Input::PeerUp { peer, contact, round_trip, room } => {
-                overlay::Input::PeerUp { peer, contact, round_trip, room }
-            }
-            Input::PeerDown { peer } => overlay::Input::PeerDown { peer },
-            Input::Writable { peer, room } => overlay::Input::Writable { peer, room },
-            Input::Frame { peer, frame } => overlay::Input::Frame { peer, frame },
-            Input::ConnectFailed { peer } => overlay::Input::ConnectFailed { peer },
+            Input::Session(event) => overlay::Input::Session(event),
             Input::Join { topic } => overlay::Input::Join { topic: topic.id() },
             Input::Leave { topic } => overlay::Input::Leave { topic: topic.id() },
             // The overlay carries items of anybody.
@@ -46,34 +39,31 @@ impl Protocol for OverlayNode {
             Input::Publish { number } => {
                 let topic = env.library.topic(number).id();
                 let item = env.library.item(number);
-                return self.part.act(env.clock, env.counters, |state, context| {
+                return self.module.run(env.time, |state, context| {
                     state.publish(context, topic, item);
                 });
             }
         };
-        self.part.act(env.clock, env.counters, |state, context| state.handle(context, input));
+        self.module.run(env.time, |state, context| state.handle(context, input));
     }
 
     fn drain(&mut self, env: &mut Env<'_>, effects: &mut Vec<Effect>) {
-        while let Some(output) = self.part.pop() {
+        while let Some(output) = self.module.pop_output() {
             let effect = match output {
-                overlay::Output::Frame { peer, header, item } => {
-                    let number = item.as_ref().and_then(|item| env.library.identify(&item.bytes));
-                    let body = item.map_or_else(Bytes::new, |item| item.bytes);
-                    Effect::Frame { peer, header, body, number }
+                overlay::Output::Session(session::Request::Send { peer, header, payload }) => {
+                    let number = env.library.identify(&payload);
+                    Effect::Frame { peer, header: header.into(), body: payload, number }
                 }
+                overlay::Output::Session(request) => Effect::of(request),
                 overlay::Output::Received { receipt, bytes } => self.judge(env, receipt, &bytes),
-                overlay::Output::Connect { peer, contact } => Effect::Connect { peer, contact },
-                overlay::Output::Release { peer } => Effect::Release { peer },
                 overlay::Output::Lonely { .. } => Effect::Lonely,
-                overlay::Output::Misbehaved { peer, rule } => Effect::Misbehaved { peer, rule },
             };
             effects.push(effect);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.part.state.deadline()
+        self.module.state.deadline().map(|deadline| deadline.at)
     }
 
     fn kind(header: &[u8]) -> Kind {
@@ -93,7 +83,7 @@ impl Protocol for OverlayNode {
     }
 
     fn neighbours(&self) -> Option<Vec<PeerId>> {
-        Some(self.part.state.neighbours(&MAIN_TOPIC.id()).collect())
+        Some(self.module.state.neighbours(&MAIN_TOPIC.id()).collect())
     }
 
     fn depth(&self) -> Option<u8> {
@@ -101,7 +91,7 @@ impl Protocol for OverlayNode {
     }
 
     fn held(&self) -> Option<String> {
-        let held = overlay_held(&self.part.state.held());
+        let held = overlay_held(&self.module.state.held());
         held.into_iter()
             .find(|&(_, count)| count > 0)
             .map(|(what, count)| format!("{count} {what}"))
@@ -114,7 +104,7 @@ impl Protocol for OverlayNode {
 
 impl OverlayNode {
     fn usage(&self) -> Option<overlay::Usage> {
-        self.part.state.usage(&MAIN_TOPIC.id())
+        self.module.state.usage(&MAIN_TOPIC.id())
     }
 
     fn judge(
@@ -124,7 +114,7 @@ impl OverlayNode {
         bytes: &[u8],
     ) -> Effect {
         let Some(number) = env.library.identify(bytes) else {
-            self.part.act(env.clock, env.counters, |state, context| {
+            self.module.run(env.time, |state, context| {
                 state.reject(context, receipt, Fault::Forged);
             });
             return Effect::Forgery;
@@ -132,7 +122,7 @@ impl OverlayNode {
         let (hops, is_repair) = (receipt.hops, receipt.is_repair);
         // The node keeps the bytes that all nodes share, not those that travelled.
         let item = env.library.item(number);
-        self.part.act(env.clock, env.counters, |state, context| {
+        self.module.run(env.time, |state, context| {
             state.accept(context, receipt, item);
         });
         Effect::Delivered { number, hops, is_repair }

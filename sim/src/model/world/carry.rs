@@ -3,6 +3,7 @@
 use super::{Burst, Event, Input, Parcel, PeerId, Protocol, Slot, World};
 use crate::model::peer::mix;
 use crate::model::session::Carried;
+use x0x_core::session;
 
 impl<P: Protocol> World<P> {
     /// Sends the frames of one flush to one peer.
@@ -90,7 +91,11 @@ impl<P: Protocol> World<P> {
         self.nodes[node as usize].received.flush(burst.bytes);
         self.trace(&[1, self.now, u64::from(sender) << 32 | u64::from(node), hash]);
         let frames = burst.parcels.into_iter();
-        self.tell(node, frames.map(|parcel| Input::Frame { peer, frame: parcel.frame }));
+        self.tell(
+            node,
+            frames
+                .map(|parcel| Input::Session(session::Event::Frame { peer, frame: parcel.frame })),
+        );
     }
 
     pub(super) fn writable(&mut self, end: super::End) {
@@ -103,7 +108,7 @@ impl<P: Protocol> World<P> {
         let lane = &mut session.lanes[end.index()];
         let room = room.saturating_sub(lane.queued);
         lane.spent = 0;
-        self.tell(node, [Input::Writable { peer, room }]);
+        self.tell(node, [Input::Session(session::Event::Writable { peer, send_window: room })]);
     }
 
     /// Has the sender told its room, once half was used and half is free.

@@ -1,6 +1,6 @@
 //! Sessions that begin and end.
 
-use x0x_core::overlay::Contact;
+use x0x_core::session::{self, Contact};
 
 use super::{Duration, End, Event, Input, Mind, PeerId, Protocol, Slot, World};
 use crate::model::session::{Lane, Session};
@@ -96,7 +96,17 @@ impl<P: Protocol> World<P> {
         let round_trip = Duration::from_nanos(2 * latency);
         for (node, peer) in [(node, ids[1]), (target, ids[0])] {
             let (contact, room) = (peer.contact(), self.config.room);
-            self.tell(node, [Input::PeerUp { peer, contact, round_trip, room }]);
+            self.tell(
+                node,
+                [Input::Session(session::Event::Opened(session::Opened {
+                    peer,
+                    contact,
+                    round_trip,
+                    send_window: room,
+                    agents: Vec::new(),
+                    incarnation: 0,
+                }))],
+            );
         }
     }
 
@@ -108,13 +118,13 @@ impl<P: Protocol> World<P> {
         self.forget(node, end);
         self.sessions.remove(end);
         self.tally.dials_failed += 1;
-        self.tell(node, [Input::ConnectFailed { peer }]);
+        self.tell(node, [Input::Session(session::Event::ConnectFailed { peer })]);
     }
 
     pub(super) fn leads_nowhere(&mut self, slot: Slot) {
         let Some((node, peer)) = self.nowhere.take(slot) else { return };
         self.tally.dials_failed += 1;
-        self.tell(node, [Input::ConnectFailed { peer }]);
+        self.tell(node, [Input::Session(session::Event::ConnectFailed { peer })]);
     }
 
     /// A side has no more use for a session. It ends if no side that dialled it has one.
@@ -172,7 +182,7 @@ impl<P: Protocol> World<P> {
             self.sessions.remove(end);
         }
         self.trace(&[3, self.now, u64::from(node) << 32 | u64::from(other)]);
-        self.tell(node, [Input::PeerDown { peer }]);
+        self.tell(node, [Input::Session(session::Event::Closed { peer })]);
     }
 
     /// Returns the end of the session that a node has with a peer.

@@ -77,9 +77,7 @@ impl<P: Protocol> World<P> {
         let mut attacker = make(self.nodes[node as usize].id, &rng);
         self.hostile.insert(node);
         let mut effects = Vec::new();
-        let clock = self.clock(node);
-        let counters = &mut self.nodes[node as usize].counters;
-        let mut env = Env { clock, counters, library: &self.library };
+        let mut env = Env { time: self.time(node), library: &self.library };
         let mut hand = Hand { env: &mut env, rng: &mut rng, effects: &mut effects };
         attacker.on_start(&mut hand);
         self.nodes[node as usize].mind = Mind::Hostile(attacker, rng);
@@ -123,7 +121,7 @@ impl<P: Protocol> World<P> {
 
     /// Has a node publish an item of this size in the main topic.
     pub fn publish(&mut self, node: u32, size: usize) -> Number {
-        let time = u64::try_from(self.clock(node).unix_time.as_millis()).unwrap_or(u64::MAX);
+        let time = u64::try_from(self.time(node).unix_time.as_millis()).unwrap_or(u64::MAX);
         let number = self.library.make(node, MAIN_TOPIC, time, size);
         let at = self.now();
         let mut received = Bits::default();

@@ -1,8 +1,8 @@
 //! What can be seen of a world.
 
 use super::{
-    BTreeMap, Bits, Counters, Counts, Duration, Graph, Histogram, Kind, Library, Mind, Number,
-    PeerId, Protocol, Record, Rng, Tally, Traffic, World,
+    BTreeMap, Bits, Counts, Duration, Graph, Histogram, Kind, Library, Mind, Number, PeerId,
+    Protocol, Record, Rng, Tally, Traffic, World,
 };
 
 /// What a session costs its dialler on the wire before the first frame: keys, key exchange and
@@ -105,9 +105,12 @@ impl<P: Protocol> World<P> {
         (&node.received, &node.sent)
     }
 
-    /// Returns the counters of a node.
-    pub fn counters(&self, node: u32) -> &Counters {
-        &self.nodes[node as usize].counters
+    /// Returns how often an honest node counted something of gossip, if it runs gossip.
+    pub fn count(&self, node: u32, counter: x0x_core::gossip::Counter) -> u64 {
+        match &self.nodes[node as usize].mind {
+            Mind::Honest(protocol) => protocol.count(counter),
+            Mind::Absent | Mind::Hostile(..) => 0,
+        }
     }
 
     /// Returns how often honest nodes accused a node.

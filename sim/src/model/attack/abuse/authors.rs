@@ -80,13 +80,13 @@ impl Abuse for PuppetAuthors {
 
     fn hear(&mut self, voice: &mut Voice<'_, '_, '_>, _peer: PeerId, said: Heard) {
         if matches!(said.message, Message::Push { .. }) && self.heard.len() < BATCHES_MAX {
-            self.heard.push_back((voice.hand.env.clock.now, said.message, said.item));
+            self.heard.push_back((voice.hand.env.time.now, said.message, said.item));
         }
     }
 
     fn strike(&mut self, voice: &mut Voice<'_, '_, '_>, peers: &BTreeSet<PeerId>) {
         self.publish(voice, peers);
-        let now = voice.hand.env.clock.now;
+        let now = voice.hand.env.time.now;
         let is_old = self.heard.front().is_some_and(|(at, ..)| *at + REPLAY_AFTER <= now);
         if is_old && let Some((_, message, item)) = self.heard.pop_front() {
             for &peer in peers {

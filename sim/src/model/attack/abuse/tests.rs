@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use x0x_core::overlay::{Contact, ItemId, Stamp};
+use x0x_core::overlay::{ItemId, Stamp};
+use x0x_core::session::Contact;
 
 use super::*;
 use crate::model::attack::Attacker;

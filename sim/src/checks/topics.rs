@@ -19,6 +19,7 @@ use x0x_core::node::Request;
 
 use super::conversation::message_key;
 use crate::NodeId;
+use x0x_core::gossip;
 
 /// How much earlier than the core a topic is taken to be left by an author that is silent.
 const LEAVE_SLACK: Duration = Duration::from_secs(30);
@@ -33,11 +34,11 @@ pub(super) enum Act {
 
 impl Act {
     pub(super) fn of(request: &Request) -> Option<Self> {
-        if let Request::Subscribe(request) = request {
+        if let Request::Gossip(gossip::Request::Subscribe(request)) = request {
             Some(Self::Subscribe(request.topic.clone()))
-        } else if let Request::Unsubscribe(request) = request {
+        } else if let Request::Gossip(gossip::Request::Unsubscribe(request)) = request {
             Some(Self::Unsubscribe(request.topic.clone()))
-        } else if let Request::Publish(request) = request {
+        } else if let Request::Gossip(gossip::Request::Publish(request)) = request {
             Some(Self::Publish(request.topic.clone(), message_key(&request.payload)))
         } else {
             None
