@@ -46,7 +46,7 @@ fn drain(node: &mut Node, now: Instant) -> (Vec<Vec<u8>>, Option<Instant>) {
                 datagrams.extend(buf.chunks(size).map(<[u8]>::to_vec));
             }
             Output::Store(batch) => node.handle_stored(time(now), WriteId(batch.id.0), Ok(())),
-            Output::Load(_) | Output::Event(_) => {}
+            Output::Load(_) | Output::Event(_) | Output::Settled => {}
             Output::Idle { deadline } => return (datagrams, deadline.map(|deadline| deadline.at)),
         }
     }

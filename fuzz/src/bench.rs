@@ -216,7 +216,8 @@ impl Bench {
                 assert!(self.waiting.remove(command), "a command is answered once");
             }
             Event::Halted(_) => assert!(self.is_halted, "a node halts when a write failed"),
-            Event::Link(link::Event::PeerUp { address, .. }) | Event::Link(link::Event::PathChanged { address, .. }) => {
+            Event::Link(link::Event::PeerUp { address, .. })
+            | Event::Link(link::Event::PathChanged { address, .. }) => {
                 self.proven.insert(*address);
             }
             Event::Link(link::Event::PeerDown { .. })

@@ -82,16 +82,29 @@ impl Node {
                 let agents: Vec<AgentId> =
                     (1..=3).filter(|bit| number >> (bit + 2) & 1 == 1).map(agent).collect();
                 self.sessions.insert(machine, agents.clone());
-                direct::Input::Session(session::Event::Opened(session::Opened { peer: machine, agents, incarnation: 0, send_window: input.number(), contact: Contact::default(), round_trip: Duration::ZERO }))
+                direct::Input::Session(session::Event::Opened(session::Opened {
+                    peer: machine,
+                    agents,
+                    incarnation: 0,
+                    send_window: input.number(),
+                    contact: Contact::default(),
+                    round_trip: Duration::ZERO,
+                }))
             }
             1 => {
                 self.sessions.remove(&machine);
                 direct::Input::Session(session::Event::Closed { peer: machine })
             }
-            2 => direct::Input::Session(session::Event::Writable { peer: machine, send_window: input.number() }),
+            2 => direct::Input::Session(session::Event::Writable {
+                peer: machine,
+                send_window: input.number(),
+            }),
             3 | 4 => {
                 let size = usize::from(input.byte());
-                direct::Input::Session(session::Event::Frame { peer: machine, frame: Bytes::copy_from_slice(input.take(size)) })
+                direct::Input::Session(session::Event::Frame {
+                    peer: machine,
+                    frame: Bytes::copy_from_slice(input.take(size)),
+                })
             }
             5 => return self.send(number, input),
             6 => direct::Input::NoRoute { agent: agent(number) },
@@ -127,7 +140,11 @@ impl Node {
     fn check_outputs(&mut self) {
         while let Some(output) = self.outbox.pop() {
             match output {
-                direct::Output::Session(session::Request::Send { peer: machine, header, payload }) => {
+                direct::Output::Session(session::Request::Send {
+                    peer: machine,
+                    header,
+                    payload,
+                }) => {
                     assert!(self.sessions.contains_key(&machine), "frames go into sessions");
                     let frame: Bytes = [header.as_slice(), &payload].concat().into();
                     assert_eq!(fuzzing::frame(frame.clone()), Some(frame), "well formed");
@@ -140,7 +157,8 @@ impl Node {
                 direct::Output::Ended { id, .. } => {
                     assert!(self.waiting.remove(&id.0), "a message ends once");
                 }
-                direct::Output::WantPeer { .. } | direct::Output::Session(session::Request::Violation { .. }) => {}
+                direct::Output::WantPeer { .. }
+                | direct::Output::Session(session::Request::Violation { .. }) => {}
             }
         }
     }

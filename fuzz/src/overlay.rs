@@ -176,7 +176,10 @@ impl Bench {
                     assert_eq!(read.as_ref(), Some(&drawn.bytes), "it is well formed");
                 }
                 self.blame[usize::from(peer)] += drawn.blame;
-                self.handle(overlay::Input::Session(session::Event::Frame { peer, frame: drawn.bytes }));
+                self.handle(overlay::Input::Session(session::Event::Frame {
+                    peer,
+                    frame: drawn.bytes,
+                }));
             }
         }
         if kind & 128 == 0 {
@@ -197,7 +200,14 @@ impl Bench {
         }
         let contact = Contact::copy_from(&[peer]).expect("a byte is not much");
         let round_trip = Duration::from_millis(u64::from(number));
-        self.handle(overlay::Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room * 4, agents: Vec::new(), incarnation: 0 })));
+        self.handle(overlay::Input::Session(session::Event::Opened(session::Opened {
+            peer,
+            contact,
+            round_trip,
+            send_window: room * 4,
+            agents: Vec::new(),
+            incarnation: 0,
+        })));
     }
 
     fn peer_down(&mut self, peer: u8) {
@@ -208,7 +218,10 @@ impl Bench {
     fn writable(&mut self, peer: u8, room: usize) {
         if let Some(known) = self.rooms.get_mut(&peer) {
             *known = room;
-            self.handle(overlay::Input::Session(session::Event::Writable { peer, send_window: room }));
+            self.handle(overlay::Input::Session(session::Event::Writable {
+                peer,
+                send_window: room,
+            }));
         }
     }
 
@@ -291,7 +304,9 @@ impl Bench {
 
     fn wanted(&mut self, output: Output<u8>) {
         match output {
-            Output::Session(session::Request::Send { peer, header, payload: item }) => self.frame_sent(peer, &header, item),
+            Output::Session(session::Request::Send { peer, header, payload: item }) => {
+                self.frame_sent(peer, &header, item)
+            }
             Output::Received { receipt, bytes } => {
                 assert!(self.rooms.contains_key(&receipt.peer), "an item comes over a session");
                 let taken = self.topics.get(&receipt.topic).expect("the node is in the topic");
@@ -310,7 +325,9 @@ impl Bench {
                 let is_used = self.rooms.contains_key(&peer) && !self.shunned.contains(&peer);
                 assert!(peer != ME && !is_used, "there is no session yet");
             }
-            Output::Session(session::Request::Release { peer }) => assert!(self.rooms.contains_key(&peer)),
+            Output::Session(session::Request::Release { peer }) => {
+                assert!(self.rooms.contains_key(&peer))
+            }
             Output::Lonely { topic } => assert!(self.topics.contains_key(&topic)),
             Output::Session(session::Request::Violation { peer, rule }) => {
                 let blame = self.blame[usize::from(peer)];

@@ -157,7 +157,9 @@ impl World {
                     assert_eq!((up, agents), (machine.id(), vec![agent.id()]));
                     self.is_up = true;
                 }
-                Event::Link(link::Event::PeerDown { .. }) => assert!(std::mem::take(&mut self.is_up)),
+                Event::Link(link::Event::PeerDown { .. }) => {
+                    assert!(std::mem::take(&mut self.is_up))
+                }
                 Event::Direct(direct::Event::Received { sender, .. }) => {
                     assert!(self.is_up, "messages come in sessions");
                     assert_eq!(sender, agent.id(), "the sender is proven");

@@ -312,7 +312,9 @@ fn handshake(dialling: Who) -> (Seeds, Seeds) {
             other.receive(datagram.source, datagram.local, &datagram.payload);
         }
     }
-    let is_up = |bench: &Bench| bench.events.iter().any(|e| matches!(e, Event::Link(link::Event::PeerUp { .. })));
+    let is_up = |bench: &Bench| {
+        bench.events.iter().any(|e| matches!(e, Event::Link(link::Event::PeerUp { .. })))
+    };
     assert!(is_up(&tested) && is_up(&other), "the two nodes meet");
     (to_tested, to_other)
 }
@@ -469,8 +471,12 @@ mod tests {
     fn inputs_bring_a_session_up_and_carry_a_message() {
         let bench = node::after_inputs(&seeds("node_inputs")[0]);
         assert!(has(&bench, is_up));
-        let acknowledged =
-            |event: &Event| matches!(event, Event::Reply { reply: Reply::Direct(direct::Reply::SendDirect(Ok(_))), .. });
+        let acknowledged = |event: &Event| {
+            matches!(
+                event,
+                Event::Reply { reply: Reply::Direct(direct::Reply::SendDirect(Ok(_))), .. }
+            )
+        };
         assert!(has(&bench, acknowledged), "{:?}", bench.events);
         let moved = node::after_inputs(&seeds("node_inputs")[1]);
         let moving = |event: &Event| matches!(event, Event::Link(link::Event::PathChanged { .. }));

@@ -92,7 +92,13 @@ pub(crate) struct Bench {
 impl Bench {
     fn new() -> Self {
         let rng = Rng::from_seed([5; 32]);
-        let state = State::new(CONFIG, MemoryBudget::DEFAULT, fixture().agent.clone(), ME, rng.fork("state"));
+        let state = State::new(
+            CONFIG,
+            MemoryBudget::DEFAULT,
+            fixture().agent.clone(),
+            ME,
+            rng.fork("state"),
+        );
         Self {
             part: Part::new(state, rng),
             counters: Counters::default(),
@@ -196,7 +202,14 @@ impl Bench {
         self.blame[usize::from(peer)] = 0;
         let contact = Contact::copy_from(&[peer]).expect("a byte is not much");
         let round_trip = Duration::from_millis(u64::from(number));
-        self.handle(Input::Session(session::Event::Opened(session::Opened { peer, contact, round_trip, send_window: room, agents: Vec::new(), incarnation: 0 })));
+        self.handle(Input::Session(session::Event::Opened(session::Opened {
+            peer,
+            contact,
+            round_trip,
+            send_window: room,
+            agents: Vec::new(),
+            incarnation: 0,
+        })));
     }
 
     fn peer_down(&mut self, peer: u8) {
@@ -283,13 +296,17 @@ impl Bench {
 
     fn wanted(&mut self, output: Output<u8>) {
         match output {
-            Output::Session(session::Request::Send { peer, header, payload }) => self.frame_sent(peer, &header, &payload),
+            Output::Session(session::Request::Send { peer, header, payload }) => {
+                self.frame_sent(peer, &header, &payload)
+            }
             Output::Session(session::Request::Connect { peer, .. }) => {
                 // The sessions of who is shunned are not used.
                 let is_used = self.rooms.contains_key(&peer) && !self.shunned.contains(&peer);
                 assert!(peer != ME && !is_used, "there is no session yet");
             }
-            Output::Session(session::Request::Release { peer }) => assert!(self.rooms.contains_key(&peer)),
+            Output::Session(session::Request::Release { peer }) => {
+                assert!(self.rooms.contains_key(&peer))
+            }
             Output::Lonely => {}
             Output::Session(session::Request::Violation { peer, rule }) => {
                 let blame = self.blame[usize::from(peer)];

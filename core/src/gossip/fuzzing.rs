@@ -24,9 +24,9 @@ pub fn batch(bytes: Bytes) -> Option<Bytes> {
 /// Reads a frame; returns its bytes when it is written again.
 pub fn frame(frame: &Bytes) -> Option<Bytes> {
     Some(match frames::decode(frame).ok()? {
-        Frame::Overlay(rest) => frames::overlay(&rest),
-        Frame::Key(key) => frames::key(&key),
-        Frame::KeyRequest(author) => frames::key_request(&author),
+        Frame::Overlay(rest) => frames::overlay(&rest).into(),
+        Frame::Key(key) => frames::key(&key).into(),
+        Frame::KeyRequest(author) => frames::key_request(&author).into(),
         Frame::Evidence(evidence) => [&frames::evidence()[..], &evidence].concat().into(),
     })
 }
