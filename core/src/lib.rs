@@ -108,6 +108,8 @@ pub mod gossip;
 pub mod identity;
 pub mod link;
 pub mod node;
+#[cfg(test)]
+pub(crate) mod notes;
 pub mod overlay;
 pub mod session;
 pub mod support;

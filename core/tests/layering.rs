@@ -17,6 +17,7 @@ const RANKS: &[(&str, u32)] = &[
     ("link", 4),
     ("overlay", 5),
     ("gossip", 6),
+    ("notes", 6),
     ("direct", 6),
     ("node", 8),
 ];

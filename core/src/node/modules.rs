@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::routing::{self, Routing, Start};
+use super::routing::{self, Protocol, Routing, Start};
 use super::{CommandError, CommandId, Fatal, Node, control};
+use crate::identity::MachineId;
+use crate::session;
 use crate::support::{
     CounterSet, Counts, Deadline, Effect, LoadTicket, Module, TableSet, Time, WriteTicket,
 };
@@ -278,6 +280,21 @@ macro_rules! modules {
                 $($(#[$meta])* self.$module.run(time, routing::$Variant::flush);)+
             }
 
+            /// Hands to each protocol what `event` makes for it, in the order of the list.
+            pub(super) fn for_each_protocol(
+                &mut self,
+                time: Time,
+                mut event: impl FnMut(Protocol) -> Option<session::Event<MachineId>>,
+            ) {
+                $($(#[$meta])* {
+                    if let Some(event) = routing::$Variant::PROTOCOL.and_then(&mut event) {
+                        self.$module.run(time, |state, context| {
+                            routing::$Variant::session(state, context, event);
+                        });
+                    }
+                })+
+            }
+
             /// Ends every module, those above the bottom first.
             pub(super) fn shut_down(&mut self, time: Time) {
                 $($(#[$meta])* self.$module.run(time, routing::$Variant::shut_down);)+
@@ -424,6 +441,8 @@ modules! {
     bottom link Link;
     above direct Direct;
     above gossip Gossip;
+    #[cfg(test)]
+    above notes Notes;
     counted overlay Overlay: crate::overlay::Counter = overlay_counts;
 }
 

@@ -25,6 +25,7 @@ struct Pair {
     nodes: [Node; 2],
     recorder: Recorder,
     file: Vec<u8>,
+    started: Instant,
     now: Instant,
     deadlines: [Option<Instant>; 2],
     /// What is on its way: when it arrives, at whom.
@@ -57,9 +58,9 @@ fn header(number: usize) -> Header {
     }
 }
 
-/// Both clocks at a moment.
+/// Both clocks at the start.
 fn time(now: Instant) -> Time {
-    Time { now, unix_time: header(0).unix_time + now.saturating_duration_since(start()) }
+    Time { now, unix_time: header(0).unix_time }
 }
 
 fn agent(number: usize) -> AgentId {
@@ -74,6 +75,7 @@ impl Pair {
             nodes: [node(0), node(1)],
             recorder: Recorder::new(&header(RECORDED), now, bytes_max).unwrap(),
             file: Vec::new(),
+            started: now,
             now,
             deadlines: [None; 2],
             flying: VecDeque::new(),
@@ -83,12 +85,16 @@ impl Pair {
         }
     }
 
+    fn time(&self) -> Time {
+        time(self.started).at(self.now)
+    }
+
     fn input(&mut self, number: usize, input: Input) -> Result<(), CommandError> {
         if number != RECORDED {
-            return self.nodes[number].handle(time(self.now), input);
+            return self.nodes[number].handle(self.time(), input);
         }
-        self.recorder.input(time(self.now), &input);
-        let answer = self.nodes[number].handle(time(self.now), input);
+        self.recorder.input(self.time(), &input);
+        let answer = self.nodes[number].handle(self.time(), input);
         self.recorder.answered(&answer);
         answer
     }
@@ -452,7 +458,7 @@ fn the_form_is_what_it_was() {
         ("stored", Input::Stored(WriteId(3), Ok(()))),
         ("loaded", Input::Loaded(LoadId(300), Err(StoreError::Missing))),
     ] {
-        recorder.input(time(now + Duration::new(2, 300)), &input);
+        recorder.input(time(now).at(now + Duration::new(2, 300)), &input);
         recorder_file.push((name, recorder.take()));
     }
     recorder.polled(&Output::Event(Event::Halted(Fatal::Store(StoreError::Full))), &[]);

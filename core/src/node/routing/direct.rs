@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::link::check_timeout;
-use super::{Link, Routing, Start};
+use super::{Link, Protocol, Routing, Start};
 use crate::direct::{
     DirectAcknowledged, Event, Input, Output, Reply, Request, RequestError, SendDirect, SendId,
     State,
 };
 use crate::identity::MachineId;
+use crate::link::Class;
 use crate::node::{CommandError, CommandId, Node};
 use crate::session::{self, ProtocolId};
 use crate::support::{Context, Deadline, Time};
@@ -30,9 +31,7 @@ impl Routing for Direct {
 
     fn route(node: &mut Node, time: Time, output: Output) {
         match output {
-            Output::Session(request) => {
-                Link::session_request(node, time, ProtocolId::DIRECT, request)
-            }
+            Output::Session(request) => Link::session_request(node, time, Self::PROTOCOL, request),
             Output::Received { sender, machine, recipient, payload } => {
                 if let Some(machine) = machine {
                     node.modules.link.run(time, |link, context| link.heard_from(context, machine));
@@ -67,6 +66,17 @@ impl Routing for Direct {
         Ok(())
     }
 
+    const PROTOCOL: Option<Protocol> =
+        Some(Protocol { id: ProtocolId::DIRECT, class: Class::Direct });
+
+    fn session(
+        state: &mut State,
+        context: &mut Context<'_, Output>,
+        event: session::Event<MachineId>,
+    ) {
+        state.handle(context, Input::Session(event));
+    }
+
     fn deadline(state: &State) -> Option<Deadline> {
         state.deadline()
     }
@@ -81,14 +91,5 @@ impl Routing for Direct {
 
     fn shut_down(state: &mut State, context: &mut Context<'_, Output>) {
         state.handle(context, Input::ShutDown);
-    }
-}
-
-impl Direct {
-    /// Something happened to a session.
-    pub(super) fn session(node: &mut Node, time: Time, event: session::Event<MachineId>) {
-        node.modules.direct.run(time, |direct, context| {
-            direct.handle(context, Input::Session(event));
-        });
     }
 }

@@ -1,18 +1,18 @@
 //! What gossip needs and brings.
 
-use super::{Link, Routing, Start};
+use super::{Link, Protocol, Routing, Start};
 use crate::gossip::{
     Counter, Event, FRAME_SIZE_MAX, Input, Output, Publish, PublishId, Published, Reply, Request,
     State, Subscribed, Unsubscribed,
 };
 use crate::identity::MachineId;
-use crate::link;
+use crate::link::{self, Class};
 use crate::node::{CommandError, CommandId, Node};
 use crate::session::{self, ProtocolId};
 use crate::support::{Context, Deadline, Time};
 
 const _: () = assert!(
-    FRAME_SIZE_MAX <= link::Class::Gossip.frame_size_max(),
+    FRAME_SIZE_MAX <= Class::Gossip.frame_size_max(),
     "a link carries every frame of gossip"
 );
 
@@ -40,9 +40,7 @@ impl Routing for Gossip {
 
     fn route(node: &mut Node, time: Time, output: Self::Output) {
         match output {
-            Output::Session(request) => {
-                Link::session_request(node, time, ProtocolId::GOSSIP, request)
-            }
+            Output::Session(request) => Link::session_request(node, time, Self::PROTOCOL, request),
             Output::Lonely => node.modules.link.run(time, link::State::reach_out),
             Output::Event(event) => node.report(event),
             Output::Published { id } => node.reply(CommandId(id.0), Reply::Publish(Published)),
@@ -88,6 +86,17 @@ impl Routing for Gossip {
         Ok(())
     }
 
+    const PROTOCOL: Option<Protocol> =
+        Some(Protocol { id: ProtocolId::GOSSIP, class: Class::Gossip });
+
+    fn session(
+        state: &mut Self::State,
+        context: &mut Context<'_, Self::Output>,
+        event: session::Event<MachineId>,
+    ) {
+        state.handle(context, Input::Session(event));
+    }
+
     fn deadline(state: &Self::State) -> Option<Deadline> {
         state.deadline()
     }
@@ -106,14 +115,5 @@ impl Routing for Gossip {
 
     fn shut_down(state: &mut Self::State, context: &mut Context<'_, Self::Output>) {
         state.handle(context, Input::ShutDown);
-    }
-}
-
-impl Gossip {
-    /// Something happened to a session.
-    pub(super) fn session(node: &mut Node, time: Time, event: session::Event<MachineId>) {
-        node.modules.gossip.run(time, |gossip, context| {
-            gossip.handle(context, Input::Session(event));
-        });
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::address_policy::may_dial;
-use super::{Direct, Gossip, Routing, Start};
+use super::{Protocol, Routing, Start};
 use crate::identity::MachineId;
 use crate::link::{
     Class, Connect, Connected, DialTarget, Disconnected, Event, LinkIdentity, NetworkChanged,
     Output, PeerInfo, PeerProbed, Reply, Request, RequestError, RequestId, State, Table, Target,
 };
 use crate::node::{CommandError, CommandId, Node};
-use crate::session::{self, Opened, ProtocolId, TIMEOUT_MAX, address_of, contact_of};
+use crate::session::{self, Opened, TIMEOUT_MAX, address_of, contact_of};
 use crate::support::{Context, Deadline, Time};
 
 /// Routes links.
@@ -53,38 +53,37 @@ impl Routing for Link {
                 node.report(Event::PeerUp { machine, agents, address });
             }
             Output::PeerDown { machine, reason } => {
-                Direct::session(node, time, session::Event::Closed { peer: machine });
-                Gossip::session(node, time, session::Event::Closed { peer: machine });
+                node.modules
+                    .for_each_protocol(time, |_| Some(session::Event::Closed { peer: machine }));
                 node.report(Event::PeerDown { machine, reason });
             }
             Output::PathChanged { machine, address } => {
-                let contact = contact_of(address);
-                Gossip::session(node, time, session::Event::Moved { peer: machine, contact });
+                node.modules.for_each_protocol(time, |_| {
+                    Some(session::Event::Moved { peer: machine, contact: contact_of(address) })
+                });
                 node.report(Event::PathChanged { machine, address });
             }
             Output::Frame { machine, class, frame } => {
-                let event = session::Event::Frame { peer: machine, frame };
-                match class {
-                    Class::Direct => Direct::session(node, time, event),
-                    Class::Gossip => Gossip::session(node, time, event),
-                    // No protocol here uses these classes, and the peer's version says so.
-                    Class::Control | Class::Bulk => {
-                        node.modules
-                            .link
-                            .run(time, |link, context| link.misbehaved(context, &machine));
-                    }
+                let mut frame = Some(frame);
+                node.modules.for_each_protocol(time, |protocol| {
+                    let frame = if protocol.class == class { frame.take() } else { None };
+                    frame.map(|frame| session::Event::Frame { peer: machine, frame })
+                });
+                if frame.is_some() {
+                    // No protocol here uses the class, and the peer's version says so.
+                    node.modules.link.run(time, |link, context| link.misbehaved(context, &machine));
                 }
             }
             Output::Writable { machine, class, room } => {
-                let event = session::Event::Writable { peer: machine, send_window: room };
-                match class {
-                    Class::Direct => Direct::session(node, time, event),
-                    Class::Gossip => Gossip::session(node, time, event),
-                    Class::Control | Class::Bulk => {}
-                }
+                node.modules.for_each_protocol(time, |protocol| {
+                    let writable = session::Event::Writable { peer: machine, send_window: room };
+                    (protocol.class == class).then_some(writable)
+                });
             }
             Output::Unreached { machine } => {
-                Gossip::session(node, time, session::Event::ConnectFailed { peer: machine });
+                node.modules.for_each_protocol(time, |_| {
+                    Some(session::Event::ConnectFailed { peer: machine })
+                });
             }
             Output::NoRoute { agent } => {
                 node.modules.direct.run(time, |direct, context| {
@@ -191,13 +190,13 @@ impl Link {
     pub(super) fn session_request(
         node: &mut Node,
         time: Time,
-        protocol: ProtocolId,
+        protocol: Option<Protocol>,
         request: session::Request<MachineId>,
     ) {
         let link = &mut node.modules.link;
         match request {
             session::Request::Send { peer, header, payload } => {
-                let class = class_of(protocol);
+                let Some(Protocol { class, .. }) = protocol else { return };
                 link.state.send(&peer, class, header.as_slice(), &payload);
             }
             session::Request::Connect { peer, contact } => {
@@ -225,20 +224,19 @@ fn peer_up(
     incarnation: u64,
 ) {
     let link = &node.modules.link.state;
-    let round_trip = link.peer(&machine, true).map(|peer| peer.round_trip);
-    let opened = |class| {
-        session::Event::Opened(Opened {
+    let round_trip = link.peer(&machine, true).map(|peer| peer.round_trip).unwrap_or_default();
+    let windows = Class::ALL.map(|class| (class, link.room(&machine, class)));
+    node.modules.for_each_protocol(time, |protocol| {
+        let (_, send_window) = windows.into_iter().find(|(class, _)| *class == protocol.class)?;
+        Some(session::Event::Opened(Opened {
             peer: machine,
             agents: agents.to_vec(),
             incarnation,
             contact: contact_of(address),
-            round_trip: round_trip.unwrap_or_default(),
-            send_window: link.room(&machine, class),
-        })
-    };
-    let (direct, gossip) = (opened(Class::Direct), opened(Class::Gossip));
-    Direct::session(node, time, direct);
-    Gossip::session(node, time, gossip);
+            round_trip,
+            send_window,
+        }))
+    });
 }
 
 fn connect(
@@ -283,13 +281,4 @@ pub(super) fn check_timeout<E>(
     error: impl FnOnce(Duration) -> E,
 ) -> Result<(), E> {
     if timeout > TIMEOUT_MAX { Err(error(timeout)) } else { Ok(()) }
-}
-
-/// The class in which a protocol's frames travel.
-const fn class_of(protocol: ProtocolId) -> Class {
-    match protocol {
-        ProtocolId::DIRECT => Class::Direct,
-        ProtocolId::GOSSIP => Class::Gossip,
-        ProtocolId(_) => Class::Bulk,
-    }
 }

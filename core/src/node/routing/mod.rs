@@ -4,15 +4,22 @@ pub(super) mod address_policy;
 mod direct;
 mod gossip;
 mod link;
+#[cfg(test)]
+mod notes;
 
 use bytes::Bytes;
 
 pub(super) use direct::Direct;
 pub(super) use gossip::Gossip;
 pub(super) use link::Link;
+#[cfg(test)]
+pub(super) use notes::Notes;
 
 use super::{CommandError, CommandId, Config, Node, StoreError};
 use crate::crypto::tls::WallClock;
+use crate::identity::MachineId;
+use crate::link::Class;
+use crate::session::{self, ProtocolId};
 use crate::support::{Context, Deadline, LoadTicket, Rng, Time, Vocabulary};
 
 /// What modules are made from when a node starts.
@@ -24,6 +31,15 @@ pub(super) struct Start<'a> {
     pub(super) wall_clock: &'a WallClock,
     /// The node's generator, from which each module forks its own.
     pub(super) rng: &'a Rng,
+}
+
+/// A protocol over sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Protocol {
+    /// Its number, in front of each frame.
+    pub(super) id: ProtocolId,
+    /// How urgent its frames are.
+    pub(super) class: Class,
 }
 
 /// How the node runs one module. A module that has no use for a call leaves it out.
@@ -69,6 +85,17 @@ pub(super) trait Routing {
         (_key, _value): (&Bytes, &Bytes),
     ) -> Result<(), String> {
         Err("the module keeps no records".to_owned())
+    }
+
+    /// The protocol that the module speaks over sessions, if it speaks one.
+    const PROTOCOL: Option<Protocol> = None;
+
+    /// Something happened to a session that speaks the protocol.
+    fn session(
+        _state: &mut Self::State,
+        _context: &mut Context<'_, Self::Output>,
+        _event: session::Event<MachineId>,
+    ) {
     }
 
     /// Takes what the module read.
