@@ -1,8 +1,10 @@
-//! The rules of the core's sources, checked on the sources themselves: imports go down only, and
-//! nothing reads a clock, a socket, a file, a thread or the operating system's randomness.
+//! The rules of the core's sources, checked on the sources themselves: imports go down only,
+//! nothing reads a clock, a socket, a file, a thread or the operating system's randomness, and the
+//! prose of sources and protocol pages avoids certain phrases.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its sources has failed")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +66,143 @@ const FORBIDDEN: &[&str] = &[
 
 /// The longest source file.
 const LINES_MAX: usize = 800;
+
+/// Phrases that the sources and the protocol pages do not use, in lower case.
+const BANNED: &[&str] = &[
+    "all the same",
+    "are told",
+    "at the most",
+    "be told",
+    "been told",
+    "fared",
+    "for want of",
+    "in vain",
+    "is to be",
+    "is told",
+    "lately",
+    "of late",
+    "of no use",
+    "so many",
+    "tell whether",
+    "tells how",
+    "tells what",
+    "tells whether",
+    "tells why",
+    "was to be",
+    "was told",
+    "were to be",
+    "were told",
+    "what became of",
+    "whoever",
+    "whomever",
+    "without a word",
+];
+
+/// The source files that still use such phrases. The list only shrinks.
+const NOT_YET: &[&str] = &[
+    "core/src/crypto/backend.rs",
+    "core/src/crypto/merkle.rs",
+    "core/src/crypto/tls/fuzzing.rs",
+    "core/src/crypto/tls/identity.rs",
+    "core/src/crypto/tls/mod.rs",
+    "core/src/crypto/tls/name.rs",
+    "core/src/direct/conversation.rs",
+    "core/src/direct/error.rs",
+    "core/src/direct/frames.rs",
+    "core/src/direct/incoming.rs",
+    "core/src/direct/mod.rs",
+    "core/src/direct/outgoing.rs",
+    "core/src/direct/tests/harness.rs",
+    "core/src/gossip/batch.rs",
+    "core/src/gossip/delivery.rs",
+    "core/src/gossip/evidence.rs",
+    "core/src/gossip/frames.rs",
+    "core/src/gossip/incoming.rs",
+    "core/src/gossip/keys.rs",
+    "core/src/gossip/mod.rs",
+    "core/src/gossip/order.rs",
+    "core/src/gossip/outgoing.rs",
+    "core/src/gossip/past.rs",
+    "core/src/gossip/proof.rs",
+    "core/src/gossip/state.rs",
+    "core/src/gossip/tests/crowds.rs",
+    "core/src/identity/binding.rs",
+    "core/src/identity/document.rs",
+    "core/src/identity/key_file.rs",
+    "core/src/identity/revocation.rs",
+    "core/src/identity/words.rs",
+    "core/src/lib.rs",
+    "core/src/link/address_book.rs",
+    "core/src/link/address_book/page.rs",
+    "core/src/link/admission.rs",
+    "core/src/link/config.rs",
+    "core/src/link/dial.rs",
+    "core/src/link/establish.rs",
+    "core/src/link/fuzzing.rs",
+    "core/src/link/lanes.rs",
+    "core/src/link/mod.rs",
+    "core/src/link/moves.rs",
+    "core/src/link/output.rs",
+    "core/src/link/pair_tests.rs",
+    "core/src/link/pair_tests/resume.rs",
+    "core/src/link/path.rs",
+    "core/src/link/ping.rs",
+    "core/src/link/pursuit.rs",
+    "core/src/node/command.rs",
+    "core/src/node/config.rs",
+    "core/src/node/mod.rs",
+    "core/src/node/named.rs",
+    "core/src/node/own.rs",
+    "core/src/node/recording/mod.rs",
+    "core/src/node/recording/replay.rs",
+    "core/src/node/route_command.rs",
+    "core/src/node/route_gossip.rs",
+    "core/src/node/store.rs",
+    "core/src/node/tests.rs",
+    "core/src/overlay/broadcast.rs",
+    "core/src/overlay/frames.rs",
+    "core/src/overlay/history.rs",
+    "core/src/overlay/history/fingerprint.rs",
+    "core/src/overlay/interface.rs",
+    "core/src/overlay/membership.rs",
+    "core/src/overlay/missing.rs",
+    "core/src/overlay/mod.rs",
+    "core/src/overlay/reconcile.rs",
+    "core/src/overlay/reconcile/tests/costs.rs",
+    "core/src/overlay/reconcile/tests/exchanges.rs",
+    "core/src/overlay/reconcile/tests/laws.rs",
+    "core/src/overlay/session.rs",
+    "core/src/overlay/sessions.rs",
+    "core/src/overlay/tests/beacons.rs",
+    "core/src/overlay/tests/hostile.rs",
+    "core/src/overlay/tests/lone.rs",
+    "core/src/overlay/tests/memory.rs",
+    "core/src/overlay/tests/missing.rs",
+    "core/src/overlay/tests/reconciling.rs",
+    "core/src/overlay/tests/repair.rs",
+    "core/src/overlay/tests/tree.rs",
+    "core/src/overlay/tests/views.rs",
+    "core/src/overlay/topic.rs",
+    "core/src/overlay/tree.rs",
+    "core/src/overlay/walks.rs",
+    "core/src/support/bounded.rs",
+    "core/src/support/context.rs",
+    "core/src/support/counters.rs",
+    "core/src/support/memory.rs",
+    "core/src/support/timers.rs",
+    "core/src/transport/congestion.rs",
+    "core/src/transport/datagram.rs",
+    "core/src/transport/mod.rs",
+    "core/src/wire/frame.rs",
+    "driver-tokio/benches/driver/bare.rs",
+    "driver-tokio/benches/gossip.rs",
+    "driver-tokio/src/lib.rs",
+    "driver-tokio/src/restart.rs",
+    "driver-tokio/src/run.rs",
+    "driver-tokio/src/store.rs",
+    "driver-tokio/src/tape.rs",
+    "driver-tokio/tests/recording.rs",
+];
 
 struct Source {
     path: PathBuf,
@@ -173,5 +312,99 @@ fn nothing_reaches_outside() {
 fn no_source_file_is_too_long_to_read() {
     for source in sources() {
         assert!(source.lines <= LINES_MAX, "{}: {}", source.path.display(), source.lines);
+    }
+}
+
+/// The root of the workspace.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The folders whose prose is checked: the core, the protocol pages and the drivers.
+fn prose_folders() -> Vec<PathBuf> {
+    let root = workspace();
+    let mut folders = vec![root.join("core/src"), root.join("docs/src/protocol")];
+    for parent in [&root, &root.join("core")] {
+        let paths = fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().path());
+        folders.extend(paths.filter(|path| {
+            path.is_dir() && path.file_name().unwrap().to_string_lossy().starts_with("driver")
+        }));
+    }
+    folders
+}
+
+/// Returns the text of a source or a page in lower case on one line, without comment markers, so
+/// that a line break within a phrase does not hide it.
+fn prose(text: &str) -> String {
+    let unmarked = |line: &str| {
+        let line = line.trim().trim_end_matches('\\');
+        line.trim_start_matches('/').trim_start_matches('!').to_lowercase()
+    };
+    let words = text.lines().map(unmarked).collect::<Vec<_>>().join(" ");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the banned phrases in a text, at borders of words.
+fn banned(prose: &str) -> Vec<&'static str> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_used = |phrase: &&&str| {
+        prose.match_indices(**phrase).any(|(at, found)| {
+            !prose[..at].ends_with(is_word) && !prose[at + found.len()..].starts_with(is_word)
+        })
+    };
+    BANNED.iter().filter(is_used).copied().collect()
+}
+
+/// Returns the checked files by their paths from the root of the workspace, with the banned phrases
+/// in each.
+fn phrases_by_file() -> BTreeMap<String, Vec<&'static str>> {
+    let root = workspace();
+    let mut folders = prose_folders();
+    let mut files = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_text = path.extension().is_some_and(|kind| kind == "rs" || kind == "md");
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_text {
+                let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+                files.insert(name, banned(&prose(&fs::read_to_string(&path).unwrap())));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn sources_and_protocol_pages_use_no_banned_phrases() {
+    let files = phrases_by_file();
+    for folder in ["core/src/", "docs/src/protocol/", "driver-tokio/src/"] {
+        let is_there = files.keys().any(|file| file.starts_with(folder));
+        assert!(is_there, "{folder} is where the test looks");
+    }
+    assert!(NOT_YET.is_sorted_by(|left, right| left < right), "NOT_YET is not sorted");
+    assert!(NOT_YET.iter().all(|file| file.ends_with(".rs")), "NOT_YET lists sources only");
+
+    let is_listed = |file: &str| NOT_YET.binary_search(&file).is_ok();
+    let new: Vec<_> =
+        files.iter().filter(|(file, found)| !found.is_empty() && !is_listed(file)).collect();
+    let is_clean = |file: &&&str| files.get(**file).is_none_or(Vec::is_empty);
+    let clean: Vec<_> = NOT_YET.iter().filter(is_clean).collect();
+    assert!(new.is_empty(), "reword these: {new:#?}");
+    assert!(clean.is_empty(), "these are clean or gone; remove them from NOT_YET: {clean:#?}");
+}
+
+#[test]
+fn a_banned_phrase_is_found_across_lines_and_only_as_words() {
+    let cases: &[(&str, &[&str])] = &[
+        ("/// Returns what is\n/// to be sent.", &["is to be"]),
+        ("//! Whoever\n//! comes Of\n//!\n//! late.", &["of late", "whoever"]),
+        ("\"it is \\\n    told\"", &["is told"]),
+        ("a page that is\ntold", &["is told"]),
+        ("of later, this to be, is_told, fn is_to_be()", &[]),
+    ];
+    for (text, phrases) in cases {
+        assert_eq!(&banned(&prose(text)), phrases, "{text}");
     }
 }
