@@ -267,7 +267,13 @@ impl Hub {
 
     fn handle(&self, event: Event) {
         match event {
-            Event::Direct(direct::Event::Received { sender, machine, payload, received_at, .. }) => {
+            Event::Direct(direct::Event::Received {
+                sender,
+                machine,
+                payload,
+                received_at,
+                ..
+            }) => {
                 let mut state = lock(&self.state);
                 state.stats.received += 1;
                 if let Some(peer) = state.peers.get_mut(&machine) {

@@ -121,7 +121,7 @@ impl RedbStore {
     fn read_all(&self) -> Result<Vec<Record>, redb::Error> {
         let transaction = self.database.begin_read()?;
         let mut records = Vec::new();
-        for &name in Table::ALL {
+        for name in Table::all() {
             let rows = match transaction.open_table(table(name)) {
                 Ok(rows) => rows,
                 Err(redb::TableError::TableDoesNotExist(_)) => continue,
@@ -214,7 +214,11 @@ mod tests {
         let puts = vec![record(1, b"one"), record(2, b"two")];
         let gone = puts[1].key.clone();
         let write = Batch { id: WriteId(1), puts, deletes: vec![] };
-        let delete = Batch { id: WriteId(2), puts: vec![], deletes: vec![(Table::Link(link::Table::Peers), gone)] };
+        let delete = Batch {
+            id: WriteId(2),
+            puts: vec![],
+            deletes: vec![(Table::Link(link::Table::Peers), gone)],
+        };
         store.apply(&[write, delete]).expect("it is written");
         assert!(matches!(RedbStore::open(&directory), Err(OpenError::InUse(_))));
         drop(store);

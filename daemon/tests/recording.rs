@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{Answer, Daemon, Home, read, run};
-use x0x_core::node::recording::{End, Moment, Replay, Tally};
-use x0x_core::node::{Event, Output};
 use x0x_core::direct;
 use x0x_core::gossip;
 use x0x_core::link;
+use x0x_core::node::recording::{End, Moment, Replay, Tally};
+use x0x_core::node::{Event, Output};
 
 /// What came of a load.
 #[derive(Default)]

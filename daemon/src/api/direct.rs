@@ -186,11 +186,12 @@ pub(super) fn decode(payload: &str) -> Result<Vec<u8>, ApiError> {
 }
 
 fn refusal(error: &CommandError) -> ApiError {
-    let (status, kind) = if matches!(error, CommandError::Direct(direct::RequestError::TooLarge { .. })) {
-        (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "local_gossip_unavailable")
-    };
+    let (status, kind) =
+        if matches!(error, CommandError::Direct(direct::RequestError::TooLarge { .. })) {
+            (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "local_gossip_unavailable")
+        };
     ApiError::kind(status, kind, error.to_string())
 }
 

@@ -12,14 +12,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use x0x_core::gossip::{Topic, TopicInfo};
-use x0x_core::node::{CommandError, GetCounters, ListTopics, Publish};
-use x0x_core::support::{Counter, Counters};
+use x0x_core::node::{CommandError, Counters, GetCounters, ListTopics, Publish};
 
 use super::error::ErrorBody;
 use super::{ApiError, App, sse};
 use crate::files::{hex, random};
 use crate::topics::QUEUE_LIMITS;
-use x0x_core::direct;
 use x0x_core::gossip;
 
 /// A message to publish.
@@ -261,8 +259,11 @@ pub(super) async fn diagnostics(
 }
 
 /// What the node refused to read of others, each time for another reason.
-const REFUSED: [Counter; 3] =
-    [gossip::Counter::BatchesForged, gossip::Counter::BatchesWithoutKey, gossip::Counter::FramesUnknown];
+const REFUSED: [gossip::Counter; 3] = [
+    gossip::Counter::BatchesForged,
+    gossip::Counter::BatchesWithoutKey,
+    gossip::Counter::FramesUnknown,
+];
 
 /// The counters of the node whose names say that they are of topics.
 fn gossip_counters(counters: &Counters) -> BTreeMap<&'static str, u64> {
@@ -280,7 +281,10 @@ fn internal(text: String) -> ApiError {
 }
 
 fn refusal(error: &CommandError) -> ApiError {
-    let status = if matches!(error, CommandError::Direct(direct::RequestError::QueueFull) | CommandError::Restarting) {
+    let status = if matches!(
+        error,
+        CommandError::Gossip(gossip::RequestError::QueueFull) | CommandError::Restarting
+    ) {
         StatusCode::SERVICE_UNAVAILABLE
     } else if matches!(error, CommandError::Gossip(gossip::RequestError::TooManyTopics)) {
         StatusCode::TOO_MANY_REQUESTS
@@ -298,7 +302,7 @@ mod tests {
     #[test]
     fn each_refusal_has_its_status() {
         for (error, status) in [
-            (CommandError::Direct(direct::RequestError::QueueFull), 503),
+            (CommandError::Gossip(gossip::RequestError::QueueFull), 503),
             (CommandError::Restarting, 503),
             (CommandError::Gossip(gossip::RequestError::TooManyTopics), 429),
             (CommandError::Halted, 500),

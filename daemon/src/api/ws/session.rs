@@ -300,7 +300,8 @@ impl Session {
     }
 
     fn sent(&mut self, recipient: AgentId, reply: Option<Reply>) {
-        let is_acknowledged = matches!(reply, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_)))));
+        let is_acknowledged =
+            matches!(reply, Some(Reply::Direct(direct::Reply::SendDirect(Ok(_)))));
         let is_loopback = recipient == self.app.identity.agent;
         self.app.hub.sent(&recipient, is_acknowledged, is_loopback);
         if !is_acknowledged {
