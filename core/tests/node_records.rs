@@ -17,7 +17,6 @@ use x0x_core::link;
 use x0x_core::link::{ConnectError, DownReason, LinkConfig, PingError};
 use x0x_core::node::control;
 use x0x_core::node::*;
-use x0x_core::support::Counters;
 use x0x_core::transport::{Datagram, Ecn};
 use x0x_core::wire::{self, DecodeError, Versioned};
 
@@ -148,7 +147,7 @@ fn the_forms_are_the_golden_ones_and_can_be_read_back() {
         if let Input::Command(command) = &input {
             text += &line(&format!("command {number}"), command);
         }
-        text += &line(&format!("step {number}"), &Step { at: SECOND, input });
+        text += &line(&format!("step {number}"), &Step { at: SECOND, unix_time: 3 * SECOND, input });
     }
     for (number, event) in events().into_iter().enumerate() {
         let grows = matches!(
@@ -170,7 +169,7 @@ fn the_forms_are_the_golden_ones_and_can_be_read_back() {
 
 #[test]
 fn another_version_is_refused() {
-    let step = Step { at: SECOND, input: Input::Timeout };
+    let step = Step { at: SECOND, unix_time: SECOND, input: Input::Timeout };
     let mut bytes = wire::encode(&step).to_vec();
     bytes[0] = 2;
     let expected = Err(DecodeError::UnknownVersion { found: 2, known: 1 });
