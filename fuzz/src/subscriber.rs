@@ -92,7 +92,13 @@ pub(crate) struct Bench {
 impl Bench {
     fn new() -> Self {
         let rng = Rng::from_seed([5; 32]);
-        let state = State::new(CONFIG, MemoryBudget::DEFAULT, fixture().agent.clone(), ME, rng.fork("state"));
+        let state = State::new(
+            CONFIG,
+            MemoryBudget::DEFAULT,
+            fixture().agent.clone(),
+            ME,
+            rng.fork("state"),
+        );
         Self {
             part: Part::new(state, rng),
             counters: Counters::default(),
