@@ -107,7 +107,7 @@ fn a_live_link_moves_to_another_address_with_nothing_lost() {
 fn the_trace_is_the_same_in_every_build() {
     let report = Scenario::new(7, 50).latency(LATENCY, LATENCY).run();
     let report = report.unwrap_or_else(|failure| panic!("{failure}"));
-    let expected = "5b4627cfc289378ec58c2bf03cc5c793fe91a2ddbeab143f4908245555da834e";
+    let expected = "6c776a919057fa38e2a31bd3c9644d211f96e98157f0542dbefdeda04b9cbacc";
     assert_eq!(report.trace_hex(), expected);
 }
 
@@ -234,7 +234,7 @@ fn the_trace_of_a_rough_world_is_the_same_in_every_build() {
     assert!(network.lost > 0 && network.reordered > 0 && network.duplicated > 0, "{network:?}");
     assert_eq!(world.tally().crashes, 1);
     assert!(world.tally().sends_acknowledged > 300, "{:?}", world.tally());
-    let expected = "a6b338f1357a7f47309b4127aabad17a4d9cafade6669e786558fe0b26c251ac";
+    let expected = "3b20174208246f28ae63533421843ca2784c025ad83cd6c3c8137bf11e1b79fa";
     assert_eq!(world.trace_hex(), expected);
 }
 

@@ -297,15 +297,15 @@ impl Attacker {
         self.drive(number);
     }
 
-    /// Sends what was written as far as the peer lets it, but the first datagram, and forgets the
-    /// connection. Returns how many bytes that is.
+    /// Sends what was written as far as the peer lets it, but the first datagram, and is silent on the
+    /// connection from here on. Returns how many bytes that is.
     pub(crate) fn send_without_start(&mut self, number: LinkNumber, now: Instant) -> usize {
         let Some(mut link) = self.links.remove(&number) else { return 0 };
         let (mut buffer, mut datagrams) = (Vec::new(), Vec::new());
         while let Some(sent) = link.connection.poll_transmit(now, 1, &mut buffer) {
             datagrams.push((sent.destination, std::mem::take(&mut buffer)));
         }
-        self.endpoint.handle_event(ConnectionHandle(number), EndpointEvent::drained());
+        // The endpoint still knows the connection: else it would reset it when the peer answers.
         let kept = datagrams.into_iter().skip(1);
         kept.map(|datagram| {
             let size = datagram.1.len();
