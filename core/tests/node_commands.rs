@@ -94,8 +94,11 @@ fn a_command_that_cannot_be_done_is_refused_and_changes_nothing() {
     };
     let (size, size_max) = (PAYLOAD_MAX + 1, PAYLOAD_MAX);
     let cases: Vec<(Request, CommandError)> = vec![
-        (connect(([192, 0, 2, 2], 5483), long).into(), too_long.clone()),
-        (send(STRANGER, 1, long).into(), too_long),
+        (connect(([192, 0, 2, 2], 5483), long).into(), too_long),
+        (
+            send(STRANGER, 1, long).into(),
+            CommandError::Direct(direct::RequestError::TimeoutTooLong { timeout: long }),
+        ),
         (
             send(STRANGER, size, SECOND).into(),
             CommandError::Direct(direct::RequestError::TooLarge { size, size_max }),

@@ -147,7 +147,8 @@ fn the_forms_are_the_golden_ones_and_can_be_read_back() {
         if let Input::Command(command) = &input {
             text += &line(&format!("command {number}"), command);
         }
-        text += &line(&format!("step {number}"), &Step { at: SECOND, unix_time: 3 * SECOND, input });
+        text +=
+            &line(&format!("step {number}"), &Step { at: SECOND, unix_time: 3 * SECOND, input });
     }
     for (number, event) in events().into_iter().enumerate() {
         let grows = matches!(

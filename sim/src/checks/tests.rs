@@ -194,7 +194,7 @@ fn a_reply_of_another_type_is_noticed() {
     let noted = bench.checks.note(&ListPeers.into());
     bench.checks.accepted(Duration::ZERO, A, 1, CommandId(1), noted);
     bench.end(1, Ok(()));
-    assert!(bench.failure().unwrap().contains("the reply to ListPeers"));
+    assert!(bench.failure().unwrap().contains("the reply to Other(\"ListPeers\")"));
 }
 
 #[test]
