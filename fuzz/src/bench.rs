@@ -9,7 +9,7 @@ use x0x_core::identity::{AgentKey, MachineKey};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::{
     Command, CommandError, CommandId, Config, Event, Node, Output, Request, Restored, StartError,
-    WriteId,
+    Time, WriteId,
 };
 use x0x_core::transport::{Datagram, fuzzing};
 
@@ -96,6 +96,11 @@ pub(crate) fn address(number: u8) -> SocketAddr {
     }
 }
 
+/// When the first input comes.
+fn begun() -> std::time::Instant {
+    start() + Duration::from_secs(3600)
+}
+
 impl Bench {
     /// Starts a node with the rows of a store.
     pub(crate) fn start(who: Who, restored: Restored) -> Result<Self, StartError> {
@@ -110,9 +115,9 @@ impl Bench {
             memory: x0x_core::support::MemoryBudget::DEFAULT,
         };
         // Timers may lie in the past of the first input.
-        let now = start() + Duration::from_secs(3600);
+        let now = begun();
         let mut bench = Self {
-            node: Node::new(config, who.seed(), restored, now, UNIX_TIME)?,
+            node: Node::new(config, who.seed(), restored, Time { now, unix_time: UNIX_TIME })?,
             now,
             deadline: None,
             sent: VecDeque::new(),
@@ -144,14 +149,14 @@ impl Bench {
             self.proven.insert(source);
         }
         let payload = BytesMut::from(payload);
-        self.node.handle_datagram(self.now, Datagram { source, local, ecn: None, payload });
+        self.node.handle_datagram(self.time(), Datagram { source, local, ecn: None, payload });
         self.drain();
     }
 
     pub(crate) fn command(&mut self, request: Request) -> Result<(), CommandError> {
         let id = CommandId(self.next_command);
         self.next_command += 1;
-        self.node.handle_command(self.now, Command { id, request })?;
+        self.node.handle_command(self.time(), Command { id, request })?;
         assert!(!self.is_halted, "a halted node takes no commands");
         self.waiting.insert(id);
         self.drain();
@@ -160,7 +165,7 @@ impl Bench {
 
     pub(crate) fn stored(&mut self, id: WriteId, result: Result<(), x0x_core::node::StoreError>) {
         self.is_halted |= result.is_err();
-        self.node.handle_stored(self.now, id, result);
+        self.node.handle_stored(self.time(), id, result);
         self.drain();
     }
 
@@ -170,12 +175,17 @@ impl Bench {
         for _ in 0..64 {
             let Some(deadline) = self.deadline.filter(|&at| at <= end) else { break };
             self.now = self.now.max(deadline);
-            self.node.handle_timeout(self.now);
+            self.node.handle_timeout(self.time());
             self.drain();
         }
         self.now = end;
-        self.node.handle_timeout(self.now);
+        self.node.handle_timeout(self.time());
         self.drain();
+    }
+
+    /// What both clocks show: they run alike.
+    fn time(&self) -> Time {
+        Time { now: begun(), unix_time: UNIX_TIME }.at(self.now)
     }
 
     fn drain(&mut self) {
@@ -193,13 +203,14 @@ impl Bench {
                 Output::Store(batch) => {
                     assert!(batch.puts.iter().all(|record| record.key.len() == 32));
                     if self.stores_at_once {
-                        self.node.handle_stored(self.now, batch.id, Ok(()));
+                        self.node.handle_stored(self.time(), batch.id, Ok(()));
                     } else {
                         self.writes.push_back(batch.id);
                     }
                 }
                 Output::Load(_) => unreachable!("no module loads"),
                 Output::Event(event) => self.told(event),
+                Output::Settled => {}
                 Output::Idle { deadline } => {
                     self.deadline = deadline.map(|deadline| deadline.at);
                     assert!(!self.is_halted || deadline.is_none(), "a halted node wants nothing");

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use x0x_core::direct::{self, SendId, State, fuzzing};
 use x0x_core::identity::{AgentId, MachineId};
-use x0x_core::support::{Context, Counters, Outbox, Rng};
+use x0x_core::support::{Context, Counts, Outbox, Rng, Time};
 
 use crate::fixture::UNIX_TIME;
 use crate::input::Input;
 use crate::start;
+use x0x_core::session::{self, Contact};
 
 /// A frame that is read is written in a form that is not longer and reads the same.
 pub fn direct_frame(data: &[u8]) {
@@ -38,7 +39,7 @@ pub fn direct_sessions(data: &[u8]) {
 struct Node {
     state: State,
     rng: Rng,
-    counters: Counters,
+    counts: Counts<direct::Counter>,
     outbox: Outbox<direct::Output>,
     now: std::time::Instant,
     /// The agents of each machine with a session.
@@ -60,7 +61,7 @@ impl Node {
         Self {
             state: State::new(vec![agent(0)]),
             rng: Rng::from_seed([5; 32]),
-            counters: Counters::default(),
+            counts: Counts::default(),
             outbox: Outbox::default(),
             now: start(),
             sessions: BTreeMap::new(),
@@ -70,8 +71,11 @@ impl Node {
     }
 
     fn act(&mut self, act: impl FnOnce(&mut State, &mut Context<'_, direct::Output>)) {
-        let Self { state, rng, counters, outbox, now, .. } = self;
-        act(state, &mut Context::new(*now, UNIX_TIME, rng, counters, outbox));
+        let Self { state, rng, counts, outbox, now, .. } = self;
+        act(
+            state,
+            &mut Context::new(Time { now: *now, unix_time: UNIX_TIME }, rng, counts, outbox),
+        );
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -138,7 +142,7 @@ impl Node {
     }
 
     fn check_outputs(&mut self) {
-        while let Some(output) = self.outbox.pop() {
+        while let Some(output) = self.outbox.pop_output() {
             match output {
                 direct::Output::Session(session::Request::Send {
                     peer: machine,
@@ -159,6 +163,9 @@ impl Node {
                 }
                 direct::Output::WantPeer { .. }
                 | direct::Output::Session(session::Request::Violation { .. }) => {}
+                direct::Output::Session(
+                    session::Request::Connect { .. } | session::Request::Release { .. },
+                ) => panic!("direct messages ask for no sessions"),
             }
         }
     }

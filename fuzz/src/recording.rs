@@ -6,7 +6,7 @@ use x0x_core::link::LinkConfig;
 use x0x_core::node::recording::{End, Header, Recorder, Replay};
 use x0x_core::node::{
     Command, CommandId, Config, Connect, GetCounters, Input, Output, Request, Restored, SendDirect,
-    Target,
+    Target, Time,
 };
 
 use crate::bench::{Who, address, socket};
@@ -68,16 +68,15 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let commands = requests.into_iter().zip(1..);
     let commands =
         commands.map(|(request, id)| Input::Command(Command { id: CommandId(id), request }));
-    let clock = [Input::WallTime(Duration::from_secs(1_750_000_600))];
-    let inputs = commands.chain(clock).chain((0..3).map(|_| Input::Timeout));
+    let inputs = commands.chain((0..4).map(|_| Input::Timeout));
     let mut buf = Vec::new();
     for (input, at) in inputs.zip(0..) {
-        let now = start() + Duration::from_millis(at * 400);
-        recorder.input(now, &input);
-        recorder.answered(&node.handle(now, input));
-        while let Some(output) = node.poll_ready() {
-            recorder.ready(&output);
-        }
+        // After the commands, the wall clock is set ahead.
+        let set = Duration::from_secs(if at > 3 { 600 } else { 0 });
+        let begun = Time { now: start(), unix_time: UNIX_TIME + set };
+        let time = begun.at(start() + Duration::from_millis(at * 400));
+        recorder.input(time, &input);
+        recorder.answered(&node.handle(time, input));
         loop {
             let output = node.poll_output(&mut buf);
             recorder.polled(&output, &buf);

@@ -12,6 +12,7 @@ use x0x_core::link::fuzzing::{authenticated, make_control};
 use x0x_core::node::{Connect, Event, Target};
 use x0x_core::transport::fuzzing::issue;
 use x0x_core::wire::{varint, write_frame};
+use x0x_core::link;
 
 use crate::bench::{Bench, Who, socket};
 use crate::fixture::fixture;

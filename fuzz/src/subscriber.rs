@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use x0x_core::gossip::batch::Batch;
-use x0x_core::gossip::{Context, Evidence, Input, Output, PublishId, State, Topic, fuzzing};
+use x0x_core::gossip::{Context, Event, Evidence, Input, Output, PublishId, State, Topic, fuzzing};
 use x0x_core::identity::AgentId;
-use x0x_core::overlay::{self, Config, Contact};
-use x0x_core::support::part::{Clock, Part};
-use x0x_core::support::{Counters, MemoryBudget, Rng};
+use x0x_core::overlay::{self, Config};
+use x0x_core::support::{MemoryBudget, Module, Rng, Time};
 
 use crate::authors::{LIAR, OWN, Place, library};
 use crate::fixture::{UNIX_TIME, fixture};
 use crate::frames::{BLAME_MAX, ME, PEERS};
 use crate::input;
 use crate::start;
+use x0x_core::session::{self, Contact};
 
 const CONFIG: Config =
     Config { active_max: 3, passive_max: 4, walk_steps: 6, passive_walk_steps: 3 };
@@ -35,7 +35,7 @@ pub fn gossip_inputs(data: &[u8]) {
     bench.pass(Duration::from_secs(30));
     bench.handle(Input::ShutDown);
     assert!(bench.waiting.is_empty(), "every message is answered");
-    assert_eq!(bench.part.state.deadline(), None, "a node that shut down wants nothing");
+    assert_eq!(bench.module.state.deadline(), None, "a node that shut down wants nothing");
 }
 
 /// Returns the node as it is after the last input.
@@ -67,9 +67,8 @@ struct Spent {
 
 /// The node and what is known of it.
 pub(crate) struct Bench {
-    part: Part<State<u8>, Output<u8>>,
-    counters: Counters,
-    clock: Clock,
+    module: Module<State<u8>, Output<u8>>,
+    clock: Time,
     /// The room of each session, and what was sent since the last input.
     rooms: BTreeMap<u8, usize>,
     spent: BTreeMap<u8, Spent>,
@@ -100,9 +99,8 @@ impl Bench {
             rng.fork("state"),
         );
         Self {
-            part: Part::new(state, rng),
-            counters: Counters::default(),
-            clock: Clock { now: start(), unix_time: UNIX_TIME },
+            module: Module::new(state, rng),
+            clock: Time { now: start(), unix_time: UNIX_TIME },
             rooms: BTreeMap::new(),
             spent: BTreeMap::new(),
             blame: [0; PEERS as usize],
@@ -121,8 +119,8 @@ impl Bench {
     }
 
     fn act(&mut self, act: impl FnOnce(&mut State<u8>, &mut Context<'_, u8>)) {
-        self.part.act(self.clock, &mut self.counters, act);
-        while let Some(output) = self.part.pop() {
+        self.module.run(self.clock, act);
+        while let Some(output) = self.module.pop_output() {
             self.wanted(output);
         }
         for (peer, spent) in std::mem::take(&mut self.spent) {
@@ -226,13 +224,13 @@ impl Bench {
 
     fn subscribe(&mut self, number: u8) {
         let (number, topic) = library().topic(number);
-        assert_eq!(self.part.state.check_subscribe(topic), Ok(()), "there are few topics");
+        assert_eq!(self.module.state.check_subscribe(topic), Ok(()), "there are few topics");
         if self.subscribed.insert(number) {
             // The clocks of authors differ: what was heard before may be heard again.
             self.heard.retain(|(of, _), _| *of != number);
         }
         self.handle(Input::Subscribe { topic: topic.clone() });
-        assert!(self.part.state.is_subscribed(topic));
+        assert!(self.module.state.is_subscribed(topic));
     }
 
     fn unsubscribe(&mut self, number: u8) {
@@ -250,7 +248,7 @@ impl Bench {
         for _ in 0..=number >> 3 {
             let at = (0, u16::try_from(self.published).unwrap_or(u16::MAX));
             let payload = Place { author: OWN, topic: topic_number, at }.payload(size);
-            if self.part.state.check_publish(topic, payload.len()).is_err() {
+            if self.module.state.check_publish(topic, payload.len()).is_err() {
                 return;
             }
             let id = PublishId(self.published);
@@ -271,7 +269,7 @@ impl Bench {
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.clock.now + time;
         for _ in 0..16 {
-            let deadline = self.part.state.deadline().filter(|&at| at <= end);
+            let deadline = self.module.state.deadline().map(|due| due.at).filter(|&at| at <= end);
             self.timeout(deadline.unwrap_or(end));
             if deadline.is_none() {
                 return;
@@ -282,12 +280,12 @@ impl Bench {
 
     fn timeout(&mut self, now: Instant) {
         let now = now.max(self.clock.now);
-        self.clock = Clock { now, unix_time: self.clock.unix_time + (now - self.clock.now) };
+        self.clock = Time { now, unix_time: self.clock.unix_time + (now - self.clock.now) };
         // What is done may have something else become due.
         for _ in 0..TIMEOUTS_MAX {
             self.handle(Input::Timeout);
             self.act(|state, context| state.settle(context));
-            if self.part.state.deadline().is_none_or(|at| at > now) {
+            if self.module.state.deadline().is_none_or(|due| due.at > now) {
                 return;
             }
         }
@@ -297,7 +295,7 @@ impl Bench {
     fn wanted(&mut self, output: Output<u8>) {
         match output {
             Output::Session(session::Request::Send { peer, header, payload }) => {
-                self.frame_sent(peer, &header, &payload)
+                self.frame_sent(peer, &header.into(), &payload);
             }
             Output::Session(session::Request::Connect { peer, .. }) => {
                 // The sessions of who is shunned are not used.
@@ -305,7 +303,7 @@ impl Bench {
                 assert!(peer != ME && !is_used, "there is no session yet");
             }
             Output::Session(session::Request::Release { peer }) => {
-                assert!(self.rooms.contains_key(&peer))
+                assert!(self.rooms.contains_key(&peer));
             }
             Output::Lonely => {}
             Output::Session(session::Request::Violation { peer, rule }) => {
@@ -314,10 +312,10 @@ impl Bench {
                 self.accused.push(peer);
                 self.shunned.insert(peer);
             }
-            Output::Received { topic, author, payload, .. } => {
+            Output::Event(Event::Received { topic, author, payload, .. }) => {
                 self.delivered(&topic, &author, &payload);
             }
-            Output::Lagged { topic, author, missed } => {
+            Output::Event(Event::Lagged { topic, author, missed }) => {
                 assert!(missed > 0, "none are told as missed");
                 let topic = library().topic_number(&topic);
                 assert!(self.subscribed.contains(&topic));
@@ -325,7 +323,7 @@ impl Bench {
                     self.heard.entry((topic, author)).or_default().missed += missed;
                 }
             }
-            Output::Equivocated { topic, author, evidence } => {
+            Output::Event(Event::Equivocated { topic, author, evidence }) => {
                 assert_eq!(library().author(&author), Some(LIAR), "an honest author");
                 let proven = Evidence::verify(&evidence).expect("it is evidence");
                 assert_eq!((proven.topic, proven.author), (topic.id(), author));
