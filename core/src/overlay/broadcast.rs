@@ -199,7 +199,7 @@ impl<P: Peer> Topic<P> {
         for (&peer, neighbour) in &mut self.active {
             for chunk in std::mem::take(&mut neighbour.news).chunks(IDS_MAX) {
                 let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
-                air.tell(peer, self.id, Message::Have { ids, is_repair });
+                air.tell(peer, self.id, Message::IHave { ids, is_repair });
             }
         }
     }
@@ -289,7 +289,7 @@ impl<P: Peer> Topic<P> {
             air.note_asked((self.id, id), peer, until);
         }
         let ids = Ids::new(ids.to_vec()).expect("no more than a frame takes");
-        air.tell(peer, self.id, Message::Want(ids));
+        air.tell(peer, self.id, Message::IWant(ids));
     }
 
     /// An item was announced, and what time it was given has passed.
@@ -448,7 +448,7 @@ impl<P: Peer> Topic<P> {
             // What it is told of counts as what it asks for.
             air.take_request(&peer);
             let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
-            air.tell(peer, self.id, Message::Have { ids, is_repair: true });
+            air.tell(peer, self.id, Message::IHave { ids, is_repair: true });
         }
         self.announced(air, peer, &response.want, true);
         if let Some(reply) = response.reply {

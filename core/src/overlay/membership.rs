@@ -246,7 +246,7 @@ impl<P: Peer> Topic<P> {
                 return;
             }
         };
-        air.tell(peer, self.id, Message::Neighbour(priority));
+        air.tell(peer, self.id, Message::Neighbor(priority));
         self.timers.set(Timer::Asked(peer), air.now() + ANSWER_TIME);
     }
 
@@ -318,7 +318,7 @@ impl<P: Peer> Topic<P> {
                 Priority::High => self.evictions.take(air.now()),
                 Priority::Closer => self.is_closer(air, &peer),
             };
-        air.tell(peer, self.id, Message::Answer(is_accepted));
+        air.tell(peer, self.id, Message::NeighborReply(is_accepted));
         if !is_accepted {
             return self.meet(air, peer);
         }
@@ -332,7 +332,7 @@ impl<P: Peer> Topic<P> {
             let others: Vec<P> = self.active.keys().copied().filter(|p| *p != peer).collect();
             let steps = self.config.walk_steps;
             for other in others {
-                let message = Message::Newcomer { entry: entry.clone(), steps };
+                let message = Message::ForwardJoin { entry: entry.clone(), steps };
                 air.tell(other, self.id, message);
             }
         }
@@ -352,7 +352,7 @@ impl<P: Peer> Topic<P> {
     pub(super) fn answered(&mut self, air: &mut Air<'_, '_, P>, peer: P, is_accepted: bool) {
         let Some(Asked { why }) = self.unask(air, &peer) else {
             if is_accepted && !self.active.contains_key(&peer) {
-                air.tell(peer, self.id, Message::Part);
+                air.tell(peer, self.id, Message::Disconnect);
             }
             return;
         };
@@ -370,7 +370,7 @@ impl<P: Peer> Topic<P> {
         if self.active.len() >= self.active_max() && !self.active.contains_key(&peer) {
             match why {
                 Why::Fill => {
-                    air.tell(peer, self.id, Message::Part);
+                    air.tell(peer, self.id, Message::Disconnect);
                     return;
                 }
                 Why::Closer => self.make_room(air, true),
@@ -455,7 +455,7 @@ impl<P: Peer> Topic<P> {
             air.pick(&spare)
         };
         if let Some(peer) = gone.or_else(|| air.pick(&self.young())) {
-            air.tell(peer, self.id, Message::Part);
+            air.tell(peer, self.id, Message::Disconnect);
             self.lose(air, peer, false);
             self.meet(air, peer);
         }

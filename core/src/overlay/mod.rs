@@ -435,8 +435,8 @@ impl<P: Peer> State<P> {
             self.sessions.note_left(id, peer, is_own);
         }
         if !is_own {
-            if matches!(message, Message::Neighbour(_)) {
-                self.sessions.tell(context, peer, id, Message::Answer(false));
+            if matches!(message, Message::Neighbor(_)) {
+                self.sessions.tell(context, peer, id, Message::NeighborReply(false));
                 self.air(context).wasted(peer);
             }
             return;
@@ -472,7 +472,7 @@ impl<P: Peer> State<P> {
         }
         if !entries.is_empty() {
             let entries = Entries::new(entries).expect("no more than a frame takes");
-            air.tell(peer, id, Message::Refer(entries));
+            air.tell(peer, id, Message::PeerExchange(entries));
         }
     }
 }
@@ -487,7 +487,7 @@ pub(crate) mod testing {
     /// items are pushed.
     pub(crate) fn neighbour_frames(topic: TopicId) -> [Bytes; 3] {
         let graft = Message::Graft { is_child: true, item: None };
-        [Message::Joined, Message::Neighbour(Priority::High), graft]
+        [Message::Joined, Message::Neighbor(Priority::High), graft]
             .map(|message| frames::encode::<u64>(&Frame::Topic(topic, message)))
     }
 

@@ -306,7 +306,7 @@ impl<P: Peer> Sessions<P> {
             session.room = session.room.saturating_sub(header.len());
             return emit(context, peer, header, None);
         }
-        let is_refusal = matches!(frame, Frame::Topic(_, Message::Answer(false)));
+        let is_refusal = matches!(frame, Frame::Topic(_, Message::NeighborReply(false)));
         if is_refusal && std::mem::replace(&mut session.refusal_waits, true) {
             return context.count(Counter::ControlDropped);
         }
@@ -392,7 +392,7 @@ impl<P: Peer> Sessions<P> {
         for (topic, ids) in by_topic {
             for chunk in ids.chunks(IDS_MAX) {
                 let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
-                self.tell(context, peer, topic, Message::Have { ids, is_repair: true });
+                self.tell(context, peer, topic, Message::IHave { ids, is_repair: true });
             }
         }
     }

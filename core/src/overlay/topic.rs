@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::broadcast::DEFERRED_MAX;
-use super::frames::{Beacon, Entry, Message};
+use super::frames::{Entry, Message};
 use super::history::History;
 use super::membership::{Asked, NEWCOMERS_MAX};
 use super::missing::Key;
 use super::passive::Passive;
 use super::sessions::Sessions;
-use super::tree::Root;
+use super::tree::{Beacon, Root};
 use super::walks::WALKS_MAX;
 use super::{Config, Contact, Context, ItemId, Peer, TopicId};
 use crate::overlay::Counter;
@@ -371,23 +371,23 @@ impl<P: Peer> Topic<P> {
         match message {
             Message::Joined | Message::Push { .. } => {}
             Message::Left => self.member_left(air, peer),
-            Message::Refer(entries) => self.referred(air, peer, entries.into_vec()),
-            Message::Neighbour(priority) => self.asked_for(air, peer, priority),
-            Message::Answer(is_accepted) => self.answered(air, peer, is_accepted),
-            Message::Part => self.parted(air, peer),
-            Message::Newcomer { entry, steps } => self.newcomer(air, peer, entry, steps),
+            Message::PeerExchange(entries) => self.referred(air, peer, entries.into_vec()),
+            Message::Neighbor(priority) => self.asked_for(air, peer, priority),
+            Message::NeighborReply(is_accepted) => self.answered(air, peer, is_accepted),
+            Message::Disconnect => self.parted(air, peer),
+            Message::ForwardJoin { entry, steps } => self.newcomer(air, peer, entry, steps),
             Message::Shuffle { walk, steps, entries } => {
                 self.walk_came(air, peer, (walk, steps), entries.into_vec());
             }
-            Message::Shuffled { walk, entries } => {
+            Message::ShuffleReply { walk, entries } => {
                 self.walk_returned(air, peer, walk, entries.into_vec());
             }
-            Message::Have { ids, is_repair } => {
+            Message::IHave { ids, is_repair } => {
                 self.announced(air, peer, &ids.into_vec(), is_repair);
             }
             Message::Graft { is_child, item } => self.grafted(air, peer, (is_child, item)),
             Message::Prune => self.pruned(peer),
-            Message::Want(ids) => self.wanted(air, peer, &ids.into_vec()),
+            Message::IWant(ids) => self.wanted(air, peer, &ids.into_vec()),
             Message::Beacon(beacon) => self.beacon(air, peer, beacon),
             Message::Reconcile(bytes) => self.reconcile(air, peer, &bytes),
         }

@@ -23,12 +23,16 @@
 //!   lower id, which is surely not below it. If there is none, or no root is known, it pushes to all
 //!   neighbours, and duplicates are pruned, as in Plumtree.
 
+mod beacon;
+
 use std::time::{Duration, Instant};
 
+pub(super) use beacon::{Beacon, Root};
+use beacon::{ROOT_TIME, ROOT_TIME_SPREAD};
+
 use super::Peer;
-use super::frames::{Beacon, Message};
+use super::frames::Message;
 use super::topic::{Air, Neighbour, Timer, Topic};
-use crate::identity::CLOCK_SKEW_MAX;
 use crate::support::TokenBucket;
 
 /// The pauses between the beacons of a root: short at first.
@@ -41,10 +45,6 @@ const SETTLE_TIME: Duration = Duration::from_millis(500);
 /// How long after the parent was chosen other links are pruned: when all have chosen theirs, so
 /// that nobody is without items in between.
 const PRUNE_TIME: Duration = Duration::from_millis(500);
-
-/// After how long without a beacon a root is lost, and by how much nodes differ.
-const ROOT_TIME: Duration = Duration::from_secs(210);
-const ROOT_TIME_SPREAD: Duration = Duration::from_secs(20);
 
 /// How long a node that is new in a topic waits for a beacon.
 const ROOT_WAIT_MIN: Duration = Duration::from_millis(500);
@@ -63,14 +63,6 @@ const TOLD_INTERVAL: Duration = Duration::from_millis(200);
 const REIGNS_BURST: u32 = 2;
 const REIGN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// By how much the generations of two honest roots may differ, after a split. It is so much that no topic
-/// ever counts as far, and so little that nobody gets to the last generation by steps.
-const GENERATION_STEP_MAX: u64 = 1 << 32;
-
-/// A beacon of an earlier time is not of a root that lives.
-const BEACON_AGE_MAX: Duration =
-    ROOT_TIME.saturating_add(ROOT_TIME_SPREAD).saturating_add(CLOCK_SKEW_MAX);
-
 /// Farther from the root nobody is.
 const HOPS_MAX: u8 = 64;
 
@@ -80,43 +72,12 @@ const PARENT_MISSES_MAX: u32 = 3;
 /// How much later than the first the beacon of the parent may come for it to stay the parent.
 const PARENT_DELAY_MAX: Duration = Duration::from_millis(5);
 
-/// The root of the tree, as this node or a neighbour knows it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Root<P> {
-    /// What it says of the root.
-    pub(super) beacon: Beacon<P>,
-    /// When that came, or at this node the first of its sequence.
-    heard_at: Instant,
-}
-
 impl<P: Peer> Neighbour<P> {
     /// Whether it said that it is as near to the root as a node that says this of it, or nearer.
     fn is_above(&self, mine: &Root<P>) -> bool {
         self.root.is_some_and(|Root { beacon: told, .. }| {
             told.is_of_same_root(&mine.beacon) && told.hops <= mine.beacon.hops
         })
-    }
-}
-
-impl<P: Peer> Beacon<P> {
-    fn is_of_same_root(&self, other: &Self) -> bool {
-        (self.generation, self.root) == (other.generation, other.root)
-    }
-
-    /// Whether its root wins over another.
-    pub(super) fn outranks(&self, other: &Self) -> bool {
-        match self.generation.abs_diff(other.generation) {
-            0 => self.root < other.root,
-            1..=GENERATION_STEP_MAX => self.generation > other.generation,
-            _ => self.generation < other.generation,
-        }
-    }
-
-    /// Whether a root that lives may have sent it, as far as clocks tell.
-    pub(super) fn is_of_time(&self, now: u64) -> bool {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let oldest = now.saturating_sub(millis(BEACON_AGE_MAX));
-        (oldest..=now.saturating_add(millis(CLOCK_SKEW_MAX))).contains(&self.sequence)
     }
 }
 

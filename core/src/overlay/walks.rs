@@ -50,7 +50,7 @@ impl<P: Peer> Topic<P> {
             self.active.keys().copied().filter(|other| *other != from && *other != peer).collect();
         match air.pick(&others) {
             Some(next) if steps > 0 => {
-                let message = Message::Newcomer { entry, steps: steps - 1 };
+                let message = Message::ForwardJoin { entry, steps: steps - 1 };
                 air.tell(next, self.id, message);
             }
             _ => {
@@ -141,7 +141,7 @@ impl<P: Peer> Topic<P> {
                     self.learn(air, from, entry);
                 }
                 let entries = bounded(answer);
-                air.tell(from, self.id, Message::Shuffled { walk, entries });
+                air.tell(from, self.id, Message::ShuffleReply { walk, entries });
             }
         }
     }
@@ -163,7 +163,7 @@ impl<P: Peer> Topic<P> {
             }
             self.refill(air);
         } else {
-            air.tell(back, self.id, Message::Shuffled { walk, entries: bounded(entries) });
+            air.tell(back, self.id, Message::ShuffleReply { walk, entries: bounded(entries) });
         }
     }
 }

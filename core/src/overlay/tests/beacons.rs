@@ -1,8 +1,9 @@
 //! Who the root is, whatever a peer says of it.
 
 use super::super::Input;
-use super::super::frames::{Beacon, Message};
+use super::super::frames::Message;
 use super::super::topic::Topic;
+use super::super::tree::Beacon;
 use super::world::{TOPIC, UNIX, World, ms, secs};
 use crate::identity::CLOCK_SKEW_MAX;
 

@@ -1,6 +1,7 @@
 //! Peers that break the rules.
 
-use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message, Priority};
+use super::super::frames::{Entries, Entry, Frame, Ids, Message, Priority};
+use super::super::tree::Beacon;
 use super::super::{Contact, Input, ItemId, MISSING_MAX, SHUN_TIME, SHUNNED_MAX, Stamp, TopicId};
 use super::world::{TOPIC, UNIX, World, item_of, ms, secs};
 use crate::overlay::Counter;
@@ -55,7 +56,7 @@ fn whoever_announces_what_it_does_not_send_is_found_out() {
     for round in 0..24_u8 {
         assert!(round > 16 || world.node(0).condemned.is_empty(), "round {round}");
         let ids = (0..8).map(|number| ItemId([number + 8 * round; 16])).collect();
-        let have = Message::Have { ids: Ids::new(ids).unwrap(), is_repair: round % 2 == 0 };
+        let have = Message::IHave { ids: Ids::new(ids).unwrap(), is_repair: round % 2 == 0 };
         world.inject_message(666, 0, have);
         world.run(secs(1));
     }
@@ -75,7 +76,7 @@ fn announcements_never_take_more_than_their_limit() {
             ItemId(id)
         };
         let ids = Ids::new((0..256).map(id).collect()).unwrap();
-        world.inject_message(666, 0, Message::Have { ids, is_repair: false });
+        world.inject_message(666, 0, Message::IHave { ids, is_repair: false });
     }
     assert!(world.node(0).state.usage(&TOPIC).unwrap().missing <= MISSING_MAX);
     assert!(world.count(Counter::AnnouncementsDropped) > 0);
@@ -97,7 +98,7 @@ fn topics_and_acquaintances_of_a_liar_stay_within_their_limits() {
             contact: Contact::copy_from(&(10_000 + round * 16 + peer).to_be_bytes()).unwrap(),
         };
         let entries = Entries::new((0..16).map(entry).collect()).unwrap();
-        world.inject_message(666, 0, Message::Refer(entries));
+        world.inject_message(666, 0, Message::PeerExchange(entries));
     }
     let passive_max = world.config.passive_max;
     assert!(world.node(0).state.usage(&TOPIC).unwrap().passive <= passive_max);
@@ -164,7 +165,7 @@ fn whoever_asks_again_and_again_for_more_than_is_answered_is_cut_off() {
     let id = world.publish(0, 100);
     let before = world.node(0).pushes;
     for _ in 0..1100 {
-        world.inject_message(666, 0, Message::Want(Ids::new(vec![id]).unwrap()));
+        world.inject_message(666, 0, Message::IWant(Ids::new(vec![id]).unwrap()));
     }
     assert_eq!(world.node(0).condemned, [(666, USELESS)]);
     assert!(world.node(0).pushes - before <= 64 + 9);
@@ -176,7 +177,7 @@ fn a_node_asks_a_peer_for_no_more_than_is_answered() {
     let ids = |round: u8| Ids::new((0..64).map(|n| ItemId([n + 64 * round; 16])).collect());
     for round in 0..4 {
         let ids = ids(round).unwrap();
-        world.inject_message(666, 0, Message::Have { ids, is_repair: false });
+        world.inject_message(666, 0, Message::IHave { ids, is_repair: false });
     }
     let before = world.node(0).frames;
     world.run(secs(1));
@@ -193,7 +194,7 @@ fn whoever_was_cut_off_is_shunned_for_a_while() {
         world.connect(666, 0);
         world.run(secs(1));
         world.inject_message(666, 0, Message::Joined);
-        world.inject_message(666, 0, Message::Neighbour(Priority::High));
+        world.inject_message(666, 0, Message::Neighbor(Priority::High));
         let mut neighbours = world.node(0).state.neighbours(&TOPIC);
         neighbours.any(|peer| peer == 666)
     };

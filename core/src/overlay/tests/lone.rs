@@ -186,7 +186,7 @@ impl Lone {
         let first = self.announced;
         self.announced += count;
         let ids = (first..first + count).map(item_id).collect();
-        self.say(number, topic, Message::Have { ids: Ids::new(ids).unwrap(), is_repair });
+        self.say(number, topic, Message::IHave { ids: Ids::new(ids).unwrap(), is_repair });
     }
 
     /// A peer pushes an item.
@@ -221,7 +221,7 @@ impl Lone {
         for (to, frame) in &self.sent {
             let asked = match frame {
                 Frame::Topic(_, Message::Graft { item: Some(id), .. }) => vec![*id],
-                Frame::Topic(_, Message::Want(ids)) => ids.clone().into_vec(),
+                Frame::Topic(_, Message::IWant(ids)) => ids.clone().into_vec(),
                 Frame::Topics(_) | Frame::Topic(..) => Vec::new(),
             };
             if *to == peer(number) && !asked.is_empty() {

@@ -48,12 +48,12 @@ fn fill(lone: &mut Lone, memory: MemoryBudget, count: u32) {
             item_id(item)
         });
         let ids = Ids::new(ids.collect()).unwrap();
-        lone.say(number, home, Message::Want(ids));
+        lone.say(number, home, Message::IWant(ids));
         check(lone, memory);
         lone.say(number, home, Message::Joined);
         let dropped = lone.counters.get(Counter::ControlDropped);
         for _ in 0..7000 {
-            lone.say(number, home, Message::Neighbour(Priority::Low));
+            lone.say(number, home, Message::Neighbor(Priority::Low));
         }
         assert!(lone.counters.get(Counter::ControlDropped) > dropped);
         check(lone, memory);
@@ -97,7 +97,7 @@ fn a_peer_for_which_the_most_waits_loses_it_and_then_its_session() {
     lone.up([1, 2, 3], 0);
     let fill = |lone: &mut Lone, number| {
         for _ in 0..6000 {
-            lone.say(number, topic(0), Message::Neighbour(Priority::Low));
+            lone.say(number, topic(0), Message::Neighbor(Priority::Low));
         }
         check(lone, memory);
     };
@@ -114,14 +114,14 @@ fn one_refusal_waits_for_a_peer_that_does_not_read() {
     let mut lone = Lone::new();
     lone.up([1], 0);
     for number in 0..100 {
-        lone.say(1, topic(number), Message::Neighbour(Priority::Low));
+        lone.say(1, topic(number), Message::Neighbor(Priority::Low));
     }
     assert_eq!(lone.counters.get(Counter::ControlDropped), 99);
     lone.handle(Input::Session(session::Event::Writable { peer: peer(1), send_window: ROOMY }));
-    assert_eq!(lone.count(|message| matches!(message, Message::Answer(false))), 1);
+    assert_eq!(lone.count(|message| matches!(message, Message::NeighborReply(false))), 1);
     assert_eq!(lone.state.held(), Held::default());
     for number in 0..1000 {
-        lone.say(1, topic(number), Message::Neighbour(Priority::Low));
+        lone.say(1, topic(number), Message::Neighbor(Priority::Low));
     }
     assert_eq!(lone.condemned.len(), 1, "it asks for what it cannot have");
 }

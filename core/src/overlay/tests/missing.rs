@@ -23,7 +23,7 @@ fn among(topics: u32, peers: impl IntoIterator<Item = u32>) -> Lone {
 
 fn announce_one(lone: &mut Lone, number: u32, id: u64) {
     let ids = Ids::new(vec![item_id(id)]).unwrap();
-    lone.say(number, topic(0), Message::Have { ids, is_repair: false });
+    lone.say(number, topic(0), Message::IHave { ids, is_repair: false });
 }
 
 #[test]

@@ -7,14 +7,14 @@ use super::world::{ms, secs};
 use crate::overlay::Counter;
 
 fn is_comparison(message: &Message<super::lone::Id>) -> bool {
-    matches!(message, Message::Have { .. } | Message::Reconcile(_))
+    matches!(message, Message::IHave { .. } | Message::Reconcile(_))
 }
 
 #[test]
 fn a_small_comparison_gets_a_small_answer() {
     let mut lone = Lone::with_items(4096, 16);
     lone.up([1], ROOMY);
-    lone.say(1, topic(0), Message::Neighbour(Priority::High));
+    lone.say(1, topic(0), Message::Neighbor(Priority::High));
     lone.run(ms(10));
     let (bytes, frames) = (lone.bytes, lone.count(is_comparison));
     let asked = lone.compare(1, topic(0));
@@ -36,7 +36,7 @@ fn histories_are_compared_with_those_in_the_topic_alone() {
             lone.say(1, topic(0), Message::Joined);
         }
         if is_neighbour {
-            lone.say(1, topic(0), Message::Neighbour(Priority::High));
+            lone.say(1, topic(0), Message::Neighbor(Priority::High));
         }
         let before = lone.count(|message| matches!(message, Message::Reconcile(_)));
         for _ in 0..30 {
@@ -54,9 +54,9 @@ fn whom_the_node_asked_may_answer() {
     lone.act(|state, context| state.pull(context, topic(0), peer(1)));
     for (wait, answers) in [(secs(9), 1), (secs(2), 0)] {
         lone.run(wait);
-        let before = lone.count(|message| matches!(message, Message::Have { .. }));
+        let before = lone.count(|message| matches!(message, Message::IHave { .. }));
         lone.compare(1, topic(0));
-        let sent = lone.count(|message| matches!(message, Message::Have { .. })) - before;
+        let sent = lone.count(|message| matches!(message, Message::IHave { .. })) - before;
         assert_eq!(sent, answers);
     }
 }
@@ -86,7 +86,7 @@ fn what_a_peer_is_told_of_counts_as_what_it_asks_for() {
     let mut lone = Lone::with_items(4096, 16);
     lone.up([1], ROOMY);
     lone.say(1, topic(0), Message::Joined);
-    lone.say(1, topic(0), Message::Neighbour(Priority::High));
+    lone.say(1, topic(0), Message::Neighbor(Priority::High));
     let before = lone.count(is_comparison);
     for _ in 0..64 {
         lone.compare(1, topic(0));

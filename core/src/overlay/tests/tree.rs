@@ -1,7 +1,8 @@
 //! The tree.
 
-use super::super::frames::{Beacon, Message, Priority};
+use super::super::frames::{Message, Priority};
 use super::super::topic::Topic;
+use super::super::tree::Beacon;
 use super::super::{Input, PROTECTED};
 use super::world::{TOPIC, UNIX, World, ms, secs};
 use crate::overlay::Counter;
@@ -30,7 +31,7 @@ fn among_puppets(puppets: &[u64]) -> World {
     world.handle(5, Input::Join { topic: TOPIC });
     for &id in puppets {
         world.inject_message(id, 5, Message::Joined);
-        world.inject_message(id, 5, Message::Neighbour(Priority::Low));
+        world.inject_message(id, 5, Message::Neighbor(Priority::Low));
     }
     world
 }
@@ -65,7 +66,7 @@ fn a_node_that_loses_one_parent_after_the_other_takes_none_that_is_below_it() {
     for parent in [Some(1), Some(2), None] {
         assert_eq!(topic(&world, 5).parent, parent);
         if let Some(parent) = parent {
-            world.inject_message(parent, 5, Message::Part);
+            world.inject_message(parent, 5, Message::Disconnect);
         }
     }
 }

@@ -34,7 +34,7 @@ fn whoever_has_no_neighbour_is_taken_and_the_oldest_neighbours_stay() {
         world.add(id);
         world.connect(id, full);
         world.run(secs(1));
-        world.inject_message(id, full, Message::Neighbour(Priority::High));
+        world.inject_message(id, full, Message::Neighbor(Priority::High));
     }
     let after: Vec<u64> = world.node(full).state.neighbours(&TOPIC).collect();
     assert!(after.iter().any(|peer| *peer >= 100));
@@ -134,7 +134,7 @@ fn name(world: &mut World, walk: Option<u32>, entries: Vec<Entry<u64>>) {
     let entries = Entries::new(entries).unwrap();
     let message = match walk {
         Some(walk) => Message::Shuffle { walk, steps: 1, entries },
-        None => Message::Refer(entries),
+        None => Message::PeerExchange(entries),
     };
     world.inject_message(666, 0, message);
 }
@@ -148,7 +148,7 @@ fn a_peer_changes_nothing_of_where_others_are_reached() {
         world.connect(666, 0);
         world.run(secs(1));
         world.inject_message(666, 0, Message::Joined);
-        world.inject_message(666, 0, Message::Neighbour(Priority::High));
+        world.inject_message(666, 0, Message::Neighbor(Priority::High));
         let before = acquaintances(&world, 0);
         assert!(before.len() > 30 && before.iter().all(|(peer, at)| *at == contact_of(*peer)));
         for (round, chunk) in (0..).zip(before.chunks(8)) {
@@ -222,7 +222,7 @@ fn whoever_joins_and_leaves_again_and_again_disturbs_nobody_and_is_cut_off() {
     let first = frames(&world);
     let mut rounds = 0;
     while world.node(0).condemned.is_empty() && rounds < 2000 {
-        for message in [Message::Joined, Message::Neighbour(Priority::High), Message::Left] {
+        for message in [Message::Joined, Message::Neighbor(Priority::High), Message::Left] {
             world.inject_message(666, 0, message);
         }
         world.run(ms(5));

@@ -420,7 +420,7 @@ impl World {
 
 fn is_announcement(header: &Bytes) -> bool {
     let frame = frames::decode::<u64>(header);
-    matches!(frame, Ok((Frame::Topic(_, Message::Have { is_repair: false, .. }), _)))
+    matches!(frame, Ok((Frame::Topic(_, Message::IHave { is_repair: false, .. }), _)))
 }
 
 /// The item that bytes stand for.
