@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::frames::{self, Frame, IDS_MAX, Ids, Message};
 use super::reconcile::{self, Opening};
-use super::session::Known;
+use super::session::Duplicate;
 use super::topic::{Air, Timer, Topic};
 use super::{Fault, Item, ItemId, Output, Peer, Receipt};
 use crate::overlay::Counter;
@@ -40,9 +40,6 @@ pub(super) const LEAD_FIRST: Duration = Duration::from_millis(400);
 
 /// How long an item that was asked for may take.
 const FETCH_TIME_MIN: Duration = Duration::from_millis(200);
-
-/// A peer that broke so many promises, and more than half of all, is a liar.
-const PROMISES_BROKEN_MAX: u32 = 16;
 
 /// How long the owner may check an item before another copy is asked for.
 const CHECK_TIME: Duration = Duration::from_secs(30);
@@ -84,14 +81,15 @@ impl<P: Peer> Topic<P> {
     /// A link that is no part of the tree brought what was there already.
     fn duplicate(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>) {
         let &Receipt { peer, is_repair, .. } = receipt;
-        match air.sessions.get_mut(&peer).map(|session| session.sent_known(receipt.stamp.id)) {
-            Some(Known::Sent) => air.wasted(peer),
+        let session = air.sessions.get_mut(&peer);
+        match session.map(|session| session.note_duplicate(receipt.stamp.id)) {
+            Some(Duplicate::Repeated) => air.penalize(peer),
             // It is what it was asked for, too late.
-            Some(Known::Asked) => {
+            Some(Duplicate::Requested) => {
                 gave(air, peer);
                 kept_promise(air, peer);
             }
-            Some(Known::New) => {}
+            Some(Duplicate::First) => {}
             None => return,
         }
         let is_parent = self.parent == Some(peer);
@@ -107,7 +105,7 @@ impl<P: Peer> Topic<P> {
     pub(super) fn accepted(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>, item: Item) {
         self.checking.remove(&item.stamp.id);
         let mut holders = vec![receipt.peer];
-        if let Some(missing) = air.sessions.missing.get(&(self.id, item.stamp.id)) {
+        if let Some(missing) = air.missing.get(&(self.id, item.stamp.id)) {
             holders.extend(&missing.holders);
         }
         let was_missing = self.found(air, &item.stamp.id, Some(receipt.peer));
@@ -140,7 +138,7 @@ impl<P: Peer> Topic<P> {
             let _ = self.history.refuse(receipt.stamp, air.unix_millis());
             self.found(air, &id, None);
         } else {
-            air.sessions.missing.forget_holder(air.context.now, &(self.id, id), &receipt.peer);
+            air.missing.forget_holder(air.context.now, &(self.id, id), &receipt.peer);
         }
     }
 
@@ -241,8 +239,8 @@ impl<P: Peer> Topic<P> {
                 }
                 continue;
             }
-            if air.sessions.missing.get(&(self.id, id)).is_some() {
-                air.sessions.missing.note_holder(air.context.now, &(self.id, id), peer);
+            if air.missing.get(&(self.id, id)).is_some() {
+                air.missing.note_holder(air.context.now, &(self.id, id), peer);
                 continue;
             }
             let places = places.get_or_insert_with(|| air.places(&peer, ids.len() - index));
@@ -268,7 +266,7 @@ impl<P: Peer> Topic<P> {
         }
         *places -= 1;
         let until = now + self.lead * 3 / 2;
-        air.sessions.missing.insert((self.id, id), peer, (now, until), is_repair);
+        air.missing.insert((self.id, id), peer, (now, until), is_repair);
     }
 
     /// Asks a peer for items that come by repair.
@@ -284,7 +282,7 @@ impl<P: Peer> Topic<P> {
 
     fn send_want(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
         let more = if ids.len() > 1 { FETCH_TIME_MIN * 4 } else { Duration::ZERO };
-        let until = air.now() + fetch_time(air.round_trip(&peer)) + more;
+        let until = air.now() + fetch_time(air.sessions.round_trip(&peer)) + more;
         for &id in ids {
             air.note_asked((self.id, id), peer, until);
         }
@@ -296,30 +294,30 @@ impl<P: Peer> Topic<P> {
     pub(super) fn still_missing(&self, air: &mut Air<'_, '_, P>, id: ItemId) {
         let (now, key) = (air.now(), (self.id, id));
         if self.checking.contains(&id) {
-            return air.sessions.missing.put_off(now, &key, now + CHECK_TIME);
+            return air.missing.put_off(now, &key, now + CHECK_TIME);
         }
-        let asked = air.sessions.missing.get(&key).and_then(|missing| missing.asked);
+        let asked = air.missing.get(&key).and_then(|missing| missing.asked);
         if let Some((asked, at)) = asked
-            && air.heard_since(&asked, at)
+            && air.sessions.heard_since(&asked, at)
         {
             broke_promise(air, asked, at);
-            air.sessions.missing.settle(&key);
+            air.missing.settle(&key);
         }
-        if !air.sessions.missing.ask_next(now, &key) {
+        if !air.missing.ask_next(now, &key) {
             air.context.count(Counter::ItemsMissed);
-            air.sessions.missing.remove(now, &key);
+            air.missing.remove(now, &key);
         }
     }
 
     /// A peer can be asked for an item.
     pub(super) fn ask_for(&mut self, air: &mut Air<'_, '_, P>, holder: P, id: ItemId) {
-        let Some(missing) = air.sessions.missing.get(&(self.id, id)) else { return };
+        let Some(missing) = air.missing.get(&(self.id, id)) else { return };
         if missing.is_repair {
-            let repairs = air.sessions.missing.ready_repairs(&holder, self.id);
+            let repairs = air.missing.ready_repairs(&holder, self.id);
             let ids: Vec<ItemId> = repairs.take(IDS_MAX).collect();
             return self.send_want(air, holder, &ids);
         }
-        let until = air.now() + fetch_time(air.round_trip(&holder));
+        let until = air.now() + fetch_time(air.sessions.round_trip(&holder));
         air.note_asked((self.id, id), holder, until);
         self.note_graft(holder, false);
         air.tell(holder, self.id, Message::Graft { is_child: false, item: Some(id) });
@@ -331,7 +329,7 @@ impl<P: Peer> Topic<P> {
     /// An item came, or nobody waits for it any more. Tells whether it was missing.
     fn found(&mut self, air: &mut Air<'_, '_, P>, id: &ItemId, from: Option<P>) -> bool {
         let now = air.now();
-        let Some(missing) = air.sessions.missing.remove(now, &(self.id, *id)) else { return false };
+        let Some(missing) = air.missing.remove(now, &(self.id, *id)) else { return false };
         if let Some(peer) = from {
             kept_promise(air, peer);
             if missing.tries == 0 && !missing.is_repair {
@@ -352,7 +350,7 @@ impl<P: Peer> Topic<P> {
     ) {
         self.note_graft(peer, is_child);
         if let Some(id) = item
-            && Self::may_fetch(air, &peer)
+            && air.may_fetch(&peer)
         {
             self.send_items(air, peer, &[id], false);
         }
@@ -360,7 +358,7 @@ impl<P: Peer> Topic<P> {
 
     /// A peer wants items once.
     pub(super) fn wanted(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
-        if Self::may_fetch(air, &peer) {
+        if air.may_fetch(&peer) {
             self.send_items(air, peer, ids, true);
         }
     }
@@ -404,7 +402,10 @@ impl<P: Peer> Topic<P> {
     fn send_opening(&self, air: &mut Air<'_, '_, P>, peer: P, until: u64) {
         let opening = Opening { now: air.unix_millis(), until, salt: air.context.rng.next_u64() };
         if let Some(message) = reconcile::open(&self.history, opening) {
-            air.sessions.note_opened(air.context.now, &peer);
+            let now = air.now();
+            if let Some(session) = air.sessions.get_mut(&peer) {
+                session.note_opened(now);
+            }
             self.send_reconciliation(air, peer, &message);
         }
     }
@@ -418,35 +419,25 @@ impl<P: Peer> Topic<P> {
         air.tell(peer, self.id, Message::Reconcile(bytes));
     }
 
-    /// Whether a peer may compare histories: a neighbour, or one that was asked to, or now and then
-    /// any other that is in the topic. All together may do so at a limited rate.
-    fn may_compare(&self, air: &mut Air<'_, '_, P>, peer: &P) -> bool {
-        let now = air.now();
-        if !Self::may_fetch(air, peer) {
-            return false;
-        }
-        let is_known = self.active.contains_key(peer) || air.sessions.may_answer(now, peer);
-        let may = (is_known || air.sessions.may_open(now, peer, &self.id))
-            && air.sessions.may_compare(now);
-        if !may {
-            air.context.count(Counter::RequestsOverLimit);
-        }
-        may
-    }
-
     /// A peer compares histories.
     pub(super) fn reconcile(&mut self, air: &mut Air<'_, '_, P>, peer: P, bytes: &[u8]) {
-        if !self.may_compare(air, &peer) {
+        let is_neighbor = self.active.contains_key(&peer);
+        if !air.may_fetch(&peer)
+            || !air.sessions.may_reconcile(air.context, &peer, (&self.id, is_neighbor))
+        {
             return;
         }
         self.history.expire(air.unix_millis());
         let response = match reconcile::Message::decode(bytes) {
             Ok(message) => reconcile::respond(&self.history, &message),
-            Err(violation) => return air.condemn(peer, violation.rule()),
+            Err(violation) => return air.ban(peer, violation.rule()),
         };
         for chunk in response.send.chunks(IDS_MAX) {
             // What it is told of counts as what it asks for.
-            air.take_request(&peer);
+            let now = air.now();
+            if let Some(session) = air.sessions.get_mut(&peer) {
+                session.take_request(now);
+            }
             let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
             air.tell(peer, self.id, Message::IHave { ids, is_repair: true });
         }
@@ -471,35 +462,22 @@ fn fetch_time(round_trip: Duration) -> Duration {
 fn gave<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
     let now = air.now();
     if let Some(session) = air.sessions.get_mut(&peer) {
-        session.gave_at = Some(now);
+        session.promises.note_served(now);
     }
 }
 
 /// A peer sent what it said that it has.
 fn kept_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
     if let Some(session) = air.sessions.get_mut(&peer) {
-        session.promises_kept = session.promises_kept.saturating_add(1);
+        session.promises.note_kept();
     }
 }
 
-/// A peer did not send what it said that it has, and was asked for at some time. If it has said
-/// nothing since, or sends other items, it is slow. What it was asked for before it last broke a
-/// promise broke with that: a link that stands still for a moment is one fault, not a hundred.
+/// A peer did not send what it said that it has, and was asked for at some time.
 fn broke_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P, asked_at: Instant) {
     let now = air.now();
-    if !air.heard_since(&peer, asked_at) {
-        return;
-    }
     let Some(session) = air.sessions.get_mut(&peer) else { return };
-    let is_before = |at: &Option<Instant>| at.is_none_or(|at| at <= asked_at);
-    if !is_before(&session.gave_at) || !is_before(&session.broke_at) {
-        return;
-    }
-    session.broke_at = Some(now);
-    session.promises_broken = session.promises_broken.saturating_add(1);
-    let (broken, kept) = (session.promises_broken, session.promises_kept);
-    if broken >= PROMISES_BROKEN_MAX && broken > kept {
-        // It may be honest, and a bad link to blame: it is welcome to come back.
-        air.dismiss(peer, "announced items and did not send them");
+    if session.promises.note_unserved(now, asked_at) {
+        air.sessions.disconnect(air.context, peer, "announced items and did not send them");
     }
 }

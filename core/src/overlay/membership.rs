@@ -21,6 +21,7 @@
 use std::time::{Duration, Instant};
 
 use super::frames::{ENTRIES_MAX, Entry, Message, Priority};
+use super::session::Session;
 use super::topic::{Air, Neighbour, Timer, Topic};
 use super::walks::SHUFFLE_PAUSE_FIRST;
 use super::{Contact, Output, Peer, Request};
@@ -129,8 +130,8 @@ impl<P: Peer> Topic<P> {
 
     /// A peer that was told that this node is in the topic names others that are.
     pub(super) fn referred(&mut self, air: &mut Air<'_, '_, P>, peer: P, entries: Vec<Entry<P>>) {
-        if !air.take_referral(&peer) {
-            return air.wasted(peer);
+        if !air.sessions.get_mut(&peer).is_some_and(Session::take_exchange) {
+            return air.penalize(peer);
         }
         for entry in entries.into_iter().take(REFERRED_MAX) {
             self.learn(air, peer, entry);
@@ -142,13 +143,13 @@ impl<P: Peer> Topic<P> {
 
     /// Notes a peer with a session in the passive view.
     pub(super) fn meet(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
-        self.note(air, peer, (air.contact(&peer), None));
+        self.note(air, peer, (air.sessions.contact(&peer), None));
     }
 
     /// Notes a peer that another names in the passive view.
     pub(super) fn learn(&mut self, air: &mut Air<'_, '_, P>, teller: P, entry: Entry<P>) {
         let Entry { peer, contact } = air.resolve(&teller, entry);
-        if peer == teller || air.has_session(&peer) {
+        if peer == teller || air.sessions.contains(&peer) {
             // It is known better than any other could say where it is reached.
             return self.meet(air, peer);
         }
@@ -195,7 +196,7 @@ impl<P: Peer> Topic<P> {
             .collect();
         // Peers with a session first: they cost nothing.
         let (near, far): (Vec<P>, Vec<P>) =
-            candidates.into_iter().partition(|peer| air.has_session(peer));
+            candidates.into_iter().partition(|peer| air.sessions.contains(peer));
         let mut chosen = air.sample(near, count);
         chosen.extend(air.sample(far, count - chosen.len()));
         if chosen.is_empty() && self.active.is_empty() && self.asked.is_empty() {
@@ -215,7 +216,7 @@ impl<P: Peer> Topic<P> {
         }
         self.asked.insert(peer, Asked { why });
         air.sessions.hold(peer);
-        if air.has_session(&peer) {
+        if air.sessions.contains(&peer) {
             self.request(air, peer, why);
         } else if let Some(known) = self.passive.get(&peer) {
             let contact = known.contact.clone();
@@ -328,7 +329,7 @@ impl<P: Peer> Topic<P> {
         }
         self.add(air, peer);
         if is_new && priority == Priority::High && self.is_newcomer(air, peer) {
-            let entry = Entry { peer, contact: air.contact(&peer) };
+            let entry = Entry { peer, contact: air.sessions.contact(&peer) };
             let others: Vec<P> = self.active.keys().copied().filter(|p| *p != peer).collect();
             let steps = self.config.walk_steps;
             for other in others {
@@ -427,7 +428,7 @@ impl<P: Peer> Topic<P> {
 
     pub(super) fn parted(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
         if !self.active.contains_key(&peer) {
-            return air.wasted(peer);
+            return air.penalize(peer);
         }
         self.lose(air, peer, false);
         self.meet(air, peer);
@@ -450,7 +451,7 @@ impl<P: Peer> Topic<P> {
     fn make_room(&mut self, air: &mut Air<'_, '_, P>, is_distance: bool) {
         let spare = self.spare();
         let gone = if is_distance {
-            spare.iter().copied().max_by_key(|peer| air.round_trip(peer))
+            spare.iter().copied().max_by_key(|peer| air.sessions.round_trip(peer))
         } else {
             air.pick(&spare)
         };
@@ -463,8 +464,9 @@ impl<P: Peer> Topic<P> {
 
     /// Whether a peer is closer than the most distant neighbour that may go, by a fifth.
     fn is_closer(&self, air: &Air<'_, '_, P>, peer: &P) -> bool {
-        let worst = self.spare().iter().map(|peer| air.round_trip(peer)).max().unwrap_or_default();
-        air.round_trip(peer) < worst.saturating_sub(worst / 5)
+        let worst =
+            self.spare().iter().map(|peer| air.sessions.round_trip(peer)).max().unwrap_or_default();
+        air.sessions.round_trip(peer) < worst.saturating_sub(worst / 5)
     }
 
     pub(super) fn seek_closer(&mut self, air: &mut Air<'_, '_, P>) {

@@ -70,15 +70,18 @@ pub use item::{Item, ItemId, Stamp, TopicId};
 pub use membership::PROTECTED;
 use membership::REFERRED_MAX;
 pub use missing::{MISSING_BY_PEER_MAX, MISSING_MAX};
-pub use session::{CONTROL_BYTES_MAX, FRAME_COST, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, WAITING_COST};
-pub use sessions::{OTHER_TOPICS_MAX, SHUN_TIME, SHUNNED_MAX};
+pub use session::{
+    CONTROL_BYTES_MAX, FRAME_COST, OTHER_TOPICS_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, WAITING_COST,
+};
+pub use sessions::{SHUN_TIME, SHUNNED_MAX};
 
 use crate::session::{Contact, Event, Opened, Peer, Request};
 use crate::support::{Deadline, MemoryBudget, Timers};
 use crate::wire;
 use frames::{Entries, Entry, Frame, Message};
-use session::{Session, Waits};
-use sessions::{Named, OTHER_TOPIC_COST, Sessions};
+use missing::MissingItems;
+use session::{Announcement, QueuedBytes, Session};
+use sessions::{OTHER_TOPIC_COST, Sessions};
 use topic::{Air, Topic};
 
 /// The context of this module.
@@ -94,6 +97,7 @@ pub struct State<P> {
     config: Config,
     memory: MemoryBudget,
     sessions: Sessions<P>,
+    missing: MissingItems<P>,
     /// Boxed, like the sessions: a node of the tree has room for eleven.
     topics: BTreeMap<TopicId, Box<Topic<P>>>,
     /// The bytes of all histories, and of what they know by name.
@@ -106,13 +110,14 @@ pub struct State<P> {
 impl<P: Peer> State<P> {
     /// Makes the state of a node without peers and topics.
     pub fn new(config: Config, memory: MemoryBudget, me: P) -> Self {
-        let waits_max = Waits { control: memory.control(), items: memory.items() };
+        let queued_max = QueuedBytes { control: memory.control(), items: memory.items() };
         let others_max = memory.index() / OTHERS_SHARE / OTHER_TOPIC_COST;
         Self {
             me,
             config,
             memory,
-            sessions: Sessions::new(waits_max, others_max),
+            sessions: Sessions::new(queued_max, others_max),
+            missing: MissingItems::new(),
             topics: BTreeMap::new(),
             history_bytes: 0,
             index_bytes: 0,
@@ -130,7 +135,7 @@ impl<P: Peer> State<P> {
                 while let Some(id) = self.due.pop_due(context.now) {
                     self.with_topic(context, id, Topic::handle_timeout);
                 }
-                while let Some(peer) = self.sessions.missing.pop_peer(context.now) {
+                while let Some(peer) = self.missing.pop_peer(context.now) {
                     self.ask(context, peer);
                 }
             }
@@ -176,7 +181,7 @@ impl<P: Peer> State<P> {
     pub fn reject(&mut self, context: &mut Context<'_, P>, receipt: Receipt<P>, fault: Fault) {
         let Receipt { topic, peer, .. } = receipt;
         if fault == Fault::Forged {
-            self.air(context).condemn(peer, "a forged item");
+            self.sessions.ban(context, peer, "a forged item");
         }
         self.with_topic(context, topic, |topic, air| topic.rejected(air, &receipt, fault));
     }
@@ -196,18 +201,18 @@ impl<P: Peer> State<P> {
         let Some(topic) = self.topics.get(topic) else { return 0 };
         let eager = topic.active.iter().filter(|(_, neighbour)| neighbour.is_eager);
         let waiting = eager.filter_map(|(peer, _)| self.sessions.get(peer));
-        waiting.map(Session::backlog).max().unwrap_or(0)
+        waiting.map(|session| session.queue.backlog()).max().unwrap_or(0)
     }
 
     /// Tells whether a session takes one more frame of the owner's.
     pub fn has_room(&self, peer: &P) -> bool {
-        self.sessions.get(peer).is_some_and(Session::has_room)
+        self.sessions.get(peer).is_some_and(|session| session.queue.is_open())
     }
 
     /// Takes room of a session for a frame of the owner's. Returns whether there was any: like every
     /// frame, it may need more than what is left.
     pub fn take_room(&mut self, peer: &P, bytes: usize) -> bool {
-        self.sessions.get_mut(peer).is_some_and(|session| session.take_room(bytes))
+        self.sessions.get_mut(peer).is_some_and(|session| session.queue.take_window(bytes))
     }
 
     /// Returns the bytes of an item while they are kept.
@@ -232,7 +237,7 @@ impl<P: Peer> State<P> {
             neighbours: topic.active.len(),
             eager: topic.active.values().filter(|neighbour| neighbour.is_eager).count(),
             passive: topic.passive.len(),
-            missing: self.sessions.missing.len(topic.id),
+            missing: self.missing.len(topic.id),
             history_items: topic.history.len(),
             history_bytes: topic.history.bytes(),
             depth: topic.depth(),
@@ -241,20 +246,20 @@ impl<P: Peer> State<P> {
 
     /// Returns what the node holds for its peers and topics.
     pub fn held(&self) -> Held {
-        let Waits { control, items } = self.sessions.waits();
+        let QueuedBytes { control, items } = self.sessions.queued();
         let others = self.sessions.others() * OTHER_TOPIC_COST;
-        let index = self.index_bytes + self.sessions.missing.bytes() + others;
+        let index = self.index_bytes + self.missing.bytes() + others;
         Held { control, items, index, history: self.history_bytes }
     }
 
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Deadline> {
         let due = self.due.first().and_then(|(_, topic)| self.topics.get(topic)?.deadline());
-        due.into_iter().chain(self.sessions.missing.deadline()).min()
+        due.into_iter().chain(self.missing.deadline()).min()
     }
 
     fn air<'a, 'c>(&'a mut self, context: &'a mut Context<'c, P>) -> Air<'a, 'c, P> {
-        Air { context, sessions: &mut self.sessions }
+        Air { context, sessions: &mut self.sessions, missing: &mut self.missing }
     }
 
     /// Lets a topic act, and notes when it has something to do.
@@ -266,7 +271,7 @@ impl<P: Peer> State<P> {
     ) {
         let Some(topic) = self.topics.get_mut(&id) else { return };
         let before = (topic.history.bytes(), topic.history.index_bytes());
-        let mut air = Air { context, sessions: &mut self.sessions };
+        let mut air = Air { context, sessions: &mut self.sessions, missing: &mut self.missing };
         act(topic, &mut air);
         let now = air.unix_millis();
         self.history_bytes = self.history_bytes - before.0 + topic.history.bytes();
@@ -299,10 +304,10 @@ impl<P: Peer> State<P> {
     fn share_index(&mut self, context: &mut Context<'_, P>) {
         let all = self.memory.index() - self.memory.index() / OTHERS_SHARE;
         let left = |used: usize| all.saturating_sub(used).max(all / 2);
-        self.sessions.missing.set_bytes_max(left(self.index_bytes));
-        let dropped = self.sessions.missing.shrink(context.now);
+        self.missing.set_bytes_max(left(self.index_bytes));
+        let dropped = self.missing.shrink(context.now);
         context.count_many(Counter::AnnouncementsDropped, dropped);
-        let most = left(self.sessions.missing.bytes());
+        let most = left(self.missing.bytes());
         while self.index_bytes > most {
             let longest = self.topics.values_mut().max_by_key(|topic| topic.history.index_bytes());
             let Some(topic) = longest else { return };
@@ -338,11 +343,13 @@ impl<P: Peer> State<P> {
         if self.sessions.is_shunned(context.now, &peer) {
             return context.count(Counter::PeersShunned);
         }
-        self.sessions.begin(context.now, peer, way, room);
+        let (contact, round_trip) = way;
+        self.sessions.begin(peer, Session::new(contact, round_trip, room, context.now));
+        self.missing.begin(context.now, peer);
         let topics: Vec<TopicId> = self.topics.keys().copied().take(TOPICS_MAX).collect();
         if !topics.is_empty() {
             if let Some(session) = self.sessions.get_mut(&peer) {
-                session.referrals = topics.len();
+                session.allow_exchanges(topics.len());
             }
             let topics = wire::BoundedVec::new(topics).expect("no more than a frame takes");
             self.sessions.send(context, peer, &Frame::Topics(topics));
@@ -353,7 +360,9 @@ impl<P: Peer> State<P> {
     fn peer_down(&mut self, context: &mut Context<'_, P>, peer: P) {
         let Some(session) = self.sessions.get(&peer) else { return };
         let contact = session.contact.clone();
-        self.sessions.end(context, &peer);
+        self.sessions.end(&peer);
+        let missed = self.missing.end(context.now, &peer);
+        context.count_many(Counter::ItemsMissed, missed);
         self.for_each_topic(context, |topic, air| topic.peer_down(air, peer, &contact));
     }
 
@@ -364,11 +373,11 @@ impl<P: Peer> State<P> {
         self.sessions.note_own(&id, true);
         for peer in self.sessions.peers().collect::<Vec<_>>() {
             if let Some(session) = self.sessions.get_mut(&peer) {
-                session.referrals = (session.referrals + 1).min(TOPICS_MAX);
+                session.allow_exchanges(1);
             }
-            self.sessions.tell(context, peer, id, Message::Joined);
+            self.sessions.send_message(context, peer, id, Message::Joined);
         }
-        let mut air = Air { context, sessions: &mut self.sessions };
+        let mut air = Air { context, sessions: &mut self.sessions, missing: &mut self.missing };
         let topic = Topic::new(&mut air, id, self.me, self.config);
         self.topics.insert(id, Box::new(topic));
         self.with_topic(context, id, Topic::handle_timeout);
@@ -380,9 +389,9 @@ impl<P: Peer> State<P> {
         self.index_bytes -= topic.history.index_bytes();
         self.due.cancel(&id);
         self.sessions.note_own(&id, false);
-        self.sessions.missing.forget_topic(context.now, id);
+        self.missing.forget_topic(context.now, id);
         for peer in self.sessions.peers().collect::<Vec<_>>() {
-            self.sessions.tell(context, peer, id, Message::Left);
+            self.sessions.send_message(context, peer, id, Message::Left);
         }
         for peer in topic.active.keys().chain(topic.asked.keys()) {
             self.sessions.unhold(peer);
@@ -392,14 +401,19 @@ impl<P: Peer> State<P> {
 
     /// Asks a peer for what is missing, as far as it may be asked.
     fn ask(&mut self, context: &mut Context<'_, P>, peer: P) {
-        self.sessions.give_up_silent(context, &peer);
-        while let Some((topic, id)) = self.sessions.missing.first_due(context.now, &peer) {
+        if let Some(session) = self.sessions.get(&peer)
+            && self.missing.is_silent(context.now, &peer, session.heard_at)
+        {
+            let missed = self.missing.give_up(context.now, &peer);
+            context.count_many(Counter::ItemsMissed, missed);
+        }
+        while let Some((topic, id)) = self.missing.first_due(context.now, &peer) {
             self.with_topic(context, topic, |topic, air| topic.still_missing(air, id));
         }
-        while let Some((topic, id)) = self.sessions.missing.first_ready(context.now, &peer) {
+        while let Some((topic, id)) = self.missing.first_ready(context.now, &peer) {
             self.with_topic(context, topic, |topic, air| topic.ask_for(air, peer, id));
         }
-        self.sessions.missing.schedule(&peer, context.now);
+        self.missing.schedule(&peer, context.now);
     }
 
     /// Gives a session back that no topic needs any more.
@@ -410,7 +424,7 @@ impl<P: Peer> State<P> {
     }
 
     fn frame(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Bytes) {
-        let session = self.sessions.get_mut(&peer).filter(|session| !session.is_condemned);
+        let session = self.sessions.get_mut(&peer).filter(|session| !session.is_disconnected);
         let Some(session) = session else { return };
         session.heard_at = context.now;
         match frames::decode(frame) {
@@ -425,7 +439,7 @@ impl<P: Peer> State<P> {
                 self.with_topic(context, topic, |topic, air| topic.pushed(air, receipt, bytes));
             }
             Ok((Frame::Topic(id, message), _)) => self.message(context, peer, id, message),
-            Err(_) => self.air(context).condemn(peer, "a malformed frame of the overlay"),
+            Err(_) => self.sessions.ban(context, peer, "a malformed frame of the overlay"),
         }
     }
 
@@ -436,8 +450,8 @@ impl<P: Peer> State<P> {
         }
         if !is_own {
             if matches!(message, Message::Neighbor(_)) {
-                self.sessions.tell(context, peer, id, Message::NeighborReply(false));
-                self.air(context).wasted(peer);
+                self.sessions.send_message(context, peer, id, Message::NeighborReply(false));
+                self.sessions.penalize(context, peer);
             }
             return;
         }
@@ -448,14 +462,14 @@ impl<P: Peer> State<P> {
     /// once, and not of more topics than there may be.
     fn member(&mut self, context: &mut Context<'_, P>, peer: P, id: TopicId) {
         let is_own = self.topics.contains_key(&id);
-        match self.sessions.note_member(id, peer, is_own) {
-            Named::Noted => {}
-            Named::Again => self.air(context).wasted(peer),
-            Named::Ignored => return,
-            Named::Useless => return self.air(context).wasted(peer),
+        match self.sessions.note_joined(id, peer, is_own) {
+            Announcement::Added => {}
+            Announcement::AddedAfterLeave => self.sessions.penalize(context, peer),
+            Announcement::Ignored => return,
+            Announcement::Useless => return self.sessions.penalize(context, peer),
         }
         self.with_topic(context, id, |topic, air| topic.member_found(air, peer));
-        if !Topic::may_ask(&mut self.air(context), &peer) {
+        if !self.sessions.may_request(context, &peer) {
             return;
         }
         let others: Vec<P> = self.sessions.members(&id).filter(|other| *other != peer).collect();
@@ -464,7 +478,7 @@ impl<P: Peer> State<P> {
         let chosen = air.sample(others, REFERRED_MAX - usize::from(is_own && names_many));
         let mut entries: Vec<Entry<P>> = chosen
             .into_iter()
-            .map(|other| Entry { peer: other, contact: air.contact(&other) })
+            .map(|other| Entry { peer: other, contact: air.sessions.contact(&other) })
             .collect();
         if is_own && names_many {
             // The peer may not have noted that this node is in the topic.

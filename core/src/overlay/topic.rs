@@ -8,19 +8,19 @@ use super::broadcast::DEFERRED_MAX;
 use super::frames::{Entry, Message};
 use super::history::History;
 use super::membership::{Asked, NEWCOMERS_MAX};
-use super::missing::Key;
+use super::missing::{Key, MissingItems};
 use super::passive::Passive;
 use super::sessions::Sessions;
 use super::tree::{Beacon, Root};
 use super::walks::WALKS_MAX;
-use super::{Config, Contact, Context, ItemId, Peer, TopicId};
-use crate::overlay::Counter;
+use super::{Config, Context, ItemId, Peer, TopicId};
 use crate::support::{BoundedMap, Deadline, TimerName, TokenBucket};
 
 /// How a topic acts: on the sessions, through the context of the input.
 pub(super) struct Air<'a, 'c, P> {
     pub(super) context: &'a mut Context<'c, P>,
     pub(super) sessions: &'a mut Sessions<P>,
+    pub(super) missing: &'a mut MissingItems<P>,
 }
 
 impl<P: Peer> Air<'_, '_, P> {
@@ -34,61 +34,41 @@ impl<P: Peer> Air<'_, '_, P> {
     }
 
     pub(super) fn tell(&mut self, peer: P, topic: TopicId, message: Message<P>) {
-        self.sessions.tell(self.context, peer, topic, message);
+        self.sessions.send_message(self.context, peer, topic, message);
     }
 
-    /// A peer surely broke a rule: its session ends, and it is shunned for a while.
-    pub(super) fn condemn(&mut self, peer: P, rule: &'static str) {
-        if self.has_session(&peer) {
-            self.sessions.shun(self.context.now, peer);
-            self.dismiss(peer, rule);
-        }
+    /// See [`Sessions::ban`].
+    pub(super) fn ban(&mut self, peer: P, rule: &'static str) {
+        self.sessions.ban(self.context, peer, rule);
     }
 
-    /// A peer is of no use: its session ends, and nothing that it sends is looked at again.
-    pub(super) fn dismiss(&mut self, peer: P, rule: &'static str) {
-        self.sessions.dismiss(self.context, peer, rule);
+    /// See [`Sessions::penalize`].
+    pub(super) fn penalize(&mut self, peer: P) {
+        self.sessions.penalize(self.context, peer);
     }
 
-    /// A peer sent something of no use.
-    pub(super) fn wasted(&mut self, peer: P) {
-        let now = self.now();
-        if self.sessions.get_mut(&peer).is_some_and(|session| session.waste(now)) {
-            self.condemn(peer, "sends what is of no use, again and again");
-        }
+    /// See [`Sessions::may_fetch`].
+    pub(super) fn may_fetch(&mut self, peer: &P) -> bool {
+        self.sessions.may_fetch(self.context, peer)
     }
 
     /// Whether this node may ask a peer for something that costs much.
     pub(super) fn can_ask(&mut self, peer: &P) -> bool {
-        self.sessions.missing.can_ask(self.context.now, peer)
-    }
-
-    /// Takes a token of what a peer may ask for that costs much.
-    pub(super) fn take_request(&mut self, peer: &P) -> bool {
-        let now = self.now();
-        self.sessions.get_mut(peer).is_some_and(|session| session.requests.take(now))
-    }
-
-    /// Takes one of the referrals that a peer may make.
-    pub(super) fn take_referral(&mut self, peer: &P) -> bool {
-        let Some(session) = self.sessions.get_mut(peer) else { return false };
-        let may = session.referrals > 0;
-        session.referrals = session.referrals.saturating_sub(1);
-        may
+        self.missing.can_ask(self.context.now, peer)
     }
 
     /// For how many items more that a peer announces there is a place.
     pub(super) fn places(&mut self, peer: &P, wanted: usize) -> usize {
-        self.sessions.missing.make_room(self.context.now, peer, wanted)
+        self.missing.make_room(self.context.now, peer, wanted)
     }
 
     /// A peer is asked for an item, and may take its time.
     pub(super) fn note_asked(&mut self, key: Key, peer: P, until: Instant) {
         let now = self.now();
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.note_asked(key.1);
+        session.note_requested(key.1);
         let heard_at = session.heard_at;
-        self.sessions.missing.note_asked((now, until), &key, peer, heard_at);
+        self.missing.note_asked((now, until), &key, peer, heard_at);
     }
 
     /// Whether a peer broke a rule not long ago.
@@ -96,29 +76,10 @@ impl<P: Peer> Air<'_, '_, P> {
         self.sessions.is_shunned(self.now(), peer)
     }
 
-    /// Whether a peer has said anything since.
-    pub(super) fn heard_since(&self, peer: &P, since: Instant) -> bool {
-        self.sessions.get(peer).is_some_and(|session| session.heard_at > since)
-    }
-
-    pub(super) fn has_session(&self, peer: &P) -> bool {
-        self.sessions.get(peer).is_some()
-    }
-
-    /// Where a peer with a session is reached.
-    pub(super) fn contact(&self, peer: &P) -> Contact {
-        self.sessions.get(peer).map(|session| session.contact.clone()).unwrap_or_default()
-    }
-
-    /// The round trip to a peer with a session.
-    pub(super) fn round_trip(&self, peer: &P) -> Duration {
-        self.sessions.get(peer).map_or(Duration::MAX, |session| session.round_trip)
-    }
-
     /// An entry that names the peer itself, or as the peer at the other end is known.
     pub(super) fn resolve(&self, sender: &P, entry: Entry<P>) -> Entry<P> {
         if entry.peer == *sender {
-            Entry { peer: entry.peer, contact: self.contact(sender) }
+            Entry { peer: entry.peer, contact: self.sessions.contact(sender) }
         } else {
             entry
         }
@@ -391,24 +352,5 @@ impl<P: Peer> Topic<P> {
             Message::Beacon(beacon) => self.beacon(air, peer, beacon),
             Message::Reconcile(bytes) => self.reconcile(air, peer, &bytes),
         }
-    }
-
-    /// Whether a peer may ask for something that costs much.
-    pub(super) fn may_ask(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
-        let may = air.take_request(peer);
-        if !may {
-            air.context.count(Counter::RequestsOverLimit);
-        }
-        may
-    }
-
-    /// Whether a peer may ask for items once more. Who asks for more than that again and again
-    /// breaks a rule.
-    pub(super) fn may_fetch(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
-        let may = Self::may_ask(air, peer);
-        if !may {
-            air.wasted(*peer);
-        }
-        may
     }
 }

@@ -176,7 +176,7 @@ impl<P: Peer> Topic<P> {
         let now = air.now();
         let Some(neighbour) = self.active.get_mut(&peer) else { return };
         if !neighbour.beacons.take(now) || !told.is_of_time(air.unix_millis()) {
-            return air.wasted(peer);
+            return air.penalize(peer);
         }
         let before = neighbour.root.replace(Root { beacon: told, heard_at: now });
         if told.root == self.me {

@@ -96,7 +96,7 @@ impl<P: Peer> Topic<P> {
         let near: Vec<P> = self.active.keys().copied().filter(|peer| *peer != except).collect();
         let mut entries: Vec<Entry<P>> = Vec::new();
         for peer in air.sample(near, active) {
-            entries.push(Entry { peer, contact: air.contact(&peer) });
+            entries.push(Entry { peer, contact: air.sessions.contact(&peer) });
         }
         let far: Vec<P> = self
             .passive
