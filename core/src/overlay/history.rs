@@ -76,13 +76,6 @@ pub const PRESENT_MILLIS: u64 = 30_000;
 /// The stamp above those of all items.
 pub const END: Stamp = Stamp::at(varint::VALUE_MAX);
 
-impl Stamp {
-    /// The lowest stamp of a time.
-    pub(super) const fn at(time: u64) -> Self {
-        Self { time, id: ItemId([0; 16]) }
-    }
-}
-
 /// What became of an item that was given to a history.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

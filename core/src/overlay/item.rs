@@ -20,6 +20,13 @@ pub struct Stamp {
     pub id: ItemId,
 }
 
+impl Stamp {
+    /// Returns the lowest stamp of a time.
+    pub(super) const fn at(time: u64) -> Self {
+        Self { time, id: ItemId([0; 16]) }
+    }
+}
+
 /// An item whose origin is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {

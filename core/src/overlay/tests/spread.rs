@@ -78,14 +78,14 @@ fn no_more_items_are_left_to_the_other_side_of_a_link_than_the_limit() {
     for _ in 0..count {
         world.publish(0, 100);
     }
-    let topic = &world.nodes[&0].state.topics[&TOPIC];
+    let topic = &world.nodes[&0].state.topics.get(&TOPIC).unwrap();
     let deferred: Vec<usize> =
-        topic.active.values().map(|neighbour| neighbour.deferred.len()).collect();
+        topic.roster().iter().map(|(_, neighbour)| neighbour.lazy_push.deferred_len()).collect();
     assert!(deferred.iter().all(|&deferred| deferred <= DEFERRED_MAX), "{deferred:?}");
     world.run(secs(30));
-    let topic = &world.nodes[&0].state.topics[&TOPIC];
+    let topic = &world.nodes[&0].state.topics.get(&TOPIC).unwrap();
     assert!(
-        topic.active.values().all(|neighbour| neighbour.deferred.is_empty()),
+        topic.roster().iter().all(|(_, neighbour)| neighbour.lazy_push.deferred_len() == 0),
         "all was announced"
     );
     assert!(world.nodes.values().all(|node| node.taken.len() == count));

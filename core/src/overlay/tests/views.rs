@@ -1,7 +1,7 @@
 //! The views.
 
 use super::super::frames::{Entries, Entry, Message, Priority};
-use super::super::passive::Passive;
+use super::super::membership::PassiveView;
 use super::super::{Contact, Input, PROTECTED, TopicId};
 use super::world::{TOPIC, World, ms, secs};
 use crate::session;
@@ -121,7 +121,7 @@ fn a_peer_that_moved_is_named_where_it_is_now() {
 
 /// A topic, and where a node of it believes that others are reached.
 fn acquaintances(world: &World, id: u64) -> Vec<(u64, Contact)> {
-    let passive = &world.nodes[&id].state.topics[&TOPIC].passive;
+    let passive = world.nodes[&id].state.topics.get(&TOPIC).unwrap().membership().passive();
     passive.iter().map(|(peer, known)| (peer, known.contact.clone())).collect()
 }
 
@@ -192,9 +192,9 @@ fn whoever_refers_to_others_unasked_is_cut_off() {
 
 #[test]
 fn hearsay_gives_way_to_hearsay_when_it_was_wrong() {
-    let mut passive = Passive::new();
+    let mut passive = PassiveView::new(128);
     let at = |name: &[u8]| Contact::copy_from(name).unwrap();
-    let contact = |passive: &Passive<u64>| passive.get(&5).unwrap().contact.clone();
+    let contact = |passive: &PassiveView<u64>| passive.get(&5).unwrap().contact.clone();
     passive.insert(5, at(b"one"), Some(1));
     passive.insert(5, at(b"two"), Some(2));
     assert_eq!(contact(&passive), at(b"one"));
