@@ -8,7 +8,8 @@
 //! the last hop is at most twice the depth of the tree.
 //!
 //! The root has no privilege. A node that claims it falsely becomes a hub, whose neighbors check it like
-//! any other (see [`broadcast`](super::broadcast)).
+//! any other (see [`broadcast`](super::broadcast)). [`Beacon`] states which root wins, and [`parent`] how a
+//! node chooses its parent.
 //!
 //! # How it is driven
 //!
@@ -17,29 +18,22 @@
 //! timer fires; [`State::note_fetch`] and [`State::note_push`] as feedback on the parent. The methods
 //! that may make this node the root return whether they did, because a root has more neighbors.
 //!
-//! # How a node chooses its parent
-//!
-//! - It waits [`SETTLE_TIME`] after the first beacon of a sequence, so that closer neighbors with slower
-//!   links are heard. Of the closest neighbors the first to send its beacon has the shortest path.
-//! - A node that loses its parent takes a neighbor that was closer to the root, or as close with a lower
-//!   id. Such a neighbor cannot be a descendant. If there is none, or no root is known, the node pushes
-//!   to all neighbors and they prune duplicates, as in Plumtree.
-//!
 //! # Invariants
 //!
-//! - A root lives as long as its beacons arrive. See [`Beacon`] for which root wins and how a beacon is
-//!   dated.
+//! - A root lives as long as its beacons arrive.
 //! - The rate of forwarded beacons is limited, whatever neighbors send. A beacon over the limit is not
 //!   lost: the latest is forwarded as soon as the rate allows.
 
 mod beacon;
 mod link;
+mod parent;
 
 use std::time::{Duration, Instant};
 
 pub(super) use beacon::{Beacon, Root};
 use beacon::{ROOT_TIME, ROOT_TIME_SPREAD};
 pub(super) use link::Link;
+use parent::Parent;
 
 use super::Peer;
 use super::context::{Timer, TopicContext};
@@ -53,10 +47,6 @@ const BEACON_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How long after the first beacon of a sequence a node chooses its parent.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
-
-/// How long after that a node prunes other links. By then all nodes have chosen their parents, so that
-/// none is without items in between.
-const PRUNE_TIME: Duration = Duration::from_millis(500);
 
 /// How long a node that is new in a topic waits for a beacon.
 const ROOT_WAIT_MIN: Duration = Duration::from_millis(500);
@@ -72,12 +62,6 @@ const CLAIM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The largest distance from the root, in links.
 const HOPS_MAX: u8 = 64;
-
-/// After how many consecutive items that another neighbor had first the parent is replaced.
-const PARENT_MISSES_MAX: u32 = 3;
-
-/// How much later than the first the beacon of the parent may arrive without a change of parent.
-const PARENT_DELAY_MAX: Duration = Duration::from_millis(5);
 
 /// The position of this node in the tree, as the other parts of the topic see it.
 #[derive(Clone, Copy, Debug)]
@@ -104,9 +88,7 @@ pub(super) struct State<P> {
     root: Option<Root<P>>,
     /// The last beacon of the root that this node gave up.
     lost_root: Option<Beacon<P>>,
-    parent: Option<P>,
-    /// How many consecutive items another neighbor had before the parent.
-    parent_misses: u32,
+    parent: Parent<P>,
     /// The pause after the next beacon of this root.
     beacon_pause: Duration,
     /// The beacons that may be forwarded.
@@ -120,8 +102,7 @@ impl<P: Peer> State<P> {
         Self {
             root: None,
             lost_root: None,
-            parent: None,
-            parent_misses: 0,
+            parent: Parent::new(),
             beacon_pause: BEACON_PAUSE_MIN,
             forwarded: TokenBucket::new(FORWARDED_BURST, FORWARDED_INTERVAL, now),
             claims: TokenBucket::new(CLAIMS_BURST, CLAIM_INTERVAL, now),
@@ -143,7 +124,7 @@ impl<P: Peer> State<P> {
     /// Returns the parent, if there is one.
     #[cfg(test)]
     pub(super) fn parent(&self) -> Option<P> {
-        self.parent
+        self.parent.peer()
     }
 
     /// Returns whether this node is the root. Its id is that of the context.
@@ -153,7 +134,7 @@ impl<P: Peer> State<P> {
 
     /// Returns the position of this node, whose id is `me`.
     pub(super) fn position(&self, me: &P) -> Position<P> {
-        Position { is_root: self.is_root(me), parent: self.parent }
+        Position { is_root: self.is_root(me), parent: self.parent.peer() }
     }
 
     /// Returns the number of links between this node and the root, if one is known.
@@ -164,7 +145,7 @@ impl<P: Peer> State<P> {
     /// Makes the link to a new neighbor. In a tree, items are announced over it until it has a place
     /// there.
     pub(super) fn new_link(&self, cx: &TopicContext<'_, '_, P>) -> Link<P> {
-        Link::new(self.parent.is_none() && !self.is_root(&cx.me), cx.now())
+        Link::new(self.parent.peer().is_none() && !self.is_root(&cx.me), cx.now())
     }
 
     /// A peer became a neighbor: tells it the root.
@@ -183,16 +164,14 @@ impl<P: Peer> State<P> {
         roster: &mut Roster<P>,
         (peer, is_session_lost): (P, bool),
     ) {
-        if self.parent != Some(peer) {
+        if !self.parent.neighbor_down(cx, roster, (&peer, self.root)) {
             return;
         }
-        self.parent = None;
-        self.replace_parent(cx, roster);
         let Some(root) = self.root else { return };
         let wait = cx.between(ROOT_WAIT_MIN, ROOT_WAIT_MAX);
         if is_session_lost && root.beacon.root == peer {
             cx.timers.set(Timer::Rootless, cx.now() + wait);
-        } else if self.parent.is_none() {
+        } else if self.parent.peer().is_none() {
             let next = root.heard_at + BEACON_PAUSE_MAX;
             cx.timers.set(Timer::Rootless, next.max(cx.now()) + wait);
         }
@@ -222,7 +201,7 @@ impl<P: Peer> State<P> {
         let beacon = Beacon { root: cx.me, generation, sequence: cx.unix_millis(), hops: 0 };
         self.root = Some(Root { beacon, heard_at: cx.now() });
         self.beacon_pause = BEACON_PAUSE_MIN;
-        self.set_parent(cx, roster, None);
+        self.parent.set(cx, roster, None);
         self.send_beacon(cx, roster);
     }
 
@@ -349,97 +328,31 @@ impl<P: Peer> State<P> {
         let beacon = Beacon { hops: beacon.hops.saturating_add(1), ..beacon };
         self.root = Some(Root { beacon, heard_at: now });
         self.forward_beacon(cx, roster, Some(peer));
-        if self.parent.is_none() {
-            self.set_parent(cx, roster, Some(peer));
+        if self.parent.peer().is_none() {
+            self.parent.set(cx, roster, Some(peer));
         }
         cx.set_if_unset(Timer::Settle, now + SETTLE_TIME);
         let wait = cx.between(ROOT_TIME, ROOT_TIME + ROOT_TIME_SPREAD);
         cx.timers.set(Timer::Rootless, now + wait);
     }
 
-    /// Chooses the parent: of the neighbors that are closest to the root, the one whose beacon came
-    /// first. The present parent stays if it is among them and was almost as fast.
+    /// Chooses the parent by the beacons of the last sequence.
     pub(super) fn choose_parent(
         &mut self,
         cx: &mut TopicContext<'_, '_, P>,
         roster: &mut Roster<P>,
     ) {
         if self.is_root(&cx.me) {
-            return self.set_parent(cx, roster, None);
-        }
-        let above = self.above(&cx.me, roster);
-        let Some(&(hops, heard_at, first)) = above.first() else { return };
-        let stays = above.iter().any(|&(as_far, at, peer)| {
-            self.parent == Some(peer) && as_far == hops && at <= heard_at + PARENT_DELAY_MAX
-        });
-        let parent = if stays { self.parent } else { Some(first) };
-        self.set_parent(cx, roster, parent);
-    }
-
-    /// Returns the neighbors that cannot be descendants, best first: those whose last beacon is as new
-    /// as that of this node and that are closer to the root, or as close with a lower id.
-    fn above(&self, me: &P, roster: &Roster<P>) -> Vec<(u8, Instant, P)> {
-        let Some(Root { beacon: mine, .. }) = self.root else { return Vec::new() };
-        let known = roster.iter().filter_map(|(&peer, n)| Some((peer, n.link.root?)));
-        let above = known.filter(|(peer, Root { beacon, .. })| {
-            beacon.is_of_same_root(&mine)
-                && beacon.sequence >= mine.sequence
-                && (beacon.hops, peer) < (mine.hops, me)
-        });
-        let mut above: Vec<_> =
-            above.map(|(peer, root)| (root.beacon.hops, root.heard_at, peer)).collect();
-        above.sort_unstable();
-        above
-    }
-
-    /// Changes the parent, and asks the new one for items. Links that the tree does not need any more
-    /// are pruned later.
-    fn set_parent(
-        &mut self,
-        cx: &mut TopicContext<'_, '_, P>,
-        roster: &mut Roster<P>,
-        parent: Option<P>,
-    ) {
-        if self.parent != parent {
-            self.parent_misses = 0;
-            let before = std::mem::replace(&mut self.parent, parent);
-            if let Some(before) = before.and_then(|before| roster.get_mut(&before)) {
-                before.link.was_parent = true;
-            }
-            if let Some(parent) = parent {
-                if let Some(neighbor) = roster.get_mut(&parent) {
-                    neighbor.link.graft(false);
-                }
-                cx.send(parent, Message::Graft { is_child: true, item: None });
-            }
-        }
-        cx.timers.set(Timer::Prune, cx.now() + PRUNE_TIME);
-    }
-
-    /// Stops pushing over links outside the tree. A neighbor that is farther from the root says itself
-    /// whether it is a child, and gets items until then.
-    pub(super) fn prune(&self, cx: &mut TopicContext<'_, '_, P>, roster: &mut Roster<P>) {
-        let Some(root) = self.root else { return };
-        for (&peer, neighbor) in roster.iter_mut() {
-            let link = &mut neighbor.link;
-            let was_parent = std::mem::take(&mut link.was_parent);
-            let is_spare = link.is_eager && !link.is_child && link.is_above(&root);
-            if self.parent != Some(peer) && (was_parent || is_spare) {
-                link.is_eager = link.is_child;
-                cx.send(peer, Message::Prune);
-            }
-        }
-    }
-
-    /// Takes another parent, or pushes to all neighbors if none qualifies. This node keeps announcing
-    /// its old distance: only the order of the distances of one sequence rules out cycles.
-    fn replace_parent(&mut self, cx: &mut TopicContext<'_, '_, P>, roster: &mut Roster<P>) {
-        let mut above = self.above(&cx.me, roster).into_iter().map(|(.., peer)| peer);
-        let next = above.find(|peer| Some(*peer) != self.parent);
-        if next.is_some() {
-            self.set_parent(cx, roster, next);
+            self.parent.set(cx, roster, None);
         } else {
-            graft_all(cx, roster);
+            self.parent.choose(cx, roster, self.root);
+        }
+    }
+
+    /// Stops pushing over links outside the tree, if there is one.
+    pub(super) fn prune(&self, cx: &mut TopicContext<'_, '_, P>, roster: &mut Roster<P>) {
+        if let Some(root) = &self.root {
+            self.parent.prune_others(cx, roster, root);
         }
     }
 
@@ -450,38 +363,19 @@ impl<P: Peer> State<P> {
         roster: &mut Roster<P>,
         peer: &P,
     ) {
-        if self.parent == Some(*peer) {
-            return;
-        }
-        self.parent_misses += 1;
-        if self.parent_misses >= PARENT_MISSES_MAX && self.parent.is_some() {
-            self.parent_misses = 0;
-            self.replace_parent(cx, roster);
-        }
+        self.parent.note_fetch(cx, roster, (peer, self.root));
     }
 
     /// A neighbor sent a new item that this node had not asked for.
     pub(super) fn note_push(&mut self, peer: &P) {
-        if self.parent == Some(*peer) {
-            self.parent_misses = 0;
-        }
+        self.parent.note_push(peer);
     }
 
-    /// A neighbor is not a child: announces items to it, unless it is the parent.
+    /// Handles a Prune: the neighbor is not a child. Announces items to it, unless it is the parent.
     pub(super) fn handle_prune(&self, roster: &mut Roster<P>, peer: &P) {
         if let Some(neighbor) = roster.get_mut(peer) {
             neighbor.link.is_child = false;
-            neighbor.link.is_eager = self.parent == Some(*peer);
-        }
-    }
-}
-
-/// Without a parent, exchanges items with all neighbors until a beacon comes.
-fn graft_all<P: Peer>(cx: &mut TopicContext<'_, '_, P>, roster: &mut Roster<P>) {
-    for (&peer, neighbor) in roster.iter_mut() {
-        if !neighbor.link.is_eager {
-            neighbor.link.is_eager = true;
-            cx.send(peer, Message::Graft { is_child: false, item: None });
+            neighbor.link.is_eager = self.parent.peer() == Some(*peer);
         }
     }
 }

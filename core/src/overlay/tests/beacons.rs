@@ -8,7 +8,7 @@ use super::world::{TOPIC, UNIX, World, ms, secs};
 use crate::identity::CLOCK_SKEW_MAX;
 
 fn topic(world: &World, id: u64) -> &Topic<u64> {
-    &world.nodes[&id].state.topics.get(&TOPIC).unwrap()
+    world.nodes[&id].state.topics.get(&TOPIC).unwrap()
 }
 
 fn roots(world: &World) -> Vec<u64> {

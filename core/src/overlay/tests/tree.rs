@@ -8,7 +8,7 @@ use super::world::{TOPIC, UNIX, World, ms, secs};
 use crate::overlay::Counter;
 
 fn topic(world: &World, id: u64) -> &Topic<u64> {
-    &world.nodes[&id].state.topics.get(&TOPIC).unwrap()
+    world.nodes[&id].state.topics.get(&TOPIC).unwrap()
 }
 
 fn root(world: &World) -> u64 {
