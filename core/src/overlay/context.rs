@@ -59,10 +59,9 @@ impl<P: Peer> TopicContext<'_, '_, P> {
         self.sessions.may_fetch(self.context, peer)
     }
 
-    /// Returns whether this node may send a costly request to a peer now, and counts the request
-    /// against the peer's rate.
-    pub(super) fn can_ask(&mut self, peer: &P) -> bool {
-        self.missing.can_ask(self.context.now, peer)
+    /// See [`MissingItems::take_request`].
+    pub(super) fn take_request(&mut self, peer: &P) -> bool {
+        self.missing.take_request(self.context.now, peer)
     }
 
     /// Notes that this node asks a peer for an item, and waits for the answer until some time.
@@ -70,7 +69,7 @@ impl<P: Peer> TopicContext<'_, '_, P> {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         session.note_requested(id);
         let (times, heard_at) = ((self.context.now, until), session.heard_at);
-        self.missing.note_asked(times, &(self.topic, id), peer, heard_at);
+        self.missing.note_requested(times, &(self.topic, id), peer, heard_at);
     }
 
     /// Sets a timer that is not set yet.

@@ -110,16 +110,16 @@ impl Fetcher {
     pub(super) fn handle_due<P: Peer>(&self, cx: &mut TopicContext<'_, '_, P>, id: ItemId) {
         let (now, key) = (cx.now(), (cx.topic, id));
         if self.checking.contains(&id) {
-            return cx.missing.put_off(now, &key, now + CHECK_TIME);
+            return cx.missing.postpone(now, &key, now + CHECK_TIME);
         }
-        let asked = cx.missing.get(&key).and_then(|missing| missing.asked);
-        if let Some((asked, at)) = asked
-            && cx.sessions.heard_since(&asked, at)
+        let requested = cx.missing.get(&key).and_then(|missing| missing.requested);
+        if let Some((peer, at)) = requested
+            && cx.sessions.heard_since(&peer, at)
         {
-            note_unserved(cx, asked, at);
-            cx.missing.settle(&key);
+            note_unserved(cx, peer, at);
+            cx.missing.forget_request(&key);
         }
-        if !cx.missing.ask_next(now, &key) {
+        if !cx.missing.queue_next(now, &key) {
             cx.count(Counter::ItemsMissed);
             cx.missing.remove(now, &key);
         }
@@ -177,7 +177,7 @@ impl Fetcher {
 /// Asks a peer for items that are being repaired. Those that exceed the rate wait for their turn.
 fn want<P: Peer>(cx: &mut TopicContext<'_, '_, P>, peer: P, ids: &[ItemId]) {
     for chunk in ids.chunks(IDS_MAX) {
-        if !cx.can_ask(&peer) {
+        if !cx.take_request(&peer) {
             return;
         }
         send_iwant(cx, peer, chunk);

@@ -107,7 +107,7 @@ pub(super) fn send<P: Peer>(
     peer: P,
     message: &reconcile::Message,
 ) {
-    if !cx.can_ask(&peer) {
+    if !cx.take_request(&peer) {
         return;
     }
     let bytes = BoundedBytes::new(message.encode()).expect("a message has a bounded size");
