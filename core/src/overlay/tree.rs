@@ -13,10 +13,14 @@
 //!
 //! # How it is driven
 //!
-//! [`State::handle_beacon`] and [`State::handle_prune`] for messages; [`State::neighbor_up`] and
-//! [`State::neighbor_down`] after a change of the roster; the methods named in [`Timer`] when their
-//! timer fires; [`State::note_fetch`] and [`State::note_push`] as feedback on the parent. The methods
-//! that may make this node the root return whether they did, because a root has more neighbors.
+//! - Messages: [`State::handle_beacon`], [`State::handle_prune`].
+//! - Changes of the roster: [`State::neighbor_up`], [`State::neighbor_down`].
+//! - Timers: [`State::become_root`], [`State::send_beacon`], [`State::forward_beacon`],
+//!   [`State::choose_parent`], [`State::prune`].
+//! - Feedback on the parent: [`State::note_fetch`], [`State::note_push`].
+//!
+//! The methods that may make this node the root return whether they did, because a root has more
+//! neighbors.
 //!
 //! # Invariants
 //!

@@ -62,7 +62,7 @@ impl Fetcher {
         (peer, ids, is_repair): (P, &[ItemId], bool),
     ) {
         let mut wanted = Vec::new();
-        let mut places = None;
+        let mut room = None;
         for (index, &id) in ids.iter().enumerate() {
             if history.has_seen(&id) {
                 if let Some(neighbor) = roster.get_mut(&peer) {
@@ -76,9 +76,9 @@ impl Fetcher {
                 continue;
             }
             let remaining = ids.len() - index;
-            let places = places
-                .get_or_insert_with(|| cx.missing.make_room(cx.context.now, &peer, remaining));
-            self.note_missing(cx, (peer, id), (is_repair, places));
+            let room =
+                room.get_or_insert_with(|| cx.missing.make_room(cx.context.now, &peer, remaining));
+            self.note_missing(cx, (peer, id), (is_repair, room));
             if is_repair && !self.checking.contains(&id) {
                 wanted.push(id);
             }
@@ -86,17 +86,17 @@ impl Fetcher {
         want(cx, peer, &wanted);
     }
 
-    /// Notes an item that a peer announced, if there is a place for it.
+    /// Notes an item that a peer announced, if there is room for it.
     fn note_missing<P: Peer>(
         &self,
         cx: &mut TopicContext<'_, '_, P>,
         (peer, id): (P, ItemId),
-        (is_repair, places): (bool, &mut usize),
+        (is_repair, room): (bool, &mut usize),
     ) {
-        if *places == 0 {
+        if *room == 0 {
             return cx.count(Counter::AnnouncementsDropped);
         }
-        *places -= 1;
+        *room -= 1;
         let (now, key) = (cx.now(), (cx.topic, id));
         cx.missing.insert(key, peer, (now, now + self.graft_timeout()), is_repair);
     }

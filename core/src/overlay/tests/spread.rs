@@ -134,7 +134,7 @@ fn subscribers_meet_through_a_node_that_does_not_subscribe() {
 }
 
 #[test]
-fn an_item_that_was_published_alone_reaches_whoever_comes() {
+fn an_item_that_was_published_alone_reaches_nodes_that_connect_later() {
     let mut world = World::new();
     world.add(0);
     world.handle(0, Input::Join { topic: TOPIC });
@@ -149,7 +149,7 @@ fn an_item_that_was_published_alone_reaches_whoever_comes() {
 }
 
 #[test]
-fn whoever_leaves_hears_nothing_more() {
+fn a_node_that_leaves_receives_nothing_more() {
     let mut world = World::joined(10);
     world.handle(3, Input::Leave { topic: TOPIC });
     world.run(secs(1));
@@ -190,7 +190,7 @@ fn in_a_topic_that_begins_no_item_waits_for_the_tree() {
 }
 
 #[test]
-fn a_newcomer_is_pushed_items_at_once() {
+fn a_new_node_is_pushed_items_at_once() {
     let mut world = World::joined(3);
     world.add(9);
     world.connect(9, 1);

@@ -21,7 +21,7 @@ fn root(world: &World) -> u64 {
     roots[0]
 }
 
-/// Node 5 with neighbours that are no nodes of the topic and say what they are told to.
+/// Node 5 with neighbours that only send what the test makes them send.
 fn among_puppets(puppets: &[u64]) -> World {
     let mut world = World::new();
     world.add(5);
