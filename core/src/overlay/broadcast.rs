@@ -1,505 +1,369 @@
-//! How an item reaches every node of a topic: pushed along the tree, announced on all other
-//! links, fetched by whoever misses it.
+//! Broadcast in a topic: how each item reaches every node, as in Plumtree (Leitão, Pereira, Rodrigues,
+//! SRDS 2007).
 //!
-//! An item that was announced and does not come is asked for from whoever announced it, and the
-//! link over which it then comes is used from there on until a duplicate comes over it. How long a
-//! node waits follows from how much earlier than the items their announcements came of late, so
-//! that in a working tree nothing is fetched twice. Items that come by repair, after a gap or a
-//! split, are announced to all neighbours and fetched at once: each node gets them from one.
+//! An item is pushed along the [`tree`](super::tree) (*eager push*) and announced on all other links
+//! ([`lazy_push`]). A node that misses an announced item fetches it ([`fetch`]) and keeps the link over
+//! which it arrived, until a duplicate arrives over the same link. Items that were not even announced,
+//! for example during a partition, are found by comparing histories ([`repair`]). Repaired items are
+//! announced to all neighbors and pushed to none, so each node fetches them from one.
 //!
-//! One announcement is enough for both sides of a link: the item's name says who is to make it, and
-//! the other only does if it heard none after a while.
+//! # How it is driven
 //!
-//! A neighbour that announces what it does not have is found out by what it does not send.
+//! [`State::publish`] for items of this node; the `handle_…` methods for messages; [`State::accept`] or
+//! [`State::reject`] once the owner has checked an item that was handed to it;
+//! [`State::announce`], [`State::announce_deferred`] and [`State::compare`] when their timers fire;
+//! [`State::handle_due`] and [`State::handle_ready`] for the items in
+//! [`MissingItems`](super::missing::MissingItems).
+//!
+//! # Invariants
+//!
+//! - An item goes to the owner once, and to neighbors only after the owner accepted it.
+//! - The node answers only items from its [`History`].
+//!
+//! # Limits
+//!
+//! Those of [`History`], of [`MissingItems`](super::missing::MissingItems) and of [`lazy_push`].
 
-use std::time::{Duration, Instant};
+mod fetch;
+mod lazy_push;
+mod repair;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::frames::{self, Frame, IDS_MAX, Ids, Message};
-use super::reconcile::{self, Opening};
-use super::session::Known;
-use super::topic::{Air, Timer, Topic};
-use super::{Fault, Item, ItemId, Output, Peer, Receipt};
-use crate::overlay::Counter;
-use crate::wire::BoundedBytes;
+use fetch::Fetcher;
+#[cfg(test)]
+pub(super) use lazy_push::DEFERRED_MAX;
+pub(super) use lazy_push::LazyPush;
+use lazy_push::{DEFER_TIME, announces};
 
-/// How long announcements are gathered.
+use super::context::{Timer, TopicContext};
+use super::frames::{self, Frame, IDS_MAX, Ids, Message};
+use super::history::History;
+use super::session::Duplicate;
+use super::topic::Roster;
+use super::tree::Position;
+use super::{Counter, Fault, Item, ItemId, Output, Peer, Receipt};
+
+/// How long announcements are collected.
 const ANNOUNCE_TIME: Duration = Duration::from_millis(20);
 
-/// How long the other side of a link is given to announce an item that it is to announce.
-const DEFER_TIME: Duration = Duration::from_millis(300);
-
-/// How many items that the other side is to announce are waited for. More are announced at once.
-pub(super) const DEFERRED_MAX: usize = 1024;
-
-/// How long an announcement may come before its item, at the least and at the most.
-const LEAD_MIN: Duration = Duration::from_millis(60);
-const LEAD_MAX: Duration = Duration::from_secs(2);
-pub(super) const LEAD_FIRST: Duration = Duration::from_millis(400);
-
-/// How long an item that was asked for may take.
-const FETCH_TIME_MIN: Duration = Duration::from_millis(200);
-
-/// A peer that broke so many promises, and more than half of all, is a liar.
-const PROMISES_BROKEN_MAX: u32 = 16;
-
-/// How long the owner may check an item before another copy is asked for.
-const CHECK_TIME: Duration = Duration::from_secs(30);
-
-/// Through how many links an item may go.
+/// The most links that an item may travel.
 const HOPS_MAX: u8 = 128;
 
-/// How often histories are compared with a neighbour.
-const COMPARE_PAUSE: Duration = Duration::from_secs(10);
+/// The broadcast of one topic.
+#[derive(Debug)]
+pub(super) struct State {
+    history: History,
+    fetcher: Fetcher,
+    /// Whether a repaired item is among the queued announcements.
+    announces_repair: bool,
+}
 
-/// Items younger than this are still on their way when histories are compared.
-const IN_FLIGHT: Duration = Duration::from_secs(3);
-
-impl<P: Peer> Topic<P> {
-    /// An item of this node.
-    pub(super) fn publish(&mut self, air: &mut Air<'_, '_, P>, item: Item) {
-        self.keep(air, item.clone());
-        self.spread(air, &[], (0, false), &item);
+impl State {
+    /// Makes the broadcast of a node that joins the topic at a wall time in milliseconds.
+    pub(super) fn new(unix_millis: u64) -> Self {
+        let history = History::new(unix_millis);
+        Self { history, fetcher: Fetcher::new(), announces_repair: false }
     }
 
-    /// An item came.
-    pub(super) fn pushed(&mut self, air: &mut Air<'_, '_, P>, receipt: Receipt<P>, bytes: Bytes) {
-        let id = receipt.stamp.id;
-        let peer = receipt.peer;
+    /// Begins to compare histories.
+    pub(super) fn start<P: Peer>(&self, cx: &mut TopicContext<'_, '_, P>) {
+        repair::schedule(cx);
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Returns the history, to shrink it.
+    pub(super) fn history_mut(&mut self) -> &mut History {
+        &mut self.history
+    }
+
+    /// Sends an item of this node.
+    pub(super) fn publish<P: Peer>(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+        item: Item,
+    ) {
+        self.keep(cx, item.clone());
+        self.spread(cx, roster, (&[], 0, false), &item);
+    }
+
+    /// Handles a Push: gives the item to the owner, unless it is known.
+    pub(super) fn handle_push<P: Peer>(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        (roster, position): (&mut Roster<P>, Position<P>),
+        (receipt, bytes): (Receipt<P>, Bytes),
+    ) {
+        let (id, peer) = (receipt.stamp.id, receipt.peer);
         if receipt.hops > HOPS_MAX {
             return;
         }
         if self.history.has_seen(&id) {
-            air.context.count(Counter::ItemsDuplicate);
-            return self.duplicate(air, &receipt);
+            cx.count(Counter::ItemsDuplicate);
+            return handle_duplicate(cx, (roster, position), &receipt);
         }
-        if !self.checking.insert(id) {
-            // The owner checks another copy; if that one is forged, this peer is asked again.
-            return self.announced(air, peer, &[id], false);
+        if !self.fetcher.begin_check(id) {
+            // The owner is checking another copy. If that one is forged, this peer is asked again.
+            return self.handle_ihave(cx, roster, (peer, &[id], false));
         }
-        air.context.emit(Output::Received { receipt, bytes });
+        cx.context.emit(Output::Received { receipt, bytes });
     }
 
-    /// A link that is no part of the tree brought what was there already.
-    fn duplicate(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>) {
-        let &Receipt { peer, is_repair, .. } = receipt;
-        match air.sessions.get_mut(&peer).map(|session| session.sent_known(receipt.stamp.id)) {
-            Some(Known::Sent) => air.wasted(peer),
-            // It is what it was asked for, too late.
-            Some(Known::Asked) => {
-                gave(air, peer);
-                kept_promise(air, peer);
-            }
-            Some(Known::New) => {}
-            None => return,
-        }
-        let is_parent = self.parent == Some(peer);
-        let Some(neighbour) = self.active.get_mut(&peer) else { return };
-        neighbour.knows(&receipt.stamp.id);
-        if !neighbour.is_child && !is_parent && !is_repair {
-            neighbour.is_eager = false;
-            air.tell(peer, self.id, Message::Prune);
-        }
-    }
-
-    /// The owner found an item good.
-    pub(super) fn accepted(&mut self, air: &mut Air<'_, '_, P>, receipt: &Receipt<P>, item: Item) {
-        self.checking.remove(&item.stamp.id);
+    /// The owner accepted an item. Returns whether it is new and came without a request.
+    pub(super) fn accept<P: Peer>(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+        (receipt, item): (&Receipt<P>, Item),
+    ) -> bool {
+        self.fetcher.end_check(&item.stamp.id);
         let mut holders = vec![receipt.peer];
-        if let Some(missing) = air.sessions.missing.get(&(self.id, item.stamp.id)) {
+        if let Some(missing) = cx.missing.get(&(cx.topic, item.stamp.id)) {
             holders.extend(&missing.holders);
         }
-        let was_missing = self.found(air, &item.stamp.id, Some(receipt.peer));
+        let was_requested = self.fetcher.remove(cx, &item.stamp.id, Some(receipt.peer));
         if self.history.has_seen(&item.stamp.id) {
-            return;
+            return false;
         }
-        gave(air, receipt.peer);
-        air.context.count(Counter::ItemsReceived);
+        fetch::note_served(cx, receipt.peer);
+        cx.count(Counter::ItemsReceived);
         if receipt.is_repair {
-            air.context.count(Counter::ItemsRepaired);
+            cx.count(Counter::ItemsRepaired);
         }
-        if self.parent == Some(receipt.peer) && !was_missing {
-            self.parent_misses = 0;
-        }
-        self.keep(air, item.clone());
-        let hops = receipt.hops;
-        self.spread(air, &holders, (hops, receipt.is_repair), &item);
+        self.keep(cx, item.clone());
+        self.spread(cx, roster, (&holders, receipt.hops, receipt.is_repair), &item);
+        !was_requested
     }
 
-    /// The owner found an item bad, or does not want it.
-    pub(super) fn rejected(
+    /// The owner rejected an item.
+    pub(super) fn reject<P: Peer>(
         &mut self,
-        air: &mut Air<'_, '_, P>,
+        cx: &mut TopicContext<'_, '_, P>,
         receipt: &Receipt<P>,
         fault: Fault,
     ) {
         let id = receipt.stamp.id;
-        self.checking.remove(&id);
-        if fault == Fault::Unwanted {
-            let _ = self.history.refuse(receipt.stamp, air.unix_millis());
-            self.found(air, &id, None);
-        } else {
-            air.sessions.missing.forget_holder(air.context.now, &(self.id, id), &receipt.peer);
+        self.fetcher.end_check(&id);
+        match fault {
+            Fault::Unwanted => {
+                let _ = self.history.refuse(receipt.stamp, cx.unix_millis());
+                self.fetcher.remove(cx, &id, None);
+            }
+            Fault::Forged | Fault::Unchecked => {
+                cx.missing.forget_holder(cx.context.now, &(cx.topic, id), &receipt.peer);
+            }
         }
     }
 
-    fn keep(&mut self, air: &Air<'_, '_, P>, item: Item) {
-        // Whatever becomes of it there, it is known from here on.
-        let _ = self.history.insert(item, air.unix_millis());
+    fn keep<P: Peer>(&mut self, cx: &TopicContext<'_, '_, P>, item: Item) {
+        // Even if the history does not keep it, it is known from now on.
+        let _ = self.history.insert(item, cx.unix_millis());
     }
 
-    /// Passes an item on, but to those who have it: pushes it along the tree and announces it
-    /// elsewhere.
-    fn spread(
+    /// Sends an item to the neighbors that are not known to have it: pushes it along the tree and
+    /// announces it elsewhere.
+    fn spread<P: Peer>(
         &mut self,
-        air: &mut Air<'_, '_, P>,
-        holders: &[P],
-        (hops, is_repair): (u8, bool),
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+        (holders, hops, is_repair): (&[P], u8, bool),
         item: &Item,
     ) {
         let stamp = item.stamp;
         let hops = hops.saturating_add(1);
-        let push = Frame::Topic(self.id, Message::Push { stamp, hops, is_repair: false });
+        let push = Frame::Topic(cx.topic, Message::Push { stamp, hops, is_repair: false });
         let header = frames::encode::<P>(&push);
-        let (mut news, mut defers) = (false, false);
-        for (&peer, neighbour) in &mut self.active {
+        let (mut is_queued, mut is_deferred) = (false, false);
+        for (&peer, neighbor) in roster.iter_mut() {
             if holders.contains(&peer) {
                 continue;
             }
-            if neighbour.is_eager && !is_repair {
-                air.sessions.push(air.context, peer, self.id, (header.clone(), item.clone()));
+            if neighbor.link.is_eager && !is_repair {
+                cx.sessions.push(cx.context, peer, cx.topic, (header.clone(), item.clone()));
             } else if !is_repair
-                && !announces(&self.me, &peer, &stamp.id)
-                && neighbour.defer(stamp.id, air.now() + DEFER_TIME)
+                && !announces(&cx.me, &peer, &stamp.id)
+                && neighbor.lazy_push.defer(stamp.id, cx.now() + DEFER_TIME)
             {
-                defers = true;
+                is_deferred = true;
             } else {
-                neighbour.news.push(stamp.id);
-                news = true;
+                neighbor.lazy_push.push(stamp.id);
+                is_queued = true;
             }
         }
-        self.has_repair_news |= news && is_repair;
-        if news && !self.timers.contains(&Timer::Announce) {
-            self.timers.set(Timer::Announce, air.now() + ANNOUNCE_TIME);
+        self.announces_repair |= is_queued && is_repair;
+        if is_queued {
+            cx.set_if_unset(Timer::Announce, cx.now() + ANNOUNCE_TIME);
         }
-        if defers && !self.timers.contains(&Timer::Deferred) {
-            self.timers.set(Timer::Deferred, air.now() + DEFER_TIME);
+        if is_deferred {
+            cx.set_if_unset(Timer::Deferred, cx.now() + DEFER_TIME);
         }
-        let is_full = |neighbour: &super::topic::Neighbour<P>| neighbour.news.len() >= IDS_MAX;
-        if self.active.values().any(is_full) {
-            self.announce(air);
-        }
-    }
-
-    /// Tells neighbours what there is.
-    pub(super) fn announce(&mut self, air: &mut Air<'_, '_, P>) {
-        self.timers.cancel(&Timer::Announce);
-        let is_repair = std::mem::take(&mut self.has_repair_news);
-        for (&peer, neighbour) in &mut self.active {
-            for chunk in std::mem::take(&mut neighbour.news).chunks(IDS_MAX) {
-                let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
-                air.tell(peer, self.id, Message::Have { ids, is_repair });
-            }
+        if roster.iter().any(|(_, neighbor)| neighbor.lazy_push.len() >= IDS_MAX) {
+            self.announce(cx, roster);
         }
     }
 
-    /// Tells neighbours of what they should have announced and have not.
-    pub(super) fn announce_deferred(&mut self, air: &mut Air<'_, '_, P>) {
-        let now = air.now();
-        let mut next = None;
-        for neighbour in self.active.values_mut() {
-            neighbour.deferred.retain(|&(id, until)| {
-                if until <= now {
-                    neighbour.news.push(id);
-                } else {
-                    next = Some(next.map_or(until, |next: Instant| next.min(until)));
-                }
-                until > now
-            });
-        }
-        if let Some(next) = next {
-            self.timers.set(Timer::Deferred, next);
-        }
-        self.announce(air);
-    }
-
-    /// A peer tells what it has.
-    pub(super) fn announced(
+    /// Sends the queued announcements.
+    pub(super) fn announce<P: Peer>(
         &mut self,
-        air: &mut Air<'_, '_, P>,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+    ) {
+        cx.timers.cancel(&Timer::Announce);
+        let is_repair = std::mem::take(&mut self.announces_repair);
+        for (&peer, neighbor) in roster.iter_mut() {
+            for chunk in neighbor.lazy_push.take().chunks(IDS_MAX) {
+                let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
+                cx.send(peer, Message::IHave { ids, is_repair });
+            }
+        }
+    }
+
+    /// Announces items that neighbors should have announced and did not.
+    pub(super) fn announce_deferred<P: Peer>(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+    ) {
+        let now = cx.now();
+        let due = roster.iter_mut().filter_map(|(_, neighbor)| neighbor.lazy_push.queue_due(now));
+        if let Some(next) = due.min() {
+            cx.timers.set(Timer::Deferred, next);
+        }
+        self.announce(cx, roster);
+    }
+
+    /// Handles an IHave.
+    pub(super) fn handle_ihave<P: Peer>(
+        &self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+        announcement: (P, &[ItemId], bool),
+    ) {
+        self.fetcher.handle_ihave(cx, (roster, &self.history), announcement);
+    }
+
+    /// The time that a missing item had is over.
+    pub(super) fn handle_due<P: Peer>(&self, cx: &mut TopicContext<'_, '_, P>, id: ItemId) {
+        self.fetcher.handle_due(cx, id);
+    }
+
+    /// A peer may be asked for a missing item. Returns whether a Graft asks for it, which shows that the
+    /// tree failed.
+    pub(super) fn handle_ready<P: Peer>(
+        &self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+        request: (P, ItemId),
+    ) -> bool {
+        self.fetcher.handle_ready(cx, roster, request)
+    }
+
+    /// Handles a Graft: pushes items to the neighbor from now on, and sends the one that it misses.
+    pub(super) fn handle_graft<P: Peer>(
+        &self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+        (peer, is_child, item): (P, bool, Option<ItemId>),
+    ) {
+        if let Some(neighbor) = roster.get_mut(&peer) {
+            neighbor.link.graft(is_child);
+        }
+        if let Some(id) = item
+            && cx.may_fetch(&peer)
+        {
+            self.send_items(cx, peer, (&[id], false));
+        }
+    }
+
+    /// Handles an IWant.
+    pub(super) fn handle_iwant<P: Peer>(
+        &self,
+        cx: &mut TopicContext<'_, '_, P>,
         peer: P,
         ids: &[ItemId],
-        is_repair: bool,
     ) {
-        let mut wanted = Vec::new();
-        let mut places = None;
-        for (index, &id) in ids.iter().enumerate() {
-            if self.history.has_seen(&id) {
-                if let Some(neighbour) = self.active.get_mut(&peer) {
-                    neighbour.knows(&id);
-                }
-                continue;
-            }
-            if air.sessions.missing.get(&(self.id, id)).is_some() {
-                air.sessions.missing.note_holder(air.context.now, &(self.id, id), peer);
-                continue;
-            }
-            let places = places.get_or_insert_with(|| air.places(&peer, ids.len() - index));
-            self.note_missing(air, peer, id, (is_repair, places));
-            if is_repair && !self.checking.contains(&id) {
-                wanted.push(id);
-            }
+        if cx.may_fetch(&peer) {
+            self.send_items(cx, peer, (ids, true));
         }
-        self.want(air, peer, &wanted);
     }
 
-    /// Notes an item that a peer announced, if there is a place left for it.
-    fn note_missing(
+    fn send_items<P: Peer>(
         &self,
-        air: &mut Air<'_, '_, P>,
+        cx: &mut TopicContext<'_, '_, P>,
         peer: P,
-        id: ItemId,
-        (is_repair, places): (bool, &mut usize),
+        (ids, is_repair): (&[ItemId], bool),
     ) {
-        let now = air.now();
-        if *places == 0 {
-            return air.context.count(Counter::AnnouncementsDropped);
-        }
-        *places -= 1;
-        let until = now + self.lead * 3 / 2;
-        air.sessions.missing.insert((self.id, id), peer, (now, until), is_repair);
-    }
-
-    /// Asks a peer for items that come by repair.
-    fn want(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
-        for chunk in ids.chunks(IDS_MAX) {
-            if !air.can_ask(&peer) {
-                // Each is asked for when it is missed.
-                return;
-            }
-            self.send_want(air, peer, chunk);
-        }
-    }
-
-    fn send_want(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
-        let more = if ids.len() > 1 { FETCH_TIME_MIN * 4 } else { Duration::ZERO };
-        let until = air.now() + fetch_time(air.round_trip(&peer)) + more;
-        for &id in ids {
-            air.note_asked((self.id, id), peer, until);
-        }
-        let ids = Ids::new(ids.to_vec()).expect("no more than a frame takes");
-        air.tell(peer, self.id, Message::Want(ids));
-    }
-
-    /// An item was announced, and what time it was given has passed.
-    pub(super) fn still_missing(&self, air: &mut Air<'_, '_, P>, id: ItemId) {
-        let (now, key) = (air.now(), (self.id, id));
-        if self.checking.contains(&id) {
-            return air.sessions.missing.put_off(now, &key, now + CHECK_TIME);
-        }
-        let asked = air.sessions.missing.get(&key).and_then(|missing| missing.asked);
-        if let Some((asked, at)) = asked
-            && air.heard_since(&asked, at)
-        {
-            broke_promise(air, asked, at);
-            air.sessions.missing.settle(&key);
-        }
-        if !air.sessions.missing.ask_next(now, &key) {
-            air.context.count(Counter::ItemsMissed);
-            air.sessions.missing.remove(now, &key);
-        }
-    }
-
-    /// A peer can be asked for an item.
-    pub(super) fn ask_for(&mut self, air: &mut Air<'_, '_, P>, holder: P, id: ItemId) {
-        let Some(missing) = air.sessions.missing.get(&(self.id, id)) else { return };
-        if missing.is_repair {
-            let repairs = air.sessions.missing.ready_repairs(&holder, self.id);
-            let ids: Vec<ItemId> = repairs.take(IDS_MAX).collect();
-            return self.send_want(air, holder, &ids);
-        }
-        let until = air.now() + fetch_time(air.round_trip(&holder));
-        air.note_asked((self.id, id), holder, until);
-        self.note_graft(holder, false);
-        air.tell(holder, self.id, Message::Graft { is_child: false, item: Some(id) });
-        if self.parent != Some(holder) {
-            self.parent_missed(air);
-        }
-    }
-
-    /// An item came, or nobody waits for it any more. Tells whether it was missing.
-    fn found(&mut self, air: &mut Air<'_, '_, P>, id: &ItemId, from: Option<P>) -> bool {
-        let now = air.now();
-        let Some(missing) = air.sessions.missing.remove(now, &(self.id, *id)) else { return false };
-        if let Some(peer) = from {
-            kept_promise(air, peer);
-            if missing.tries == 0 && !missing.is_repair {
-                let lead = now.saturating_duration_since(missing.announced_at);
-                let fading = self.lead.saturating_sub(self.lead / 64);
-                self.lead = fading.max(lead).clamp(LEAD_MIN, LEAD_MAX);
-            }
-        }
-        missing.tries > 0
-    }
-
-    /// A neighbour wants items pushed to it, and maybe one that it missed.
-    pub(super) fn grafted(
-        &mut self,
-        air: &mut Air<'_, '_, P>,
-        peer: P,
-        (is_child, item): (bool, Option<ItemId>),
-    ) {
-        self.note_graft(peer, is_child);
-        if let Some(id) = item
-            && Self::may_fetch(air, &peer)
-        {
-            self.send_items(air, peer, &[id], false);
-        }
-    }
-
-    /// A peer wants items once.
-    pub(super) fn wanted(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId]) {
-        if Self::may_fetch(air, &peer) {
-            self.send_items(air, peer, ids, true);
-        }
-    }
-
-    fn send_items(&self, air: &mut Air<'_, '_, P>, peer: P, ids: &[ItemId], is_repair: bool) {
         for id in ids {
             let Some(item) = self.history.get(id) else { continue };
             let stamp = item.stamp;
-            let push = Frame::Topic(self.id, Message::Push { stamp, hops: 1, is_repair });
+            let push = Frame::Topic(cx.topic, Message::Push { stamp, hops: 1, is_repair });
             let header = frames::encode::<P>(&push);
-            air.sessions.push(air.context, peer, self.id, (header, item.clone()));
+            cx.sessions.push(cx.context, peer, cx.topic, (header, item.clone()));
         }
     }
 
-    pub(super) fn start_comparing(&mut self, air: &mut Air<'_, '_, P>) {
-        let pause = air.between(COMPARE_PAUSE / 2, COMPARE_PAUSE);
-        self.timers.set(Timer::Compare, air.now() + pause);
+    /// Compares the history with that of a random neighbor.
+    pub(super) fn compare<P: Peer>(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &Roster<P>,
+    ) {
+        repair::compare(cx, roster, &mut self.history);
     }
 
-    /// Compares histories with some neighbour, as is done now and then.
-    pub(super) fn compare(&mut self, air: &mut Air<'_, '_, P>) {
-        self.start_comparing(air);
-        let now = air.unix_millis();
-        self.history.expire(now);
-        if self.history.is_empty() {
-            return;
-        }
-        let neighbours: Vec<P> = self.active.keys().copied().collect();
-        if let Some(peer) = air.pick(&neighbours) {
-            let in_flight = u64::try_from(IN_FLIGHT.as_millis()).unwrap_or(0);
-            self.send_opening(air, peer, now.saturating_sub(in_flight));
-        }
+    /// Looks for items that a peer has and this node has not.
+    pub(super) fn open_reconciliation<P: Peer>(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        peer: P,
+    ) {
+        repair::open(cx, &mut self.history, peer);
     }
 
-    /// Looks for what a peer has and this node has not.
-    pub(super) fn open_reconciliation(&mut self, air: &mut Air<'_, '_, P>, peer: P) {
-        self.history.expire(air.unix_millis());
-        self.send_opening(air, peer, u64::MAX);
-    }
-
-    fn send_opening(&self, air: &mut Air<'_, '_, P>, peer: P, until: u64) {
-        let opening = Opening { now: air.unix_millis(), until, salt: air.context.rng.next_u64() };
-        if let Some(message) = reconcile::open(&self.history, opening) {
-            air.sessions.note_opened(air.context.now, &peer);
-            self.send_reconciliation(air, peer, &message);
-        }
-    }
-
-    fn send_reconciliation(&self, air: &mut Air<'_, '_, P>, peer: P, message: &reconcile::Message) {
-        if !air.can_ask(&peer) {
-            // What this exchange would find, the next finds.
-            return;
-        }
-        let bytes = BoundedBytes::new(message.encode()).expect("a message has a bounded size");
-        air.tell(peer, self.id, Message::Reconcile(bytes));
-    }
-
-    /// Whether a peer may compare histories: a neighbour, or one that was asked to, or now and then
-    /// any other that is in the topic. All together may do so at a limited rate.
-    fn may_compare(&self, air: &mut Air<'_, '_, P>, peer: &P) -> bool {
-        let now = air.now();
-        if !Self::may_fetch(air, peer) {
-            return false;
-        }
-        let is_known = self.active.contains_key(peer) || air.sessions.may_answer(now, peer);
-        let may = (is_known || air.sessions.may_open(now, peer, &self.id))
-            && air.sessions.may_compare(now);
-        if !may {
-            air.context.count(Counter::RequestsOverLimit);
-        }
-        may
-    }
-
-    /// A peer compares histories.
-    pub(super) fn reconcile(&mut self, air: &mut Air<'_, '_, P>, peer: P, bytes: &[u8]) {
-        if !self.may_compare(air, &peer) {
-            return;
-        }
-        self.history.expire(air.unix_millis());
-        let response = match reconcile::Message::decode(bytes) {
-            Ok(message) => reconcile::respond(&self.history, &message),
-            Err(violation) => return air.condemn(peer, violation.rule()),
-        };
-        for chunk in response.send.chunks(IDS_MAX) {
-            // What it is told of counts as what it asks for.
-            air.take_request(&peer);
-            let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
-            air.tell(peer, self.id, Message::Have { ids, is_repair: true });
-        }
-        self.announced(air, peer, &response.want, true);
+    /// Handles a Reconcile.
+    pub(super) fn handle_reconcile<P: Peer>(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        roster: &mut Roster<P>,
+        (peer, bytes): (P, &[u8]),
+    ) {
+        let message = (peer, roster.contains(&peer), bytes);
+        let response = repair::handle_reconcile(cx, &mut self.history, message);
+        let Some(response) = response else { return };
+        self.handle_ihave(cx, roster, (peer, &response.want, true));
         if let Some(reply) = response.reply {
-            self.send_reconciliation(air, peer, &reply);
+            repair::send(cx, peer, &reply);
         }
     }
 }
 
-/// Whether it is this node that announces an item on the link to a peer, and not the peer.
-fn announces<P: Peer>(me: &P, peer: &P, id: &ItemId) -> bool {
-    (me < peer) == (id.0[0] & 1 == 0)
-}
-
-/// How long an item may take that a peer with such a round trip was asked for.
-fn fetch_time(round_trip: Duration) -> Duration {
-    if round_trip == Duration::MAX { FETCH_TIME_MIN } else { FETCH_TIME_MIN.max(round_trip * 3) }
-}
-
-/// A peer sent an item that it was asked for, or that is new and good.
-fn gave<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
-    let now = air.now();
-    if let Some(session) = air.sessions.get_mut(&peer) {
-        session.gave_at = Some(now);
+/// A peer pushed an item that is known. Prunes a link outside the tree.
+fn handle_duplicate<P: Peer>(
+    cx: &mut TopicContext<'_, '_, P>,
+    (roster, position): (&mut Roster<P>, Position<P>),
+    receipt: &Receipt<P>,
+) {
+    let &Receipt { peer, is_repair, .. } = receipt;
+    let Some(session) = cx.sessions.get_mut(&peer) else { return };
+    match session.note_duplicate(receipt.stamp.id) {
+        Duplicate::First => {}
+        // The peer sent what it was asked for, but too late.
+        Duplicate::Requested => {
+            fetch::note_served(cx, peer);
+            fetch::note_kept(cx, peer);
+        }
+        Duplicate::Repeated => cx.penalize(peer),
     }
-}
-
-/// A peer sent what it said that it has.
-fn kept_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P) {
-    if let Some(session) = air.sessions.get_mut(&peer) {
-        session.promises_kept = session.promises_kept.saturating_add(1);
-    }
-}
-
-/// A peer did not send what it said that it has, and was asked for at some time. If it has said
-/// nothing since, or sends other items, it is slow. What it was asked for before it last broke a
-/// promise broke with that: a link that stands still for a moment is one fault, not a hundred.
-fn broke_promise<P: Peer>(air: &mut Air<'_, '_, P>, peer: P, asked_at: Instant) {
-    let now = air.now();
-    if !air.heard_since(&peer, asked_at) {
-        return;
-    }
-    let Some(session) = air.sessions.get_mut(&peer) else { return };
-    let is_before = |at: &Option<Instant>| at.is_none_or(|at| at <= asked_at);
-    if !is_before(&session.gave_at) || !is_before(&session.broke_at) {
-        return;
-    }
-    session.broke_at = Some(now);
-    session.promises_broken = session.promises_broken.saturating_add(1);
-    let (broken, kept) = (session.promises_broken, session.promises_kept);
-    if broken >= PROMISES_BROKEN_MAX && broken > kept {
-        // It may be honest, and a bad link to blame: it is welcome to come back.
-        air.dismiss(peer, "announced items and did not send them");
+    let Some(neighbor) = roster.get_mut(&peer) else { return };
+    neighbor.lazy_push.note_known(&receipt.stamp.id);
+    if !position.is_in_tree(&peer, &neighbor.link) && !is_repair {
+        neighbor.link.is_eager = false;
+        cx.send(peer, Message::Prune);
     }
 }

@@ -1,36 +1,35 @@
-//! What a node keeps of one topic: the items of the last minutes, in the order of their stamps.
+//! The history of one topic: the items of the last minutes, in the order of their stamps.
 //!
-//! A history serves items that others ask for, tells whether an item was seen before, and sums up
-//! what it has in a few bytes, so that two nodes find what one of them missed
-//! ([`reconcile`](super::reconcile)). It is in memory alone, and knows no peer.
+//! A history serves items to peers, knows which items were seen, and has a fingerprint of any range of
+//! stamps, so that two nodes find the difference between theirs ([`reconcile`](super::reconcile)). It is
+//! kept in memory, and knows no peer.
 //!
 //! # How it is driven
 //!
-//! The owner checks an item, then calls [`History::insert`], or [`History::refuse`] if it wants
-//! none of it. It calls [`History::expire`] now and then; nothing happens between calls. Times are
-//! milliseconds since the Unix epoch. After a clock jumped back, what lies
-//! in the future is given up.
+//! The owner checks an item, then calls [`History::insert`], or [`History::refuse`] to reject it. It
+//! calls [`History::expire`] regularly; nothing happens between calls. Times are milliseconds since the
+//! Unix epoch. If the clock jumps back, items that then lie in the future are dropped.
 //!
 //! # Invariants
 //!
-//! - No more than [`HISTORY_ITEMS_MAX`] items and [`HISTORY_BYTES_MAX`] bytes are kept, and nothing
-//!   older than [`HISTORY_MILLIS`].
-//! - **One author cannot crowd out the others.** Whoever holds the most bytes loses its own oldest
-//!   item when there is no room. An author with many keys counts as many.
-//! - **An item is taken once.** Its id stays known after the item is gone, until the item is too
-//!   old to be taken or [`SEEN_MAX`] others came after it. An owner that sees more than that number
-//!   in [`HISTORY_MILLIS`] needs numbers of its own to tell what is old.
-//! - **From the floor on, every item that came is known.** It is kept, or it is marked as gone: it
-//!   was evicted, given up or refused. What is gone counts as known in a [`Fingerprint`], so that nobody
-//!   offers it again.
+//! - At most [`HISTORY_ITEMS_MAX`] items and [`HISTORY_BYTES_MAX`] bytes are kept, and no item older than
+//!   [`HISTORY_MILLIS`].
+//! - **An author cannot displace the others.** If there is no room, the author with the most bytes loses
+//!   its oldest item. An author with many keys counts as many.
+//! - **An item is accepted once.** Its id stays known after the item is dropped, until the item is too old
+//!   to be accepted or [`SEEN_MAX`] others arrived after it. An owner that sees more items in
+//!   [`HISTORY_MILLIS`] has to recognise old ones itself.
+//! - **From the floor on, every item that arrived is known.** It is kept, or marked as gone because it was
+//!   evicted, dropped or refused. Items that are gone count in a [`Fingerprint`], so that no peer offers
+//!   them again.
 //!
 //! # The floor
 //!
-//! [`History::floor`] is the lowest stamp from which the history claims to be complete: the
-//! greatest of when the node joined, the age limit, and what was evicted. The latter raises it to
-//! [`PRESENT_MILLIS`] before the present at most, so an author whose stamps lie in the future
-//! cannot hide the present. An author who fills the whole history hides what is older than its own
-//! evicted items: they are kept, and are not compared.
+//! [`History::floor`] is the lowest stamp from which the history is complete: the maximum of the time at
+//! which the node joined, the age limit, and the newest evicted item. Evictions raise it to at most
+//! [`PRESENT_MILLIS`] before the present, so an author whose stamps lie in the future cannot hide the
+//! present. An author who fills the whole history hides items that are older than its own evicted ones:
+//! they are kept, but not compared.
 
 mod fingerprint;
 
@@ -46,44 +45,37 @@ use super::{Item, ItemId, Stamp};
 use crate::identity::CLOCK_SKEW_MAX;
 use crate::wire::varint;
 
-/// How long an item is kept.
+/// How long an item is kept, in milliseconds.
 pub const HISTORY_MILLIS: u64 = 15 * 60 * 1000;
 
 /// The most items that are kept.
 pub const HISTORY_ITEMS_MAX: usize = 4096;
 
-/// The most bytes that are kept: those of the items, and [`ITEM_COST`] for each.
+/// The most bytes that are kept: those of the items, with [`ITEM_COST`] for each.
 pub const HISTORY_BYTES_MAX: usize = 16 << 20;
 
-/// What an item counts beside its bytes.
+/// The memory that an item takes beside its bytes.
 pub const ITEM_COST: usize = 128;
 
-/// What an id takes that stays known.
+/// The memory that a known id takes.
 pub const SEEN_COST: usize = 64;
 
-/// What a mark of an item that is gone takes.
+/// The memory that the mark of a gone item takes.
 pub const GONE_COST: usize = 40;
 
-/// The most ids that stay known.
+/// The most known ids.
 pub const SEEN_MAX: usize = 65_536;
 
-/// The most items that are marked as gone. The mark with the lowest stamp makes room.
+/// The most items that are marked as gone. The lowest stamp makes room.
 pub const GONE_MAX: usize = 16_384;
 
-/// An eviction does not raise the floor above this long ago.
+/// Evictions raise the floor to at most this many milliseconds before the present.
 pub const PRESENT_MILLIS: u64 = 30_000;
 
-/// The stamp above those of all items.
+/// The end of all stamps, exclusive.
 pub const END: Stamp = Stamp::at(varint::VALUE_MAX);
 
-impl Stamp {
-    /// The lowest stamp of a time.
-    pub(super) const fn at(time: u64) -> Self {
-        Self { time, id: ItemId([0; 16]) }
-    }
-}
-
-/// What became of an item that was given to a history.
+/// The result of an insertion.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
@@ -98,27 +90,27 @@ pub enum Insertion {
 /// The history of one topic.
 #[derive(Debug)]
 pub struct History {
-    /// What is kept.
+    /// The items that are kept.
     items: BTreeMap<Stamp, Item>,
-    /// What was evicted, given up or refused, from the floor on.
+    /// The items from the floor on that were evicted, dropped or refused.
     gone: BTreeSet<Stamp>,
-    /// What each author holds.
+    /// The items of each author.
     shares: BTreeMap<u64, Share>,
-    /// The authors by the bytes that they hold.
+    /// The authors by their bytes.
     by_bytes: BTreeSet<(usize, u64)>,
     /// The bytes of all authors.
     bytes: usize,
-    /// The ids that came.
+    /// The known ids.
     seen: Seen,
-    /// The time from which the node wants to know everything.
+    /// The time at which the node joined.
     since: u64,
-    /// The time after that of every item that was evicted.
+    /// The time after that of the newest evicted item.
     evicted: u64,
     /// See [`History::floor`].
     floor: u64,
 }
 
-/// What one author holds.
+/// The items of one author.
 #[derive(Debug, Default)]
 struct Share {
     stamps: BTreeSet<Stamp>,
@@ -141,8 +133,8 @@ impl History {
         }
     }
 
-    /// Takes an item that was checked. An item that is new may be evicted at once, if its author
-    /// holds too much already.
+    /// Inserts an item that the owner has checked. A new item may be evicted at once, if its author has
+    /// too many.
     pub fn insert(&mut self, item: Item, now: u64) -> Insertion {
         let stamp = item.stamp;
         let insertion = self.note(stamp, now);
@@ -156,7 +148,7 @@ impl History {
         insertion
     }
 
-    /// Marks an item as seen and gone: it is not kept, and no peer is asked for it.
+    /// Marks an item as seen and gone: it is not kept, and never fetched.
     pub fn refuse(&mut self, stamp: Stamp, now: u64) -> Insertion {
         let insertion = self.note(stamp, now);
         if insertion == Insertion::New {
@@ -166,13 +158,13 @@ impl History {
         insertion
     }
 
-    /// Gives up an item, as if there were no room.
+    /// Evicts one item, as if there were no room.
     pub fn shrink(&mut self, now: u64) {
         self.evict();
         self.move_floor(now);
     }
 
-    /// Forgets what is too old, and gives up what is of a time that is not yet.
+    /// Drops items that are too old, or that lie in the future.
     pub fn expire(&mut self, now: u64) {
         let oldest = oldest(now);
         while let Some((&stamp, _)) = self.items.first_key_value()
@@ -180,7 +172,7 @@ impl History {
         {
             self.release(&stamp);
         }
-        // The clock went back. They stay known, for they came: peers that have them do not offer them.
+        // The clock jumped back. These items stay known, so that peers do not offer them again.
         let skew = u64::try_from(CLOCK_SKEW_MAX.as_millis()).unwrap_or(u64::MAX);
         while let Some((&stamp, _)) = self.items.last_key_value()
             && stamp.time > now.saturating_add(skew)
@@ -192,28 +184,28 @@ impl History {
         self.move_floor(now);
     }
 
-    /// Tells whether an item came before, whether or not it is kept.
+    /// Returns whether an item is known, kept or not.
     pub fn has_seen(&self, id: &ItemId) -> bool {
         self.seen.times.contains_key(id)
     }
 
-    /// Tells whether an item is kept.
+    /// Returns whether an item is kept.
     pub fn contains(&self, id: &ItemId) -> bool {
         self.get(id).is_some()
     }
 
-    /// Returns an item that is kept.
+    /// Returns an item, if it is kept.
     pub fn get(&self, id: &ItemId) -> Option<&Item> {
         let &time = self.seen.times.get(id)?;
         self.items.get(&Stamp { time, id: *id })
     }
 
-    /// Returns the lowest stamp from which every item that came is known.
+    /// Returns the lowest stamp from which every item that arrived is known.
     pub fn floor(&self) -> Stamp {
         Stamp::at(self.floor)
     }
 
-    /// Sums up the items of a range, from its start to before its end, that are known.
+    /// Returns the fingerprint of the known items in a range.
     pub fn fingerprint(&self, range: Range<Stamp>, salt: u64) -> Fingerprint {
         if range.is_empty() {
             return Fingerprint::of(salt, []);
@@ -222,29 +214,29 @@ impl History {
         Fingerprint::of(salt, kept.chain(self.gone.range(range)).map(|stamp| &stamp.id))
     }
 
-    /// Returns how many items are kept.
+    /// Returns the number of items that are kept.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Tells whether no item is kept.
+    /// Returns whether no item is kept.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Returns the bytes that are kept: those of the items, and [`ITEM_COST`] for each.
+    /// Returns the bytes that are kept: those of the items, with [`ITEM_COST`] for each.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the bytes that names of items take, kept or not: [`SEEN_COST`] and [`GONE_COST`] for
-    /// each.
+    /// Returns the memory that ids take: [`SEEN_COST`] for each known one, and [`GONE_COST`] for each that is
+    /// gone.
     pub fn index_bytes(&self) -> usize {
         self.seen.times.len() * SEEN_COST + self.gone.len() * GONE_COST
     }
 
-    /// Forgets names of items that are not kept, those that came first, until so many bytes are free or
-    /// there is none left.
+    /// Forgets ids of items that are not kept, oldest first, until `bytes` of memory are free or none is
+    /// left.
     pub fn shrink_index(&mut self, bytes: usize) {
         let target = self.index_bytes().saturating_sub(bytes);
         while self.index_bytes() > target && self.seen.times.len() > self.items.len() {
@@ -254,17 +246,17 @@ impl History {
         }
     }
 
-    /// Returns how many ids are known.
+    /// Returns the number of known ids.
     pub fn seen_len(&self) -> usize {
         self.seen.times.len()
     }
 
-    /// Returns how many items from the floor on are known and not kept.
+    /// Returns the number of items that are marked as gone.
     pub fn gone_len(&self) -> usize {
         self.gone.len()
     }
 
-    /// Returns the stamps of a range that are known, in order.
+    /// Returns the known stamps of a range, in order.
     pub(super) fn stamps(&self, range: Range<Stamp>) -> Vec<Stamp> {
         if range.is_empty() {
             return Vec::new();
@@ -279,7 +271,7 @@ impl History {
         .collect()
     }
 
-    /// Tells whether the item of a stamp is kept.
+    /// Returns whether the item of a stamp is kept.
     pub(super) fn holds(&self, stamp: &Stamp) -> bool {
         self.items.contains_key(stamp)
     }
@@ -321,7 +313,7 @@ impl History {
         }
     }
 
-    /// Gives up the oldest item of the author that holds the most bytes.
+    /// Drops the oldest item of the author with the most bytes.
     fn evict(&mut self) {
         let heaviest = self.by_bytes.last().and_then(|(_, source)| self.shares.get(source));
         let Some(&stamp) = heaviest.and_then(|share| share.stamps.first()) else { return };
@@ -330,13 +322,13 @@ impl History {
         self.evicted = self.evicted.max(stamp.time + 1);
     }
 
-    /// Computes the floor. A wall clock may jump back, so the floor may fall.
+    /// Updates the floor. It may fall, because the wall clock may jump back.
     fn move_floor(&mut self, now: u64) {
         let evicted = self.evicted.min(now.saturating_sub(PRESENT_MILLIS));
         let floor = oldest(now).max(evicted).max(self.since.min(now)).min(END.time);
         let before = std::mem::replace(&mut self.floor, floor);
         if floor < before {
-            // What was below the floor has no mark.
+            // Items below the old floor have no mark.
             let is_gone =
                 |it: &Stamp| (floor..before).contains(&it.time) && !self.items.contains_key(it);
             self.gone.extend(self.seen.stamps().filter(is_gone));
@@ -349,7 +341,7 @@ impl History {
     }
 }
 
-/// The ids that came, in the order in which they came.
+/// The known ids, in the order of arrival.
 #[derive(Debug, Default)]
 struct Seen {
     times: BTreeMap<ItemId, u64>,
@@ -357,13 +349,12 @@ struct Seen {
 }
 
 impl Seen {
-    /// Adds an id; returns whether it is new. The id that came first makes room, unless its item
-    /// is kept.
+    /// Adds an id. Returns whether it is new. The oldest id makes room, unless its item is kept.
     fn insert(&mut self, stamp: Stamp, kept: &BTreeMap<Stamp, Item>) -> bool {
         if self.times.contains_key(&stamp.id) {
             return false;
         }
-        // This ends, for fewer items are kept than ids.
+        // This terminates, because fewer items are kept than ids.
         while self.times.len() >= SEEN_MAX && !self.order.is_empty() {
             self.forget_first(kept);
         }
@@ -372,7 +363,8 @@ impl Seen {
         true
     }
 
-    /// Forgets the id that came first, or puts it last if its item is kept. Returns what was forgotten.
+    /// Forgets the oldest id, or moves it to the end if its item is kept. Returns the stamp that was
+    /// forgotten.
     fn forget_first(&mut self, kept: &BTreeMap<Stamp, Item>) -> Option<Stamp> {
         let id = self.order.pop_front()?;
         let stamp = Stamp { time: self.times.get(&id).copied()?, id };
@@ -384,12 +376,12 @@ impl Seen {
         Some(stamp)
     }
 
-    /// Returns the stamps of what came.
+    /// Returns the known stamps, in no particular order.
     fn stamps(&self) -> impl Iterator<Item = Stamp> {
         self.times.iter().map(|(&id, &time)| Stamp { time, id })
     }
 
-    /// Forgets the first ids while their items are too old to be taken.
+    /// Forgets the oldest ids as long as their items are too old to be accepted.
     fn expire(&mut self, oldest: u64) {
         while let Some(id) = self.order.front()
             && self.times.get(id).is_none_or(|&time| time < oldest)
@@ -400,7 +392,7 @@ impl Seen {
     }
 }
 
-/// The time of the oldest items that are kept.
+/// Returns the time of the oldest items that are kept.
 fn oldest(now: u64) -> u64 {
     now.saturating_sub(HISTORY_MILLIS)
 }

@@ -1,4 +1,4 @@
-//! What goes into an overlay and comes out of it, and what it says of itself.
+//! The inputs and outputs of the module, its configuration, and its figures.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -7,17 +7,17 @@ use super::{Counter, Stamp, TopicId};
 use crate::session::{Event, Request};
 use crate::support::{NoTable, Vocabulary};
 
-/// What happened.
+/// An input of the module.
 #[derive(Clone, Debug)]
 pub enum Input<P> {
-    /// Something happened to a session.
+    /// An event of a session.
     Session(Event<P>),
-    /// The owner wants to hear of a topic, or to publish to it.
+    /// The owner wants to receive the items of a topic, or to publish to it.
     Join {
         /// The topic.
         topic: TopicId,
     },
-    /// The owner wants no more of a topic.
+    /// The owner is done with a topic.
     Leave {
         /// The topic.
         topic: TopicId,
@@ -26,20 +26,20 @@ pub enum Input<P> {
     Timeout,
 }
 
-/// What is wanted.
+/// An output of the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<P> {
-    /// What is wanted of a session.
+    /// A request to a session.
     Session(Request<P>),
-    /// An item came that was not seen before: check it, then call [`State::accept`](super::State::accept) or
-    /// [`State::reject`](super::State::reject) with the receipt. Until then nobody else gets it.
+    /// A new item arrived. The owner checks it and calls [`State::accept`](super::State::accept) or
+    /// [`State::reject`](super::State::reject) with the receipt. Until then it is not forwarded.
     Received {
-        /// What to give back.
+        /// The receipt to return.
         receipt: Receipt<P>,
         /// The bytes of the item.
         bytes: Bytes,
     },
-    /// The node knows nobody in a topic: have sessions with any peers that may.
+    /// The node knows no other node in a topic. Sessions with any peers may help.
     Lonely {
         /// The topic.
         topic: TopicId,
@@ -51,53 +51,53 @@ impl<P> Vocabulary for Output<P> {
     type Table = NoTable;
 }
 
-/// An item that is being checked.
+/// An item that the owner is checking.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt<P> {
     /// The topic.
     pub topic: TopicId,
-    /// The name and time that the peer gave the item.
+    /// The stamp that the peer claimed for the item.
     pub stamp: Stamp,
-    /// Who sent it.
+    /// The peer that sent it.
     pub peer: P,
-    /// How many links it has come over.
+    /// The number of links that it has travelled.
     pub hops: u8,
-    /// Whether it comes late, by repair, rather than fresh from its author.
+    /// Whether it was fetched by repair, and did not come over the tree.
     pub is_repair: bool,
 }
 
-/// Why an item is not taken.
+/// Why the owner rejects an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Whoever sent it should have known better: it is forged or malformed.
+    /// It is forged or malformed. The peer should not have forwarded it.
     Forged,
-    /// Nobody is to blame: it is too old, or its author is no longer heard. It is known from here
-    /// on and never asked for.
+    /// It is too old, or its author is blocked. The peer is not to blame. The item is known from now on
+    /// and never fetched.
     Unwanted,
     /// It could not be checked. Another copy may be good.
     Unchecked,
 }
 
-/// The most neighbours in a topic that a node can be configured to have.
+/// The largest value of [`Config::active_max`].
 pub const ACTIVE_MAX: usize = 64;
 
-/// The most other peers of a topic that a node can be configured to know.
+/// The largest value of [`Config::passive_max`].
 pub const PASSIVE_MAX: usize = 1024;
 
-/// The most steps of a walk that a node can be configured to take.
+/// The largest value of [`Config::walk_steps`] and [`Config::passive_walk_steps`].
 pub const WALK_STEPS_MAX: u8 = 16;
 
-/// How large the views of a topic are, and how far newcomers walk: the parameters of HyParView.
+/// The parameters of HyParView: the sizes of the views of a topic, and the length of its walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// The most neighbours in a topic. The root of its tree has up to twice as many.
+    /// The most neighbors in a topic. The root of its tree has up to twice as many.
     pub active_max: usize,
-    /// The most peers that are known beside them.
+    /// The most peers in the passive view.
     pub passive_max: usize,
-    /// The steps of a newcomer's walk (ARWL).
+    /// The number of steps of a ForwardJoin (ARWL).
     pub walk_steps: u8,
-    /// The step at which a newcomer is noted in the passive view (PRWL).
+    /// The number of remaining steps at which a ForwardJoin adds the new peer to the passive view (PRWL).
     pub passive_walk_steps: u8,
 }
 
@@ -107,34 +107,34 @@ impl Default for Config {
     }
 }
 
-/// What is known of a topic.
+/// The figures of a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Neighbours.
+    /// The neighbors.
     pub neighbours: usize,
-    /// Neighbours to which items are pushed.
+    /// The neighbors to which items are pushed.
     pub eager: usize,
-    /// Other peers that are known.
+    /// The peers in the passive view.
     pub passive: usize,
-    /// Items that were announced and have not come.
+    /// The announced items that have not arrived.
     pub missing: usize,
-    /// Items that are kept.
+    /// The items in the history.
     pub history_items: usize,
     /// Their bytes.
     pub history_bytes: usize,
-    /// How far the node is from the root of the tree, if there is one.
+    /// The number of links to the root of the tree, if there is one.
     pub depth: Option<u8>,
 }
 
-/// What a node holds, in bytes, as it counts against the shares of its memory.
+/// The memory that peers and topics take, in bytes, as counted against the budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Control frames that wait for peers to read.
+    /// Control frames in send queues.
     pub control: usize,
-    /// Items that wait for peers to read, and names of those that found no room.
+    /// Items in send queues, and the ids of displaced items.
     pub items: usize,
-    /// Names: of items that are missing, that were seen or are gone, and of topics of others.
+    /// Ids of items that are missing, seen or gone, and of topics that only peers are in.
     pub index: usize,
-    /// Items that are kept.
+    /// Items in histories.
     pub history: usize,
 }

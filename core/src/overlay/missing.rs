@@ -1,16 +1,28 @@
-//! Items that were announced and have not come, of all topics, and when peers are asked for them.
+//! Announced items that have not arrived, of all topics, and when peers are asked for them.
 //!
-//! Each item is in the queue of one peer that announced it: the one to ask next, or the one that owes
-//! the answer. A queue has two parts. In one, items wait for a time: until then they may come unasked, or
-//! the answer may come. In the other, items wait until the peer may be asked once more. A peer is looked
-//! at when the first of these times comes, so what waits takes memory and no time.
+//! Each item is in the queue of one peer that announced it: the one that was asked last, or that is
+//! asked next. A queue has two parts. *Timed* items wait until a time, because they may still come over
+//! the tree, or because the peer has time to answer. *Ready* items wait until the rate limit allows
+//! another request to the peer.
+//!
+//! # How it is driven
+//!
+//! [`MissingItems::pop_peer`] returns each peer whose queue has something to do at
+//! [`MissingItems::deadline`]. The owner handles [`MissingItems::first_due`] and
+//! [`MissingItems::first_ready`] until they return nothing, then calls [`MissingItems::schedule`]. Items
+//! that wait thus cost memory and no time.
+//!
+//! # Invariants
+//!
+//! - Each item is in exactly one part of one queue.
+//! - An item is requested at most [`TRIES_MAX`] times, from its holders in turn.
 //!
 //! # Limits
 //!
-//! - A queue holds at most [`MISSING_BY_PEER_MAX`] items of all topics: about as many as the peer can be
+//! - A queue holds at most [`MISSING_BY_PEER_MAX`] items of all topics, about as many as the peer may be
 //!   asked for in a minute. Comparisons of histories find the rest.
-//! - All queues hold at most [`MISSING_MAX`] items. When they are full, the longest gives way to the
-//!   others.
+//! - All queues hold at most [`MISSING_MAX`] items, or fewer if the memory budget is smaller. When they
+//!   are full, the longest queue loses items to the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -18,68 +30,72 @@ use std::time::{Duration, Instant};
 use super::{ItemId, Peer, TopicId};
 use crate::support::{Deadline, Timers, TokenBucket};
 
-/// The most items that are missing, of all topics.
+/// The most missing items, of all topics and peers.
 pub const MISSING_MAX: usize = 65_536;
 
-/// The most items that are missing in the queue of one peer.
+/// The most missing items in the queue of one peer.
 pub const MISSING_BY_PEER_MAX: usize = 600;
 
-/// What a missing item takes.
+/// The memory that a missing item takes.
 pub(super) const MISSING_COST: usize = 448;
 
-/// How many peers that have a missing item are remembered.
+/// The most peers that are remembered to have a missing item.
 const HOLDERS_MAX: usize = 8;
 
-/// How many times a missing item is asked for.
+/// How often a missing item is requested.
 const TRIES_MAX: u32 = 6;
 
-/// What a node asks itself of one peer: less than it would answer, as what was sent in the course of
-/// a while may arrive at once.
-const ASKS_BURST: u32 = 48;
-const ASK_INTERVAL: Duration = Duration::from_millis(110);
+/// Rate at which this node sends costly requests to one peer. It is lower than the rate that the peer
+/// accepts, because requests spread over time can arrive as one burst.
+const REQUESTS_BURST: u32 = 48;
+const REQUEST_INTERVAL: Duration = Duration::from_millis(110);
 
-/// How long a peer that is asked may send nothing at all. What it announced is given up then.
+/// How long a peer with pending requests may send nothing at all before others are asked.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// Names a missing item.
+/// Identifies a missing item.
 pub(super) type Key = (TopicId, ItemId);
 
-/// An item that was announced and has not come.
+/// A missing item.
 #[derive(Debug)]
-pub(super) struct Missing<P> {
+pub(super) struct MissingItem<P> {
+    /// Peers that announced it.
     pub(super) holders: Vec<P>,
-    /// Which of them is asked next.
+    /// The index of the holder that is asked next.
     next: usize,
+    /// How often it was requested.
     pub(super) tries: u32,
+    /// When the first announcement arrived.
     pub(super) announced_at: Instant,
-    /// Who was asked last, and since when it owes an answer.
-    pub(super) asked: Option<(P, Instant)>,
+    /// The peer that was asked last, and since when its answer is due.
+    pub(super) requested: Option<(P, Instant)>,
+    /// Whether it is being repaired, so that it will not come over the tree.
     pub(super) is_repair: bool,
-    /// In whose queue it is, under which time, and in which part.
+    /// Its place: the peer's queue, the time in the queue, and the part.
     peer: P,
     at: Instant,
     is_ready: bool,
 }
 
-/// What is missing that one peer announced.
+/// The missing items of one peer.
 #[derive(Debug)]
 struct Queue {
-    /// What this node may ask of the peer.
-    asks: TokenBucket,
-    /// When the peer was first asked for an item since it last said anything.
+    /// The costly requests that this node may send to the peer.
+    requests: TokenBucket,
+    /// When the peer was first asked for an item after its last frame.
     silent_since: Option<Instant>,
-    /// Items that are given time, until when.
+    /// Items that wait, by the time until which they do.
     timed: BTreeSet<(Instant, Key)>,
-    /// Items to ask for, since when.
+    /// Items to request, by the time since which they wait for that.
     ready: BTreeSet<(Instant, Key)>,
-    /// When the peer is looked at next.
+    /// When the queue has something to do next.
     wake_at: Option<Instant>,
 }
 
 impl Queue {
     fn new(now: Instant) -> Self {
         Self {
-            asks: TokenBucket::new(ASKS_BURST, ASK_INTERVAL, now),
+            requests: TokenBucket::new(REQUESTS_BURST, REQUEST_INTERVAL, now),
             silent_since: None,
             timed: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -99,16 +115,16 @@ impl Queue {
         self.len() < MISSING_BY_PEER_MAX
     }
 
-    /// Whether the peer can be asked for one item more at once.
+    /// Returns whether a request for one more item could be sent at once.
     fn is_free(&mut self, now: Instant) -> bool {
-        self.ready.len() < self.asks.available(now)
+        self.ready.len() < self.requests.available(now)
     }
 }
 
-/// See the [module](self).
+/// The missing items of all topics and peers.
 #[derive(Debug)]
 pub(super) struct MissingItems<P> {
-    items: BTreeMap<Key, Missing<P>>,
+    items: BTreeMap<Key, MissingItem<P>>,
     queues: BTreeMap<P, Queue>,
     wakes: Timers<P>,
     items_max: usize,
@@ -120,12 +136,12 @@ impl<P: Peer> MissingItems<P> {
         Self { items, queues, wakes: Timers::default(), items_max: MISSING_MAX }
     }
 
-    /// Says how many bytes there are for what is missing.
+    /// Sets the memory that missing items may take, in bytes.
     pub(super) fn set_bytes_max(&mut self, bytes: usize) {
         self.items_max = MISSING_MAX.min(bytes / MISSING_COST);
     }
 
-    /// The bytes of what is missing, as they count.
+    /// Returns the memory that missing items take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.items.len() * MISSING_COST
     }
@@ -135,7 +151,8 @@ impl<P: Peer> MissingItems<P> {
         self.queues.insert(peer, Queue::new(now));
     }
 
-    /// A session ended. Returns how many items nobody else has.
+    /// A session with a peer ended: other peers are asked for what it announced. Returns the number of
+    /// items that no other peer has announced.
     pub(super) fn end(&mut self, now: Instant, peer: &P) -> u64 {
         let given_up = self.give_up(now, peer);
         self.queues.remove(peer);
@@ -143,7 +160,8 @@ impl<P: Peer> MissingItems<P> {
         given_up
     }
 
-    /// Asks others for what a peer announced. Returns how many items nobody else has.
+    /// Moves the items of a peer to other peers that announced them. Returns the number of items that no
+    /// other peer has announced.
     pub(super) fn give_up(&mut self, now: Instant, peer: &P) -> u64 {
         let Some(queue) = self.queues.get_mut(peer) else { return 0 };
         queue.silent_since = None;
@@ -167,7 +185,7 @@ impl<P: Peer> MissingItems<P> {
         given_up
     }
 
-    /// Forgets what is missing in a topic.
+    /// Removes the missing items of a topic.
     pub(super) fn forget_topic(&mut self, now: Instant, topic: TopicId) {
         let keys: Vec<Key> = self.of_topic(topic).map(|(key, _)| *key).collect();
         for key in keys {
@@ -175,21 +193,21 @@ impl<P: Peer> MissingItems<P> {
         }
     }
 
-    /// Takes a token of what may be asked of a peer.
-    pub(super) fn can_ask(&mut self, now: Instant, peer: &P) -> bool {
-        self.queues.get_mut(peer).is_some_and(|queue| queue.asks.take(now))
+    /// Takes one of the costly requests that may be sent to a peer. Returns false if there is none.
+    pub(super) fn take_request(&mut self, now: Instant, peer: &P) -> bool {
+        self.queues.get_mut(peer).is_some_and(|queue| queue.requests.take(now))
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Missing<P>> {
+    pub(super) fn get(&self, key: &Key) -> Option<&MissingItem<P>> {
         self.items.get(key)
     }
 
-    /// How many items are missing in a topic.
+    /// Returns the number of missing items in a topic.
     pub(super) fn len(&self, topic: TopicId) -> usize {
         self.of_topic(topic).count()
     }
 
-    /// When a peer is looked at next.
+    /// Returns when the first queue has something to do.
     pub(super) fn deadline(&self) -> Option<Deadline> {
         self.wakes.first().map(|(at, _)| Deadline { at, timer: "fetch" })
     }
@@ -203,21 +221,21 @@ impl<P: Peer> MissingItems<P> {
         Some(peer)
     }
 
-    /// Returns an item in the queue of a peer whose time has come. The caller moves it or removes it.
+    /// Returns an item of a peer whose time is over. The caller moves it or removes it.
     pub(super) fn first_due(&self, now: Instant, peer: &P) -> Option<Key> {
         let (at, key) = self.queues.get(peer)?.timed.first()?;
         (*at <= now).then_some(*key)
     }
 
-    /// Takes a token of what may be asked of a peer, and returns the item to ask it for. The caller asks
-    /// for it.
+    /// Returns the item to request from a peer, and takes the request from its rate. The caller sends
+    /// it.
     pub(super) fn first_ready(&mut self, now: Instant, peer: &P) -> Option<Key> {
         let queue = self.queues.get_mut(peer)?;
         let &(_, key) = queue.ready.first()?;
-        queue.asks.take(now).then_some(key)
+        queue.requests.take(now).then_some(key)
     }
 
-    /// Returns other items that a peer is to be asked for: those of a topic that come by repair.
+    /// Returns the ready items of a peer and a topic that are being repaired: one request may name many.
     pub(super) fn ready_repairs(&self, peer: &P, topic: TopicId) -> impl Iterator<Item = ItemId> {
         let ready = self.queues.get(peer).into_iter().flat_map(|queue| &queue.ready);
         let of_topic = ready.filter(move |(_, key)| key.0 == topic).map(|(_, key)| key);
@@ -225,8 +243,9 @@ impl<P: Peer> MissingItems<P> {
         of_topic.filter(is_repair).map(|key| key.1)
     }
 
-    /// Finds places in the queue of a peer for so many items more, and returns for how many there are
-    /// any. Of a full node the longest queue loses its last items, if it is longer than this one.
+    /// Makes room for more items in the queue of a peer. Returns for how many there is room, at most
+    /// `wanted`. If all queues together are full, the longest loses its last items as long as it is
+    /// longer than this one.
     pub(super) fn make_room(&mut self, now: Instant, peer: &P, wanted: usize) -> usize {
         let Some(own) = self.queues.get(peer).map(Queue::len) else { return 0 };
         let wanted = wanted.min(MISSING_BY_PEER_MAX.saturating_sub(own));
@@ -240,7 +259,7 @@ impl<P: Peer> MissingItems<P> {
         free + count
     }
 
-    /// Makes the longest queues lose their last items until there is room for the rest. Returns how many.
+    /// Removes the last items of the longest queues until the limit is kept. Returns how many.
     pub(super) fn shrink(&mut self, now: Instant) -> u64 {
         let before = self.items.len();
         while self.items.len() > self.items_max
@@ -268,15 +287,16 @@ impl<P: Peer> MissingItems<P> {
         }
     }
 
-    /// Notes an item that a peer announced, and until when it may come unasked.
+    /// Adds an item that a peer announced. `times` are now and the time until which the item may come
+    /// without a request.
     pub(super) fn insert(&mut self, key: Key, peer: P, times: (Instant, Instant), is_repair: bool) {
         let (now, until) = times;
-        let missing = Missing {
+        let missing = MissingItem {
             holders: vec![peer],
             next: 0,
             tries: 0,
             announced_at: now,
-            asked: None,
+            requested: None,
             is_repair,
             peer,
             at: until,
@@ -287,8 +307,8 @@ impl<P: Peer> MissingItems<P> {
         self.schedule(&peer, now);
     }
 
-    /// Notes that one more peer has an item that is missing. It is asked if the one that was to be
-    /// asked has too much to do.
+    /// Notes that another peer announced a missing item. The item moves to its queue if the request
+    /// limit holds back the present one.
     pub(super) fn note_holder(&mut self, now: Instant, key: &Key, peer: P) {
         let Some(item) = self.items.get_mut(key) else { return };
         if item.holders.len() >= HOLDERS_MAX || item.holders.contains(&peer) {
@@ -307,7 +327,7 @@ impl<P: Peer> MissingItems<P> {
         }
     }
 
-    /// A peer does not have an item after all. The next is asked at once.
+    /// A peer does not have a missing item after all: the next is asked at once.
     pub(super) fn forget_holder(&mut self, now: Instant, key: &Key, peer: &P) {
         let Some(item) = self.items.get_mut(key) else { return };
         item.holders.retain(|holder| holder != peer);
@@ -315,17 +335,17 @@ impl<P: Peer> MissingItems<P> {
         self.move_to(now, key, at, now, false);
     }
 
-    /// Gives an item more time.
-    pub(super) fn put_off(&mut self, now: Instant, key: &Key, until: Instant) {
+    /// Waits longer for an item.
+    pub(super) fn postpone(&mut self, now: Instant, key: &Key, until: Instant) {
         if let Some(item) = self.items.get(key) {
             let peer = item.peer;
             self.move_to(now, key, peer, until, false);
         }
     }
 
-    /// Lets an item wait until a peer that has it can be asked: the next, or another if that has too
-    /// much to do. Returns whether there is one.
-    pub(super) fn ask_next(&mut self, now: Instant, key: &Key) -> bool {
+    /// Makes an item ready in the queue of the next holder, or of another if the request limit holds that
+    /// one back. Returns false if no holder is left, or the item was requested too often.
+    pub(super) fn queue_next(&mut self, now: Instant, key: &Key) -> bool {
         let Some(item) = self.items.get_mut(key) else { return false };
         item.holders.retain(|holder| self.queues.contains_key(holder));
         let count = item.holders.len();
@@ -349,8 +369,8 @@ impl<P: Peer> MissingItems<P> {
         true
     }
 
-    /// A peer was asked for an item and is given time to answer.
-    pub(super) fn note_asked(
+    /// Notes a request for an item. `times` are now and the time until which the peer may answer.
+    pub(super) fn note_requested(
         &mut self,
         times: (Instant, Instant),
         key: &Key,
@@ -361,9 +381,10 @@ impl<P: Peer> MissingItems<P> {
         let Some(item) = self.items.get_mut(key) else { return };
         item.next = item.holders.iter().position(|holder| *holder == peer).map_or(0, |at| at + 1);
         item.tries += 1;
-        // A peer that is silent is judged when it speaks, by when it was asked first.
-        let is_silent = |&(asked, at): &(P, Instant)| asked == peer && heard_at <= at;
-        item.asked = item.asked.filter(is_silent).or(Some((peer, now)));
+        // A silent peer is not penalized until it sends something again. The deadline then counts from
+        // the first request.
+        let is_silent = |&(requested, at): &(P, Instant)| requested == peer && heard_at <= at;
+        item.requested = item.requested.filter(is_silent).or(Some((peer, now)));
         if let Some(queue) = self.queues.get_mut(&peer) {
             let is_silent = queue.silent_since.is_some_and(|since| heard_at <= since);
             if !is_silent {
@@ -373,20 +394,21 @@ impl<P: Peer> MissingItems<P> {
         self.move_to(now, key, peer, until, false);
     }
 
-    /// Whether a peer that was asked has sent nothing at all for long.
+    /// Returns whether a peer with pending requests has sent nothing at all for too long.
     pub(super) fn is_silent(&self, now: Instant, peer: &P, heard_at: Instant) -> bool {
         let since = self.queues.get(peer).and_then(|queue| queue.silent_since);
         since.is_some_and(|since| heard_at <= since && now >= since + SILENCE_MAX)
     }
 
-    /// An answer of a peer is judged no more.
-    pub(super) fn settle(&mut self, key: &Key) {
+    /// Stops waiting for the answer to the last request for an item.
+    pub(super) fn forget_request(&mut self, key: &Key) {
         if let Some(item) = self.items.get_mut(key) {
-            item.asked = None;
+            item.requested = None;
         }
     }
 
-    pub(super) fn remove(&mut self, now: Instant, key: &Key) -> Option<Missing<P>> {
+    /// Removes an item that arrived or is given up.
+    pub(super) fn remove(&mut self, now: Instant, key: &Key) -> Option<MissingItem<P>> {
         let item = self.items.remove(key)?;
         if let Some(queue) = self.queues.get_mut(&item.peer) {
             queue.part(item.is_ready).remove(&(item.at, *key));
@@ -395,11 +417,12 @@ impl<P: Peer> MissingItems<P> {
         Some(item)
     }
 
-    /// Decides when a peer is looked at next: when the time of an item comes, or when it can be asked.
+    /// Sets the time at which the queue of a peer has something to do: when the time of an item is over,
+    /// or when the next request may be sent.
     pub(super) fn schedule(&mut self, peer: &P, now: Instant) {
         let Some(queue) = self.queues.get_mut(peer) else { return };
         let timed = queue.timed.first().map(|(at, _)| *at);
-        let ready = (!queue.ready.is_empty()).then(|| queue.asks.ready_at(now));
+        let ready = (!queue.ready.is_empty()).then(|| queue.requests.ready_at(now));
         let next = timed.into_iter().chain(ready).min();
         if next != queue.wake_at {
             queue.wake_at = next;
@@ -410,7 +433,7 @@ impl<P: Peer> MissingItems<P> {
         }
     }
 
-    fn of_topic(&self, topic: TopicId) -> impl Iterator<Item = (&Key, &Missing<P>)> {
+    fn of_topic(&self, topic: TopicId) -> impl Iterator<Item = (&Key, &MissingItem<P>)> {
         self.items.range((topic, ItemId([0; 16]))..=(topic, ItemId([u8::MAX; 16])))
     }
 

@@ -1,35 +1,36 @@
-//! Finds what one of two histories of a topic has and the other has not: range-based set
+//! Reconciliation: finds the difference between the histories of two nodes, by range-based set
 //! reconciliation.
 //!
-//! Two nodes compare fingerprints of ranges of stamps. Where they differ, a range is cut into
-//! smaller ones, until a node lists what it has there. Then the other knows what both lack: it
-//! sends the one, and asks for the other. `docs/src/protocol/reconciliation.md` has the bytes.
+//! Two nodes compare fingerprints of ranges of stamps. Where they differ, a range is divided into smaller
+//! ones, until one node lists its items. The other then knows what either lacks: it sends those items and
+//! asks for these. `docs/src/protocol/reconciliation.md` has the bytes.
 //!
-//! This is no exchange of items: the owner carries messages and items. It keeps no state between
-//! messages, so a message that is lost, or that comes late, does no harm.
+//! The owner transports messages and items. No state is kept between messages, so a message that is lost
+//! or late does no harm.
 //!
 //! # How it is driven
 //!
-//! [`open`] makes the first message. Whoever receives a [`Message`] calls [`respond`]: it sends the
-//! reply if there is one, sends the items in [`Response::send`], and asks for those in
-//! [`Response::want`]. Both ends may do so at any time; the owner does not open another exchange
-//! with a peer while items of the last are on their way, as they would be sent twice.
+//! [`open`] makes the first message. The receiver of a [`Message`] calls [`respond`], sends the reply if
+//! there is one, sends the items in [`Response::send`] and requests those in [`Response::want`]. Either
+//! end may open an exchange at any time. While items of one exchange are on their way, another with the
+//! same peer would send them twice, so the owner waits.
 //!
 //! # Invariants
 //!
-//! - Between two nodes that follow the rules an exchange ends, and both then know everything from
-//!   the higher of their floors on that either had in the window, and that is still kept.
-//!   Without interruption by a limit this takes ⌈log₁₆ n⌉ + 2 round trips at most, where neither
-//!   has more than n items. Where one end has nothing, each [`SEND_MAX`] items take one more.
-//! - No item that was seen is wanted, and none below the floor of the history is listed or wanted.
-//! - Whatever a peer says costs one pass over the history for a message, a reply within the limits
-//!   below, and as many ids as it lists and [`SEND_MAX`] more. A peer that lies learns what the history holds, as any peer may, and keeps
-//!   itself from learning.
+//! - An exchange between two honest nodes terminates. Both then know every item of the window that either
+//!   of them keeps, from the higher of their floors on. If no limit interrupts, this takes at most
+//!   ⌈log₁₆ n⌉ + 2 round trips, where n is the larger number of items. If one end has no items, each
+//!   [`SEND_MAX`] items take one more.
+//! - An item that was seen is never requested. An item below the floor of the history is neither listed
+//!   nor requested.
+//! - A message costs one pass over the history, a reply within the limits below, and the announcement of
+//!   as many items as it lists and [`SEND_MAX`] more. A peer that lies learns the contents of the history,
+//!   as any peer may, and keeps itself from learning more.
 //!
 //! # References
 //!
-//! A. Meyer, *Range-Based Set Reconciliation*, 2022; the negentropy protocol, from which the form of
-//! the bounds is taken. The fingerprints differ, see [`Fingerprint`].
+//! A. Meyer, *Range-Based Set Reconciliation*, 2022; the negentropy protocol, whose encoding of bounds
+//! this one follows. The fingerprints differ, see [`Fingerprint`].
 
 mod message;
 
@@ -49,44 +50,46 @@ use super::{ItemId, Stamp};
 use message::{Content, Span};
 pub use message::{IDS_MAX, MESSAGE_SIZE_MAX, Message, SPANS_MAX, Violation};
 
-/// A range with no more items than this is listed.
+/// The most items of a range that is listed.
 pub const LIST_MAX: usize = 32;
 
-/// The most parts into which a range is cut.
+/// The most parts into which a range is divided.
 pub const PARTS_MAX: usize = 16;
 
-/// How many items more than its message lists a peer is told of at the most. The exchange goes on with
-/// the rest.
+/// The most items that a response sends beyond the number that the message lists. The exchange continues
+/// with the rest.
 pub const SEND_MAX: usize = 256;
 
-/// A window begins this long after the age limit, so that clocks and links may differ by as much.
+/// How long after the age limit a window begins, in milliseconds. Clocks and latencies may differ by as
+/// much.
 pub const SLACK_MILLIS: u64 = 30_000;
 
-/// How an exchange begins.
+/// The parameters of a first message.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
     /// The wall time, in milliseconds since the Unix epoch.
     pub now: u64,
-    /// Items of this time and later are left out: those that may be on their way. `u64::MAX` leaves
-    /// out none.
+    /// The end of the window, exclusive: later items may still be on their way. `u64::MAX` includes all
+    /// items.
     pub until: u64,
     /// A random number, drawn for this exchange.
     pub salt: u64,
 }
 
-/// What follows from a message.
+/// The response to a message.
 #[must_use]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// What to reply. Without a reply the exchange is over.
+    /// The reply. Without one the exchange is over.
     pub reply: Option<Message>,
-    /// The items that the peer lacks, in order: at most [`SEND_MAX`] more than it listed.
+    /// The items that the peer lacks, in order. Their number exceeds that of the listed items by at most
+    /// [`SEND_MAX`].
     pub send: Vec<ItemId>,
-    /// The items to ask the peer for, in order.
+    /// The items to request from the peer, in order.
     pub want: Vec<ItemId>,
 }
 
-/// Makes the first message of an exchange, or none if the window is empty.
+/// Makes the first message of an exchange. Returns `None` if the window is empty.
 pub fn open(history: &History, opening: Opening) -> Option<Message> {
     let Opening { now, until, salt } = opening;
     let oldest = now.saturating_sub(HISTORY_MILLIS).saturating_add(SLACK_MILLIS);
@@ -99,7 +102,7 @@ pub fn open(history: &History, opening: Opening) -> Option<Message> {
     reply.finish()
 }
 
-/// Answers a message.
+/// Responds to a message.
 pub fn respond(history: &History, message: &Message) -> Response {
     let mut response = Response::default();
     let mut reply = Reply::new(history, message.salt);
@@ -118,7 +121,7 @@ pub fn respond(history: &History, message: &Message) -> Response {
             Content::Fingerprint(theirs) => {
                 let is_cut = start > span.start;
                 if is_cut && message.spans.len() == 1 {
-                    // The peer looks from the higher floor on.
+                    // The peer continues from the higher floor.
                     reply.summarise(start, span.end);
                 } else {
                     reply.answer(start, span.end, (!is_cut).then_some(*theirs));
@@ -135,15 +138,15 @@ pub fn respond(history: &History, message: &Message) -> Response {
     response
 }
 
-/// A message that is being made, within the limits.
+/// A reply under construction, within the limits.
 struct Reply<'a> {
     history: &'a History,
     message: Message,
-    /// The bytes of the message, to know its size.
+    /// The encoded message, whose size is limited.
     bytes: BytesMut,
-    /// The ids that the message lists.
+    /// How many ids the message lists.
     ids: usize,
-    /// The start of what does not fit.
+    /// The start of the ranges that do not fit.
     full_from: Option<Stamp>,
 }
 
@@ -154,8 +157,8 @@ impl<'a> Reply<'a> {
         Self { history, message, bytes, ids: 0, full_from: None }
     }
 
-    /// Compares what the peer lists with what the history has in the same range. If the peer lacks more
-    /// than it may be told of, the rest of the range is answered with its fingerprint.
+    /// Compares the list of the peer with the items of the history in the same range. If the peer lacks
+    /// more items than the response may send, the reply has a fingerprint of the rest.
     fn compare(
         &mut self,
         range: Range<Stamp>,
@@ -179,7 +182,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Adds one fingerprint of a range, or an empty list if nothing is there.
+    /// Adds the fingerprint of a range, or an empty list if the range has no items.
     fn summarise(&mut self, start: Stamp, end: Stamp) {
         let stamps = self.history.stamps(start..end);
         let content = if stamps.is_empty() {
@@ -190,8 +193,8 @@ impl<'a> Reply<'a> {
         self.push(Span { start, end, content });
     }
 
-    /// Says more of a range that differs from what the peer knows there: what is there, or the
-    /// fingerprints of its parts.
+    /// Adds details of a range in which the peer knows other items: a list, or the fingerprints of its
+    /// parts.
     fn answer(&mut self, start: Stamp, end: Stamp, theirs: Option<Fingerprint>) {
         let stamps = self.history.stamps(start..end);
         let count = stamps.len();
@@ -217,7 +220,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Adds a fingerprint of what does not fit, for which there is always room.
+    /// Adds the fingerprint of the rest that does not fit. There is always room for it.
     fn summarise_rest(&mut self, start: Stamp, end: Stamp) {
         let content = Content::Fingerprint(self.history.fingerprint(start..end, self.message.salt));
         let span = Span { start, end, content };
@@ -225,7 +228,7 @@ impl<'a> Reply<'a> {
         self.message.spans.push(span);
     }
 
-    /// Adds a range if there is room for it and for one more fingerprint.
+    /// Adds a range if there is room for it and for another fingerprint. Returns whether there was.
     fn push(&mut self, span: Span) -> bool {
         let (ids, size) = (self.ids + span.content.ids().len(), self.bytes.len());
         message::write_span(&mut self.bytes, self.message.spans.last(), &span);
@@ -247,12 +250,12 @@ impl<'a> Reply<'a> {
     }
 
     fn finish(self) -> Option<Message> {
-        assert!(self.bytes.len() <= MESSAGE_SIZE_MAX, "a message is made within its limit");
+        assert!(self.bytes.len() <= MESSAGE_SIZE_MAX, "replies stay within their limit");
         (!self.message.spans.is_empty()).then_some(self.message)
     }
 }
 
-/// Returns the stamp with the shortest form that is above the first and not above the second.
+/// Returns the stamp with the shortest encoding that is above `below` and not above `above`.
 fn between(below: Stamp, above: Stamp) -> Stamp {
     if below.time < above.time {
         return Stamp::at(above.time);

@@ -1,17 +1,32 @@
-//! The sessions with peers, and what waits to be sent to them.
+//! The sessions with peers: who is in which topic, what waits to be sent, and who misbehaved.
 //!
-//! A frame goes out while the session has room; the last may exceed it. What finds no room waits:
-//! control frames and items in queues of their own, each bounded. A peer that falls behind loses
-//! items, never the others their time: an item that does not fit is announced instead, so that the
-//! peer can ask for it when it has caught up. Of the authors whose items wait, the one that takes
-//! the most room loses first.
+//! A frame goes out while the window of its session is open, and waits otherwise ([`SendQueue`]). A peer
+//! that falls behind loses items and slows nobody: what did not fit is announced when the window opens,
+//! so that the peer can fetch it.
 //!
-//! What waits for all peers has a limit, too, and counts as what it takes, not as what it says. When
-//! there is too much, the peer for which the most waits loses all of it, and when that happens again its
-//! session: it does not read.
+//! # Penalties
 //!
-//! A peer that broke a rule is shunned for a while: its sessions stay with the owner and are not
-//! used here.
+//! One ladder, from mild to severe:
+//!
+//! 1. [`Sessions::penalize`]: the peer sent something useless. It may do so at a limited rate.
+//! 2. [`Sessions::disconnect`]: the session ends, and this node ignores what still arrives on it. The
+//!    peer may be honest behind a bad link, so it may come back.
+//! 3. [`Sessions::shun`]: for [`SHUN_TIME`] this node does not use sessions with the peer. They stay
+//!    with the owner.
+//! 4. [`Sessions::ban`]: both. The peer violated the protocol, or exceeded the rate of 1.
+//!
+//! # Invariants
+//!
+//! - A session is in use as long as some topic has the peer as a neighbor or has asked it to be one.
+//! - All send queues together stay within their budget. When they exceed it, the peer with the longest
+//!   queue loses what waits for it; the second time it is disconnected, because it does not read.
+//!
+//! # Limits
+//!
+//! [`SHUNNED_MAX`]; those of a session ([`SendQueue`], [`OTHER_TOPICS_MAX`](super::OTHER_TOPICS_MAX));
+//! and the budgets that the owner gives.
+//!
+//! [`SendQueue`]: super::session::SendQueue
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,119 +34,76 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::frames::{self, Frame, IDS_MAX, Ids, Message};
-use super::missing::MissingItems;
-use super::session::{Session, Waiting, Waits};
-use super::{Contact, Context, Item, ItemId, Output, Peer, Request, TopicId};
-use crate::overlay::Counter;
+use super::session::{Announcement, QueuedBytes, Session, Waiting};
+use super::{Contact, Context, Counter, Item, ItemId, Output, Peer, Request, TopicId};
 use crate::support::{BoundedMap, TokenBucket};
 
-/// The most topics of a peer that are remembered although this node is not in them.
-pub const OTHER_TOPICS_MAX: usize = 64;
-
-/// What each of them takes.
+/// The memory that a remembered topic of a peer takes that this node is not in.
 pub(super) const OTHER_TOPIC_COST: usize = 540;
 
-/// How many messages of comparisons are answered, whoever sends them: at once and after that.
-const COMPARISONS_BURST: u32 = 200;
-const COMPARISON_INTERVAL: Duration = Duration::from_millis(10);
+/// Rate at which this node answers reconciliation messages of all peers together.
+const RECONCILIATIONS_BURST: u32 = 200;
+const RECONCILIATION_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long a peer answers to a comparison that this node began.
-const COMPARISON_TIME: Duration = Duration::from_secs(10);
+/// How long a peer may continue a reconciliation that this node opened.
+const RECONCILIATION_TIME: Duration = Duration::from_secs(10);
 
-/// How long a peer that broke a rule is shunned.
+/// How long a node does not use sessions with a peer that violated the protocol.
 pub const SHUN_TIME: Duration = Duration::from_secs(600);
 
-/// The most peers that are shunned. The one that was condemned first makes room.
+/// The most peers that a node shuns. The one that was added first makes room.
 pub const SHUNNED_MAX: usize = 1024;
-
-/// What became of a topic that a peer named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    /// It is noted.
-    Noted,
-    /// It is noted, but the peer left this or another before.
-    Again,
-    /// It is not noted, because the peer is in too many that this node is not in.
-    Ignored,
-    /// The peer said so before, or is in more topics than there may be.
-    Useless,
-}
 
 /// All sessions.
 #[derive(Debug)]
 pub(super) struct Sessions<P> {
     all: BTreeMap<P, Box<Session>>,
-    /// Who is in which topic.
-    by_topic: BTreeMap<TopicId, BTreeSet<P>>,
-    /// Who broke a rule, and until when that counts.
-    shunned: BoundedMap<P, Instant>,
-    /// What peers announced and has not come.
-    pub(super) missing: MissingItems<P>,
-    /// How many comparisons of histories are answered.
-    comparisons: Option<TokenBucket>,
-    /// In how many topics each peer is a neighbour, and in how many it was asked to be one.
+    /// The peers with a session that are in each topic.
+    members: BTreeMap<TopicId, BTreeSet<P>>,
+    /// In how many topics each peer is a neighbor or was asked to be one.
     uses: BTreeMap<P, usize>,
-    /// How many topics are noted in which some peer is and this node is not, and how many may be.
+    /// The peers that are shunned, and until when.
+    shunned: BoundedMap<P, Instant>,
+    /// The reconciliation messages that may be answered.
+    reconciliations: Option<TokenBucket>,
+    /// How many topics of peers are remembered that this node is not in, and the most that may be.
     others: usize,
     others_max: usize,
-    /// What waits for all peers, and how much may.
-    waits: Waits,
-    waits_max: Waits,
+    /// The memory that all send queues take, and the most that they may take.
+    queued: QueuedBytes,
+    queued_max: QueuedBytes,
 }
 
 impl<P: Peer> Sessions<P> {
-    /// Makes the sessions of a node without peers, that may hold so much.
-    pub(super) fn new(waits_max: Waits, others_max: usize) -> Self {
+    /// Makes the sessions of a node without peers. `others_max` is the most topics of peers that it
+    /// remembers without being in them.
+    pub(super) fn new(queued_max: QueuedBytes, others_max: usize) -> Self {
         Self {
             all: BTreeMap::new(),
-            by_topic: BTreeMap::new(),
-            shunned: BoundedMap::new(SHUNNED_MAX),
-            missing: MissingItems::new(),
-            comparisons: None,
+            members: BTreeMap::new(),
             uses: BTreeMap::new(),
+            shunned: BoundedMap::new(SHUNNED_MAX),
+            reconciliations: None,
             others: 0,
             others_max,
-            waits: Waits::default(),
-            waits_max,
+            queued: QueuedBytes::default(),
+            queued_max,
         }
     }
 
     /// Begins a session.
-    pub(super) fn begin(&mut self, now: Instant, peer: P, way: (Contact, Duration), room: usize) {
-        let (contact, round_trip) = way;
-        self.all.insert(peer, Box::new(Session::new(contact, round_trip, room, now)));
-        self.missing.begin(now, peer);
-    }
-
-    /// Shuns a peer for a while.
-    pub(super) fn shun(&mut self, now: Instant, peer: P) {
-        self.shunned.insert(peer, now + SHUN_TIME);
-    }
-
-    /// Whether a peer broke a rule not long ago.
-    pub(super) fn is_shunned(&self, now: Instant, peer: &P) -> bool {
-        self.shunned.peek(peer).is_some_and(|&until| now < until)
+    pub(super) fn begin(&mut self, peer: P, session: Session) {
+        self.all.insert(peer, Box::new(session));
     }
 
     /// Ends a session.
-    pub(super) fn end(&mut self, context: &mut Context<'_, P>, peer: &P) {
+    pub(super) fn end(&mut self, peer: &P) {
         let Some(session) = self.all.remove(peer) else { return };
-        for topic in &session.topics {
+        for topic in session.topics.iter() {
             self.forget_member(topic, peer);
         }
-        self.others -= session.others;
-        self.count_waits(session.held(), Waits::default());
-        let missed = self.missing.end(context.now, peer);
-        context.count_many(Counter::ItemsMissed, missed);
-    }
-
-    /// Asks others for what a peer announced, if that was asked and has sent nothing at all for long.
-    pub(super) fn give_up_silent(&mut self, context: &mut Context<'_, P>, peer: &P) {
-        let Some(session) = self.all.get(peer) else { return };
-        if self.missing.is_silent(context.now, peer, session.heard_at) {
-            let missed = self.missing.give_up(context.now, peer);
-            context.count_many(Counter::ItemsMissed, missed);
-        }
+        self.others -= session.topics.others();
+        self.count_queued(session.queue.held(), QueuedBytes::default());
     }
 
     pub(super) fn get(&self, peer: &P) -> Option<&Session> {
@@ -142,73 +114,77 @@ impl<P: Peer> Sessions<P> {
         self.all.get_mut(peer).map(|session| &mut **session)
     }
 
+    pub(super) fn contains(&self, peer: &P) -> bool {
+        self.all.contains_key(peer)
+    }
+
     pub(super) fn peers(&self) -> impl Iterator<Item = P> {
         self.all.keys().copied()
     }
 
-    /// Who is in a topic and has a session.
+    /// Returns the contact of a peer, or an empty one if it has no session.
+    pub(super) fn contact(&self, peer: &P) -> Contact {
+        self.get(peer).map(|session| session.contact.clone()).unwrap_or_default()
+    }
+
+    /// Returns the round trip to a peer, or [`Duration::MAX`] if it has no session.
+    pub(super) fn round_trip(&self, peer: &P) -> Duration {
+        self.get(peer).map_or(Duration::MAX, |session| session.round_trip)
+    }
+
+    /// Returns whether a frame of a peer arrived after a time.
+    pub(super) fn heard_since(&self, peer: &P, since: Instant) -> bool {
+        self.get(peer).is_some_and(|session| session.heard_at > since)
+    }
+
+    /// Returns the peers with a session that are in a topic.
     pub(super) fn members(&self, topic: &TopicId) -> impl Iterator<Item = P> {
-        self.by_topic.get(topic).into_iter().flatten().copied()
+        self.members.get(topic).into_iter().flatten().copied()
     }
 
-    /// Notes that a peer is in a topic. Those that this node is in come first.
-    pub(super) fn note_member(&mut self, topic: TopicId, peer: P, is_own: bool) -> Named {
-        let Some(session) = self.all.get_mut(&peer) else { return Named::Useless };
-        let Err(place) = session.topics.binary_search(&topic) else { return Named::Useless };
-        if session.named >= frames::TOPICS_MAX {
-            return Named::Useless;
-        }
-        session.named += 1;
-        if !is_own {
-            if session.others >= OTHER_TOPICS_MAX || self.others >= self.others_max {
-                return Named::Ignored;
+    /// Notes that a peer is in a topic. `is_own` states whether this node is in it.
+    pub(super) fn note_joined(&mut self, topic: TopicId, peer: P, is_own: bool) -> Announcement {
+        let Some(session) = self.all.get_mut(&peer) else { return Announcement::Useless };
+        let announcement = session.topics.join(topic, is_own, self.others < self.others_max);
+        match announcement {
+            Announcement::Added | Announcement::AddedAfterLeave => {
+                self.others += usize::from(!is_own);
+                self.members.entry(topic).or_default().insert(peer);
             }
-            session.others += 1;
-            self.others += 1;
+            Announcement::Ignored | Announcement::Useless => {}
         }
-        session.topics.insert(place, topic);
-        self.by_topic.entry(topic).or_default().insert(peer);
-        let is_again = session.lefts > 0;
-        session.lefts = session.lefts.saturating_sub(1);
-        if is_again { Named::Again } else { Named::Noted }
+        announcement
     }
 
-    /// Notes that a peer is not in a topic.
+    /// Notes that a peer left a topic. `is_own` states whether this node is in it.
     pub(super) fn note_left(&mut self, topic: TopicId, peer: P, is_own: bool) {
         let Some(session) = self.all.get_mut(&peer) else { return };
-        session.named = session.named.saturating_sub(1);
-        if let Ok(place) = session.topics.binary_search(&topic) {
-            session.topics.remove(place);
-            session.lefts += 1;
-            if !is_own {
-                session.others -= 1;
-                self.others -= 1;
-            }
+        if session.topics.leave(&topic, is_own) {
+            self.others -= usize::from(!is_own);
             self.forget_member(&topic, &peer);
         }
     }
 
-    /// This node joined a topic or left it.
+    /// This node joined or left a topic.
     pub(super) fn note_own(&mut self, topic: &TopicId, is_own: bool) {
-        for peer in self.by_topic.get(topic).into_iter().flatten() {
+        for peer in self.members.get(topic).into_iter().flatten() {
             let Some(session) = self.all.get_mut(peer) else { continue };
-            for others in [&mut session.others, &mut self.others] {
-                *others = if is_own { *others - 1 } else { *others + 1 };
-            }
+            session.topics.set_own(is_own);
+            self.others = if is_own { self.others - 1 } else { self.others + 1 };
         }
     }
 
-    /// How many topics are noted in which some peer is and this node is not.
+    /// Returns how many topics of peers are remembered that this node is not in.
     pub(super) fn others(&self) -> usize {
         self.others
     }
 
-    /// A topic uses the session with a peer, once more.
+    /// A topic begins to use the session with a peer.
     pub(super) fn hold(&mut self, peer: P) {
         *self.uses.entry(peer).or_default() += 1;
     }
 
-    /// A topic uses the session with a peer no more.
+    /// A topic no longer uses the session with a peer.
     pub(super) fn unhold(&mut self, peer: &P) {
         if let Some(uses) = self.uses.get_mut(peer) {
             *uses -= 1;
@@ -218,109 +194,133 @@ impl<P: Peer> Sessions<P> {
         }
     }
 
-    /// Whether there is a session that no topic uses.
+    /// Returns whether a peer has a session that no topic uses.
     pub(super) fn is_unused(&self, peer: &P) -> bool {
         self.all.contains_key(peer) && !self.uses.contains_key(peer)
     }
 
-    /// This node begins to compare histories with a peer.
-    pub(super) fn note_opened(&mut self, now: Instant, peer: &P) {
-        if let Some(session) = self.all.get_mut(peer) {
-            session.opened_at = Some(now);
+    /// The peer sent something useless. Bans it if it does so too often.
+    pub(super) fn penalize(&mut self, context: &mut Context<'_, P>, peer: P) {
+        let now = context.now;
+        if self.get_mut(&peer).is_some_and(|session| !session.take_useless(now)) {
+            self.ban(context, peer, "sends what is of no use, again and again");
         }
     }
 
-    /// Whether one more message of a comparison is answered.
-    pub(super) fn may_compare(&mut self, now: Instant) -> bool {
-        let new = || TokenBucket::new(COMPARISONS_BURST, COMPARISON_INTERVAL, now);
-        self.comparisons.get_or_insert_with(new).take(now)
-    }
-
-    /// Whether a peer may answer to a comparison that this node began.
-    pub(super) fn may_answer(&self, now: Instant, peer: &P) -> bool {
-        let opened_at = self.all.get(peer).and_then(|session| session.opened_at);
-        opened_at.is_some_and(|at| now <= at + COMPARISON_TIME)
-    }
-
-    /// Whether a peer that is in a topic may begin to compare its history.
-    pub(super) fn may_open(&mut self, now: Instant, peer: &P, topic: &TopicId) -> bool {
-        let session = self.all.get_mut(peer);
-        let session = session.filter(|session| session.topics.binary_search(topic).is_ok());
-        session.is_some_and(|session| session.openings.take(now))
-    }
-
-    /// A peer is of no use: its session ends, and nothing that it sends is looked at again.
-    pub(super) fn dismiss(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
+    /// Ends the session with a peer and ignores what still arrives on it. The peer may come back.
+    pub(super) fn disconnect(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
         let Some(session) = self.all.get_mut(&peer) else { return };
-        if !std::mem::replace(&mut session.is_condemned, true) {
-            let before = session.held();
-            session.clear();
-            self.count_waits(before, Waits::default());
+        if !std::mem::replace(&mut session.is_disconnected, true) {
+            let before = session.queue.held();
+            session.queue.clear();
+            self.count_queued(before, QueuedBytes::default());
             context.count(Counter::Violations);
             context.emit(Output::Session(Request::Violation { peer, rule }));
         }
     }
 
-    /// What waits for all peers.
-    pub(super) fn waits(&self) -> Waits {
-        self.waits
+    /// Stops using sessions with a peer for [`SHUN_TIME`].
+    pub(super) fn shun(&mut self, now: Instant, peer: P) {
+        self.shunned.insert(peer, now + SHUN_TIME);
     }
 
-    fn count_waits(&mut self, before: Waits, after: Waits) {
-        self.waits.control = self.waits.control - before.control + after.control;
-        self.waits.items = self.waits.items - before.items + after.items;
-    }
-
-    /// Gives up what waits for the peers for which the most waits, until it is not too much.
-    fn shrink_waits(&mut self, context: &mut Context<'_, P>) {
-        while self.waits.control > self.waits_max.control {
-            self.give_up_longest(context, |waits| waits.control);
-        }
-        while self.waits.items > self.waits_max.items {
-            self.give_up_longest(context, |waits| waits.items);
+    /// The peer violated the protocol: disconnects and shuns it, if it has a session.
+    pub(super) fn ban(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
+        if self.contains(&peer) {
+            self.shun(context.now, peer);
+            self.disconnect(context, peer, rule);
         }
     }
 
-    fn give_up_longest(&mut self, context: &mut Context<'_, P>, share: impl Fn(Waits) -> usize) {
-        let longest = self.all.iter_mut().max_by_key(|(_, session)| share(session.held()));
-        let Some((&peer, session)) = longest else { return };
-        let before = session.held();
-        let (control, items) = session.clear();
-        let was_behind = std::mem::replace(&mut session.is_behind, true);
-        self.count_waits(before, Waits::default());
-        context.count_many(Counter::ControlDropped, control);
-        context.count_many(Counter::ItemsDisplaced, items);
-        if was_behind {
-            self.dismiss(context, peer, "does not read what it is sent");
+    /// Returns whether a peer is shunned.
+    pub(super) fn is_shunned(&self, now: Instant, peer: &P) -> bool {
+        self.shunned.peek(peer).is_some_and(|&until| now < until)
+    }
+
+    /// Takes a costly request of a peer. Returns false, and counts it, if the peer makes too many.
+    pub(super) fn may_request(&mut self, context: &mut Context<'_, P>, peer: &P) -> bool {
+        let now = context.now;
+        let may = self.get_mut(peer).is_some_and(|session| session.take_request(now));
+        if !may {
+            context.count(Counter::RequestsOverLimit);
         }
+        may
+    }
+
+    /// Takes a request of a peer for items. Penalizes the peer if it makes too many, because it knows
+    /// the rate.
+    pub(super) fn may_fetch(&mut self, context: &mut Context<'_, P>, peer: &P) -> bool {
+        let may = self.may_request(context, peer);
+        if !may {
+            self.penalize(context, *peer);
+        }
+        may
+    }
+
+    /// Takes a reconciliation message of a peer about a topic. Returns false, and counts it, if too many
+    /// come. Neighbors may send them at any time, other peers as replies to this node, and members of
+    /// the topic now and then.
+    pub(super) fn may_reconcile(
+        &mut self,
+        context: &mut Context<'_, P>,
+        peer: &P,
+        (topic, is_neighbor): (&TopicId, bool),
+    ) -> bool {
+        let now = context.now;
+        let is_invited = is_neighbor || self.is_reply(now, peer);
+        let may = (is_invited || self.may_open(now, peer, topic)) && self.take_reconciliation(now);
+        if !may {
+            context.count(Counter::RequestsOverLimit);
+        }
+        may
+    }
+
+    /// Returns whether a reconciliation message of a peer may belong to one that this node opened.
+    fn is_reply(&self, now: Instant, peer: &P) -> bool {
+        let opened_at = self.get(peer).and_then(Session::opened_at);
+        opened_at.is_some_and(|at| now <= at + RECONCILIATION_TIME)
+    }
+
+    fn may_open(&mut self, now: Instant, peer: &P, topic: &TopicId) -> bool {
+        let session = self.get_mut(peer).filter(|session| session.topics.contains(topic));
+        session.is_some_and(|session| session.take_opening(now))
+    }
+
+    fn take_reconciliation(&mut self, now: Instant) -> bool {
+        let new = || TokenBucket::new(RECONCILIATIONS_BURST, RECONCILIATION_INTERVAL, now);
+        self.reconciliations.get_or_insert_with(new).take(now)
+    }
+
+    /// Returns the memory that all send queues take.
+    pub(super) fn queued(&self) -> QueuedBytes {
+        self.queued
     }
 
     /// Sends a control frame.
     pub(super) fn send(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Frame<P>) {
         let Some(session) = self.all.get_mut(&peer) else { return };
-        if session.is_condemned {
+        if session.is_disconnected {
             return;
         }
         let header = frames::encode(frame);
-        if session.room > 0 {
-            session.room = session.room.saturating_sub(header.len());
+        if session.queue.take_window(header.len()) {
             return emit(context, peer, header, None);
         }
-        let is_refusal = matches!(frame, Frame::Topic(_, Message::Answer(false)));
-        if is_refusal && std::mem::replace(&mut session.refusal_waits, true) {
+        let is_refusal = matches!(frame, Frame::Topic(_, Message::NeighborReply(false)));
+        if is_refusal && session.queue.note_refusal() {
             return context.count(Counter::ControlDropped);
         }
-        let before = session.held();
-        if !session.queue_control(header) {
+        let before = session.queue.held();
+        if !session.queue.push_control(header) {
             return context.count(Counter::ControlDropped);
         }
-        let after = session.held();
-        self.count_waits(before, after);
-        self.shrink_waits(context);
+        let after = session.queue.held();
+        self.count_queued(before, after);
+        self.shrink_queues(context);
     }
 
     /// Sends a message about a topic.
-    pub(super) fn tell(
+    pub(super) fn send_message(
         &mut self,
         context: &mut Context<'_, P>,
         peer: P,
@@ -330,7 +330,7 @@ impl<P: Peer> Sessions<P> {
         self.send(context, peer, &Frame::Topic(topic, message));
     }
 
-    /// Sends an item; the header is its encoded push.
+    /// Sends an item. The header is its encoded [`Message::Push`].
     pub(super) fn push(
         &mut self,
         context: &mut Context<'_, P>,
@@ -339,43 +339,32 @@ impl<P: Peer> Sessions<P> {
         (header, item): (Bytes, Item),
     ) {
         let Some(session) = self.all.get_mut(&peer) else { return };
-        if session.is_condemned {
+        if session.is_disconnected {
             return;
         }
-        if session.room > 0 && session.items.is_empty() {
-            session.room = session.room.saturating_sub(header.len() + item.bytes.len());
+        if session.queue.take_window_for_item(header.len() + item.bytes.len()) {
             return emit(context, peer, header, Some(item));
         }
-        let before = session.held();
-        let displaced = session.queue_item(Waiting { topic, header, item });
-        let after = session.held();
+        let before = session.queue.held();
+        let displaced = session.queue.push_item(Waiting { topic, header, item });
+        let after = session.queue.held();
         context.count_many(Counter::ItemsDisplaced, displaced);
-        self.count_waits(before, after);
-        self.shrink_waits(context);
+        self.count_queued(before, after);
+        self.shrink_queues(context);
     }
 
-    /// Sends what waits while there is room.
-    pub(super) fn writable(&mut self, context: &mut Context<'_, P>, peer: P, room: usize) {
+    /// The window of a session changed: sends what waits while it is open, and announces what was
+    /// displaced.
+    pub(super) fn writable(&mut self, context: &mut Context<'_, P>, peer: P, window: usize) {
         let Some(session) = self.all.get_mut(&peer) else { return };
-        session.room = room;
-        let before = session.held();
-        session.refusal_waits &= room == 0;
-        while session.room > 0 {
-            let (header, item) = if let Some(header) = session.take_control() {
-                (header, None)
-            } else if let Some(waiting) = session.take_item(0) {
-                (waiting.header, Some(waiting.item))
-            } else {
-                break;
-            };
-            let size = header.len() + item.as_ref().map_or(0, |item| item.bytes.len());
-            session.room = session.room.saturating_sub(size);
+        let before = session.queue.held();
+        session.queue.set_window(window);
+        while let Some((header, item)) = session.queue.pop() {
             emit(context, peer, header, item);
         }
-        let displaced =
-            if session.room > 0 { std::mem::take(&mut session.displaced) } else { Vec::new() };
-        let after = session.held();
-        self.count_waits(before, after);
+        let displaced = session.queue.take_displaced();
+        let after = session.queue.held();
+        self.count_queued(before, after);
         self.announce_displaced(context, peer, displaced);
     }
 
@@ -392,22 +381,52 @@ impl<P: Peer> Sessions<P> {
         for (topic, ids) in by_topic {
             for chunk in ids.chunks(IDS_MAX) {
                 let ids = Ids::new(chunk.to_vec()).expect("a chunk is no longer than a frame");
-                self.tell(context, peer, topic, Message::Have { ids, is_repair: true });
+                let message = Message::IHave { ids, is_repair: true };
+                self.send_message(context, peer, topic, message);
             }
         }
     }
 
+    fn count_queued(&mut self, before: QueuedBytes, after: QueuedBytes) {
+        self.queued.control = self.queued.control - before.control + after.control;
+        self.queued.items = self.queued.items - before.items + after.items;
+    }
+
+    /// Drops the longest queues until all are within the budget.
+    fn shrink_queues(&mut self, context: &mut Context<'_, P>) {
+        while self.queued.control > self.queued_max.control {
+            self.drop_longest(context, |queued| queued.control);
+        }
+        while self.queued.items > self.queued_max.items {
+            self.drop_longest(context, |queued| queued.items);
+        }
+    }
+
+    fn drop_longest(&mut self, context: &mut Context<'_, P>, share: impl Fn(QueuedBytes) -> usize) {
+        let longest = self.all.iter_mut().max_by_key(|(_, session)| share(session.queue.held()));
+        let Some((&peer, session)) = longest else { return };
+        let before = session.queue.held();
+        let (control, items) = session.queue.clear();
+        let is_repeated = session.queue.note_dropped();
+        self.count_queued(before, QueuedBytes::default());
+        context.count_many(Counter::ControlDropped, control);
+        context.count_many(Counter::ItemsDisplaced, items);
+        if is_repeated {
+            self.disconnect(context, peer, "does not read what it is sent");
+        }
+    }
+
     fn forget_member(&mut self, topic: &TopicId, peer: &P) {
-        if let Some(members) = self.by_topic.get_mut(topic) {
+        if let Some(members) = self.members.get_mut(topic) {
             members.remove(peer);
             if members.is_empty() {
-                self.by_topic.remove(topic);
+                self.members.remove(topic);
             }
         }
     }
 }
 
-/// Sends a frame: the header, then the bytes of the item if there is one.
+/// Sends a frame: the header, and the bytes of the item if there is one.
 fn emit<P: Peer>(context: &mut Context<'_, P>, peer: P, header: Bytes, item: Option<Item>) {
     let payload = item.map(|item| item.bytes).unwrap_or_default();
     context.emit(Output::Session(Request::Send { peer, header: header.into(), payload }));

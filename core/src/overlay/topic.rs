@@ -1,414 +1,398 @@
-//! What a node holds of one topic that it is in. The parts of its behaviour are in
-//! [`membership`](super::membership), [`tree`](super::tree) and [`broadcast`](super::broadcast).
+//! One topic that the node is in: the roster of its neighbors, and the parts that act on it.
+//!
+//! [`membership`] decides who is a neighbor, [`tree`] which links carry items, and [`broadcast`] how
+//! items travel. The parts do not know each other. The topic calls them in turn: it applies each
+//! [`Change`] of the membership to the roster and lets the tree and the broadcast take part, and it
+//! passes a [`View`] of the roster and the tree to the membership.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
 
-use super::broadcast::DEFERRED_MAX;
-use super::frames::{Beacon, Entry, Message};
+use bytes::Bytes;
+
+use super::broadcast::{self, LazyPush};
+use super::context::{Timer, TopicContext};
+use super::frames::Message;
 use super::history::History;
-use super::membership::{Asked, NEWCOMERS_MAX};
-use super::missing::Key;
-use super::passive::Passive;
-use super::sessions::Sessions;
-use super::tree::Root;
-use super::walks::WALKS_MAX;
-use super::{Config, Contact, Context, ItemId, Peer, TopicId};
-use crate::overlay::Counter;
-use crate::support::{BoundedMap, Deadline, TimerName, TokenBucket};
+use super::membership::{self, Change, Down, Standing, Up};
+use super::tree::{self, Link, Position};
+use super::{Config, Contact, Counter, Fault, Item, ItemId, Peer, Receipt, Usage};
 
-/// How a topic acts: on the sessions, through the context of the input.
-pub(super) struct Air<'a, 'c, P> {
-    pub(super) context: &'a mut Context<'c, P>,
-    pub(super) sessions: &'a mut Sessions<P>,
-}
-
-impl<P: Peer> Air<'_, '_, P> {
-    pub(super) fn now(&self) -> Instant {
-        self.context.now
-    }
-
-    /// The wall time in milliseconds.
-    pub(super) fn unix_millis(&self) -> u64 {
-        u64::try_from(self.context.unix_time.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    pub(super) fn tell(&mut self, peer: P, topic: TopicId, message: Message<P>) {
-        self.sessions.tell(self.context, peer, topic, message);
-    }
-
-    /// A peer surely broke a rule: its session ends, and it is shunned for a while.
-    pub(super) fn condemn(&mut self, peer: P, rule: &'static str) {
-        if self.has_session(&peer) {
-            self.sessions.shun(self.context.now, peer);
-            self.dismiss(peer, rule);
-        }
-    }
-
-    /// A peer is of no use: its session ends, and nothing that it sends is looked at again.
-    pub(super) fn dismiss(&mut self, peer: P, rule: &'static str) {
-        self.sessions.dismiss(self.context, peer, rule);
-    }
-
-    /// A peer sent something of no use.
-    pub(super) fn wasted(&mut self, peer: P) {
-        let now = self.now();
-        if self.sessions.get_mut(&peer).is_some_and(|session| session.waste(now)) {
-            self.condemn(peer, "sends what is of no use, again and again");
-        }
-    }
-
-    /// Whether this node may ask a peer for something that costs much.
-    pub(super) fn can_ask(&mut self, peer: &P) -> bool {
-        self.sessions.missing.can_ask(self.context.now, peer)
-    }
-
-    /// Takes a token of what a peer may ask for that costs much.
-    pub(super) fn take_request(&mut self, peer: &P) -> bool {
-        let now = self.now();
-        self.sessions.get_mut(peer).is_some_and(|session| session.requests.take(now))
-    }
-
-    /// Takes one of the referrals that a peer may make.
-    pub(super) fn take_referral(&mut self, peer: &P) -> bool {
-        let Some(session) = self.sessions.get_mut(peer) else { return false };
-        let may = session.referrals > 0;
-        session.referrals = session.referrals.saturating_sub(1);
-        may
-    }
-
-    /// For how many items more that a peer announces there is a place.
-    pub(super) fn places(&mut self, peer: &P, wanted: usize) -> usize {
-        self.sessions.missing.make_room(self.context.now, peer, wanted)
-    }
-
-    /// A peer is asked for an item, and may take its time.
-    pub(super) fn note_asked(&mut self, key: Key, peer: P, until: Instant) {
-        let now = self.now();
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.note_asked(key.1);
-        let heard_at = session.heard_at;
-        self.sessions.missing.note_asked((now, until), &key, peer, heard_at);
-    }
-
-    /// Whether a peer broke a rule not long ago.
-    pub(super) fn is_shunned(&self, peer: &P) -> bool {
-        self.sessions.is_shunned(self.now(), peer)
-    }
-
-    /// Whether a peer has said anything since.
-    pub(super) fn heard_since(&self, peer: &P, since: Instant) -> bool {
-        self.sessions.get(peer).is_some_and(|session| session.heard_at > since)
-    }
-
-    pub(super) fn has_session(&self, peer: &P) -> bool {
-        self.sessions.get(peer).is_some()
-    }
-
-    /// Where a peer with a session is reached.
-    pub(super) fn contact(&self, peer: &P) -> Contact {
-        self.sessions.get(peer).map(|session| session.contact.clone()).unwrap_or_default()
-    }
-
-    /// The round trip to a peer with a session.
-    pub(super) fn round_trip(&self, peer: &P) -> Duration {
-        self.sessions.get(peer).map_or(Duration::MAX, |session| session.round_trip)
-    }
-
-    /// An entry that names the peer itself, or as the peer at the other end is known.
-    pub(super) fn resolve(&self, sender: &P, entry: Entry<P>) -> Entry<P> {
-        if entry.peer == *sender {
-            Entry { peer: entry.peer, contact: self.contact(sender) }
-        } else {
-            entry
-        }
-    }
-
-    /// A duration between two.
-    pub(super) fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        let span = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);
-        least + Duration::from_micros(self.context.rng.below(span.max(1)))
-    }
-
-    /// A place among so many at random.
-    pub(super) fn index(&mut self, length: usize) -> Option<usize> {
-        let length = u64::try_from(length).unwrap_or(u64::MAX);
-        (length > 0).then(|| usize::try_from(self.context.rng.below(length)).unwrap_or(0))
-    }
-
-    /// One of several at random.
-    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        let index = self.index(from.len())?;
-        from.get(index).copied()
-    }
-
-    /// Some of many at random, in random order.
-    pub(super) fn sample<T>(&mut self, mut from: Vec<T>, count: usize) -> Vec<T> {
-        let mut taken = Vec::new();
-        while taken.len() < count
-            && let Some(index) = self.index(from.len())
-        {
-            taken.push(from.swap_remove(index));
-        }
-        taken
-    }
-}
-
-/// What is due in a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer<P> {
-    /// There are too few neighbours.
-    Fill,
-    /// Exchange acquaintances.
-    Shuffle,
-    /// Try a lost neighbour again.
-    Retry,
-    /// Look for a closer neighbour.
-    Closer,
-    /// As the root, say so.
-    Beacon,
-    /// Pass on what was held back of the root.
-    Pass,
-    /// Nobody says that it is the root.
-    Rootless,
-    /// The beacons of one sequence have come: choose the parent.
-    Settle,
-    /// The parents are chosen: give up the links that the tree does not need.
-    Prune,
-    /// Tell neighbours what there is.
-    Announce,
-    /// Tell neighbours what they should have announced and have not.
-    Deferred,
-    /// Compare histories with some neighbour.
-    Compare,
-    /// A peer has not answered.
-    Asked(P),
-}
-
-impl<P> TimerName for Timer<P> {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Fill => "fill",
-            Self::Shuffle => "shuffle",
-            Self::Retry => "retry",
-            Self::Closer => "closer",
-            Self::Beacon => "beacon",
-            Self::Pass => "pass",
-            Self::Rootless => "rootless",
-            Self::Settle => "settle",
-            Self::Prune => "prune",
-            Self::Announce => "announce",
-            Self::Deferred => "deferred",
-            Self::Compare => "compare",
-            Self::Asked(_) => "neighbour request",
-        }
-    }
-}
-
-/// A neighbour in a topic: a peer in the active view.
+/// A neighbor, with what each part notes of it.
 #[derive(Debug)]
-pub(super) struct Neighbour<P> {
-    /// Those with smaller numbers have been neighbours for longer.
-    pub(super) order: u64,
-    /// Whether items are pushed to it; else they are announced.
-    pub(super) is_eager: bool,
-    /// Whether it said that this node is above it in the tree.
-    pub(super) is_child: bool,
-    /// Whether it was the parent and does not know yet that it is no more.
-    pub(super) was_parent: bool,
-    /// What it last said of the root.
-    pub(super) root: Option<Root<P>>,
-    /// What it may say of the root.
-    pub(super) beacons: TokenBucket,
-    /// Items to announce to it.
-    pub(super) news: Vec<ItemId>,
-    /// Items that it is to announce, by name, and until when it is given the time.
-    pub(super) deferred: Vec<(ItemId, Instant)>,
-    /// Random walks that it may start or pass on.
-    pub(super) walks: TokenBucket,
+pub(super) struct Neighbor<P> {
+    pub(super) standing: Standing,
+    pub(super) link: Link<P>,
+    pub(super) lazy_push: LazyPush,
 }
 
-impl<P> Neighbour<P> {
-    /// Leaves it to the neighbour to announce an item, for a while. Returns whether there is room for
-    /// that.
-    pub(super) fn defer(&mut self, id: ItemId, until: Instant) -> bool {
-        let Err(place) = self.place(&id) else { return true };
-        let has_room = self.deferred.len() < DEFERRED_MAX;
-        if has_room {
-            self.deferred.insert(place, (id, until));
-        }
-        has_room
+/// The neighbors of a node in a topic: the active view of HyParView.
+#[derive(Debug)]
+pub(super) struct Roster<P> {
+    neighbors: BTreeMap<P, Neighbor<P>>,
+}
+
+impl<P: Peer> Roster<P> {
+    pub(super) fn len(&self) -> usize {
+        self.neighbors.len()
     }
 
-    /// It showed that it has an item.
-    pub(super) fn knows(&mut self, id: &ItemId) {
-        if let Ok(place) = self.place(id) {
-            self.deferred.remove(place);
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.neighbors.is_empty()
     }
 
-    fn place(&self, id: &ItemId) -> Result<usize, usize> {
-        self.deferred.binary_search_by_key(id, |&(other, _)| other)
+    pub(super) fn contains(&self, peer: &P) -> bool {
+        self.neighbors.contains_key(peer)
+    }
+
+    pub(super) fn get(&self, peer: &P) -> Option<&Neighbor<P>> {
+        self.neighbors.get(peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: &P) -> Option<&mut Neighbor<P>> {
+        self.neighbors.get_mut(peer)
+    }
+
+    /// Returns the neighbors in the order of their ids.
+    pub(super) fn peers(&self) -> impl Iterator<Item = P> {
+        self.neighbors.keys().copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&P, &Neighbor<P>)> {
+        self.neighbors.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&P, &mut Neighbor<P>)> {
+        self.neighbors.iter_mut()
+    }
+}
+
+/// What the membership sees of the roster and of the tree.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a, P> {
+    pub(super) roster: &'a Roster<P>,
+    position: Position<P>,
+}
+
+impl<P: Peer> View<'_, P> {
+    pub(super) fn len(&self) -> usize {
+        self.roster.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.roster.is_empty()
+    }
+
+    /// Returns whether a peer is a neighbor.
+    pub(super) fn contains(&self, peer: &P) -> bool {
+        self.roster.contains(peer)
+    }
+
+    /// Returns whether this node is the root of the tree.
+    pub(super) fn is_root(&self) -> bool {
+        self.position.is_root()
+    }
+
+    /// Returns whether the link to a neighbor is part of the tree.
+    pub(super) fn is_in_tree(&self, peer: &P) -> bool {
+        let neighbor = self.roster.get(peer);
+        neighbor.is_some_and(|neighbor| self.position.is_in_tree(peer, &neighbor.link))
     }
 }
 
 /// The state of one topic.
 #[derive(Debug)]
 pub(super) struct Topic<P> {
-    pub(super) id: TopicId,
-    pub(super) me: P,
-    pub(super) config: Config,
-    /// The active view.
-    pub(super) active: BTreeMap<P, Neighbour<P>>,
-    /// The passive view.
-    pub(super) passive: Passive<P>,
-    /// Peers that were asked to be neighbours, or that a session is wanted with.
-    pub(super) asked: BTreeMap<P, Asked>,
-    /// Neighbours whose session was lost, and until when they are tried again.
-    pub(super) lost: VecDeque<(P, Instant)>,
-    pub(super) fill_pause: Duration,
-    pub(super) shuffles: u32,
-    /// Where random walks came from.
-    pub(super) walks: BoundedMap<u32, P>,
-    pub(super) orders: u64,
-    /// Peers that others were asked to find neighbours for, and until when that is enough.
-    pub(super) newcomers: BoundedMap<P, Instant>,
-    /// How many neighbours may be given up for others that have none.
-    pub(super) evictions: TokenBucket,
-    pub(super) root: Option<Root<P>>,
-    /// The root that was given up last.
-    pub(super) lost_root: Option<Beacon<P>>,
-    /// How many beacons may be passed on.
-    pub(super) passed_beacons: TokenBucket,
-    /// How often this node may become the root because others say that it is.
-    pub(super) reigns: TokenBucket,
-    pub(super) parent: Option<P>,
-    pub(super) beacon_pause: Duration,
-    /// How often the parent did not push what another neighbour had.
-    pub(super) parent_misses: u32,
-    pub(super) history: History,
-    /// Whether an item that came by repair is among those to announce.
-    pub(super) has_repair_news: bool,
-    /// Items that the owner checks.
-    pub(super) checking: BTreeSet<ItemId>,
-    /// How long before an item its first announcement comes, at most of late.
-    pub(super) lead: Duration,
-    /// Peers whose session the topic may not need any more.
-    pub(super) freed: Vec<P>,
-    pub(super) timers: crate::support::Timers<Timer<P>>,
+    roster: Roster<P>,
+    membership: membership::State<P>,
+    tree: tree::State<P>,
+    broadcast: broadcast::State,
 }
 
 impl<P: Peer> Topic<P> {
-    pub(super) fn new(air: &mut Air<'_, '_, P>, id: TopicId, me: P, config: Config) -> Self {
-        let now = air.now();
+    pub(super) fn new(cx: &mut TopicContext<'_, '_, P>, config: Config) -> Self {
+        let now = cx.now();
         let mut topic = Self {
-            id,
-            me,
-            config,
-            active: BTreeMap::new(),
-            passive: Passive::new(),
-            asked: BTreeMap::new(),
-            lost: VecDeque::new(),
-            fill_pause: super::membership::FILL_PAUSE_MIN,
-            shuffles: 0,
-            walks: BoundedMap::new(WALKS_MAX),
-            orders: 0,
-            newcomers: BoundedMap::new(NEWCOMERS_MAX),
-            evictions: super::membership::evictions(now),
-            root: None,
-            lost_root: None,
-            passed_beacons: super::tree::passed_beacons(now),
-            reigns: super::tree::reigns(now),
-            parent: None,
-            beacon_pause: super::tree::BEACON_PAUSE_MIN,
-            parent_misses: 0,
-            history: History::new(air.unix_millis()),
-            has_repair_news: false,
-            checking: BTreeSet::new(),
-            lead: super::broadcast::LEAD_FIRST,
-            freed: Vec::new(),
-            timers: crate::support::Timers::default(),
+            roster: Roster { neighbors: BTreeMap::new() },
+            membership: membership::State::new(config, now),
+            tree: tree::State::new(now),
+            broadcast: broadcast::State::new(cx.unix_millis()),
         };
-        topic.start_membership(air);
-        topic.start_tree(air);
-        topic.start_comparing(air);
+        topic.with_membership(cx, membership::State::start);
+        topic.tree.start(cx);
+        topic.broadcast.start(cx);
         topic
     }
 
-    /// Does what is due.
-    pub(super) fn handle_timeout(&mut self, air: &mut Air<'_, '_, P>) {
-        while let Some(timer) = self.timers.pop_due(air.now()) {
+    /// Handles what is due.
+    pub(super) fn handle_timeout(&mut self, cx: &mut TopicContext<'_, '_, P>) {
+        while let Some(timer) = cx.timers.pop_due(cx.now()) {
+            let Self { roster, tree, broadcast, .. } = self;
             match timer {
-                Timer::Fill => self.fill(air),
-                Timer::Shuffle => self.shuffle(air),
-                Timer::Retry => self.retry_lost(air),
-                Timer::Closer => self.seek_closer(air),
-                Timer::Beacon => self.send_beacons(air),
-                Timer::Pass => self.pass_beacon(air, None),
-                Timer::Rootless => self.become_root(air),
-                Timer::Settle => self.settle_tree(air),
-                Timer::Prune => self.prune(air),
-                Timer::Announce => self.announce(air),
-                Timer::Deferred => self.announce_deferred(air),
-                Timer::Compare => self.compare(air),
-                Timer::Asked(peer) => self.unanswered(air, peer),
+                Timer::Fill => self.with_membership(cx, membership::State::fill),
+                Timer::Shuffle => self.with_membership(cx, membership::State::shuffle),
+                Timer::Retry => self.with_membership(cx, membership::State::retry_lost),
+                Timer::Closer => self.with_membership(cx, membership::State::request_closer),
+                Timer::Beacon => tree.send_beacon(cx, roster),
+                Timer::Pass => tree.forward_beacon(cx, roster, None),
+                Timer::Rootless => {
+                    if tree.become_root(cx, roster) {
+                        self.with_membership(cx, |it, cx, view| it.refill(cx, view));
+                    }
+                }
+                Timer::Settle => tree.choose_parent(cx, roster),
+                Timer::Prune => tree.prune(cx, roster),
+                Timer::Announce => broadcast.announce(cx, roster),
+                Timer::Deferred => broadcast.announce_deferred(cx, roster),
+                Timer::Compare => broadcast.compare(cx, roster),
+                Timer::NeighborRequest(peer) => self.membership.request_timed_out(cx, peer),
             }
         }
     }
 
-    /// Handles what a peer says of the topic.
-    /// Returns when [`Topic::handle_timeout`] is due, and for which timer.
-    pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.timers.deadline()
-    }
-
+    /// Handles a message of a peer.
     pub(super) fn handle_message(
         &mut self,
-        air: &mut Air<'_, '_, P>,
+        cx: &mut TopicContext<'_, '_, P>,
         peer: P,
         message: Message<P>,
     ) {
+        let Self { roster, tree, broadcast, .. } = self;
         match message {
+            // `State::handle_frame` handles these.
             Message::Joined | Message::Push { .. } => {}
-            Message::Left => self.member_left(air, peer),
-            Message::Refer(entries) => self.referred(air, peer, entries.into_vec()),
-            Message::Neighbour(priority) => self.asked_for(air, peer, priority),
-            Message::Answer(is_accepted) => self.answered(air, peer, is_accepted),
-            Message::Part => self.parted(air, peer),
-            Message::Newcomer { entry, steps } => self.newcomer(air, peer, entry, steps),
-            Message::Shuffle { walk, steps, entries } => {
-                self.walk_came(air, peer, (walk, steps), entries.into_vec());
+            Message::Left => self.decide(cx, |it, cx, view| it.handle_left(cx, view, peer)),
+            Message::PeerExchange(entries) => self.with_membership(cx, |it, cx, view| {
+                it.handle_peer_exchange(cx, view, (peer, entries.into_vec()));
+            }),
+            Message::Neighbor(priority) => {
+                self.decide(cx, |it, cx, view| it.handle_neighbor(cx, view, (peer, priority)));
             }
-            Message::Shuffled { walk, entries } => {
-                self.walk_returned(air, peer, walk, entries.into_vec());
+            Message::NeighborReply(is_accepted) => self
+                .decide(cx, |it, cx, view| it.handle_neighbor_reply(cx, view, (peer, is_accepted))),
+            Message::Disconnect => {
+                self.decide(cx, |it, cx, view| it.handle_disconnect(cx, view, peer));
             }
-            Message::Have { ids, is_repair } => {
-                self.announced(air, peer, &ids.into_vec(), is_repair);
+            Message::ForwardJoin { entry, steps } => self.walk(cx, &peer, |it, cx, view| {
+                it.handle_forward_join(cx, view, (peer, entry, steps));
+            }),
+            Message::Shuffle { walk, steps, entries } => self.walk(cx, &peer, |it, cx, view| {
+                it.handle_shuffle(cx, view, (peer, (walk, steps), entries.into_vec()));
+            }),
+            Message::ShuffleReply { walk, entries } => self.with_membership(cx, |it, cx, view| {
+                it.handle_shuffle_reply(cx, view, (peer, walk, entries.into_vec()));
+            }),
+            Message::IHave { ids, is_repair } => {
+                broadcast.handle_ihave(cx, roster, (peer, &ids, is_repair));
             }
-            Message::Graft { is_child, item } => self.grafted(air, peer, (is_child, item)),
-            Message::Prune => self.pruned(peer),
-            Message::Want(ids) => self.wanted(air, peer, &ids.into_vec()),
-            Message::Beacon(beacon) => self.beacon(air, peer, beacon),
-            Message::Reconcile(bytes) => self.reconcile(air, peer, &bytes),
+            Message::Graft { is_child, item } => {
+                broadcast.handle_graft(cx, roster, (peer, is_child, item));
+            }
+            Message::Prune => tree.handle_prune(roster, &peer),
+            Message::IWant(ids) => broadcast.handle_iwant(cx, peer, &ids),
+            Message::Beacon(beacon) => {
+                if tree.handle_beacon(cx, roster, (peer, beacon)) {
+                    self.with_membership(cx, |it, cx, view| it.refill(cx, view));
+                }
+            }
+            Message::Reconcile(bytes) => broadcast.handle_reconcile(cx, roster, (peer, &bytes)),
         }
     }
 
-    /// Whether a peer may ask for something that costs much.
-    pub(super) fn may_ask(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
-        let may = air.take_request(peer);
-        if !may {
-            air.context.count(Counter::RequestsOverLimit);
-        }
-        may
+    /// A peer with a session announced that it is in the topic.
+    pub(super) fn handle_joined(&mut self, cx: &mut TopicContext<'_, '_, P>, peer: P) {
+        self.with_membership(cx, |it, cx, view| it.handle_joined(cx, view, peer));
     }
 
-    /// Whether a peer may ask for items once more. Who asks for more than that again and again
-    /// breaks a rule.
-    pub(super) fn may_fetch(air: &mut Air<'_, '_, P>, peer: &P) -> bool {
-        let may = Self::may_ask(air, peer);
-        if !may {
-            air.wasted(*peer);
+    /// A session began.
+    pub(super) fn handle_opened(&mut self, cx: &mut TopicContext<'_, '_, P>, peer: P) {
+        self.with_membership(cx, |it, cx, view| it.handle_opened(cx, view, peer));
+    }
+
+    /// A session ended, and the peer was reached at this contact.
+    pub(super) fn handle_closed(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        peer: P,
+        contact: &Contact,
+    ) {
+        self.decide(cx, |it, cx, view| it.handle_closed(cx, view, (peer, contact)));
+    }
+
+    /// A connection attempt failed.
+    pub(super) fn handle_connect_failed(&mut self, cx: &mut TopicContext<'_, '_, P>, peer: P) {
+        self.with_membership(cx, |it, cx, view| it.handle_connect_failed(cx, view, peer));
+    }
+
+    /// Sends an item of this node.
+    pub(super) fn publish(&mut self, cx: &mut TopicContext<'_, '_, P>, item: Item) {
+        self.broadcast.publish(cx, &mut self.roster, item);
+    }
+
+    /// Handles a Push.
+    pub(super) fn handle_push(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        receipt: Receipt<P>,
+        bytes: Bytes,
+    ) {
+        let position = self.tree.position(&cx.me);
+        self.broadcast.handle_push(cx, (&mut self.roster, position), (receipt, bytes));
+    }
+
+    /// The owner accepted an item.
+    pub(super) fn accept(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        receipt: &Receipt<P>,
+        item: Item,
+    ) {
+        if self.broadcast.accept(cx, &mut self.roster, (receipt, item)) {
+            self.tree.note_push(&receipt.peer);
         }
-        may
+    }
+
+    /// The owner rejected an item.
+    pub(super) fn reject(
+        &mut self,
+        cx: &mut TopicContext<'_, '_, P>,
+        receipt: &Receipt<P>,
+        fault: Fault,
+    ) {
+        self.broadcast.reject(cx, receipt, fault);
+    }
+
+    /// Looks for items that a peer has and this node has not.
+    pub(super) fn open_reconciliation(&mut self, cx: &mut TopicContext<'_, '_, P>, peer: P) {
+        self.broadcast.open_reconciliation(cx, peer);
+    }
+
+    /// The time that a missing item had is over.
+    pub(super) fn handle_due(&self, cx: &mut TopicContext<'_, '_, P>, id: ItemId) {
+        self.broadcast.handle_due(cx, id);
+    }
+
+    /// A peer may be asked for a missing item.
+    pub(super) fn handle_ready(&mut self, cx: &mut TopicContext<'_, '_, P>, peer: P, id: ItemId) {
+        if self.broadcast.handle_ready(cx, &mut self.roster, (peer, id)) {
+            self.tree.note_fetch(cx, &mut self.roster, &peer);
+        }
+    }
+
+    pub(super) fn roster(&self) -> &Roster<P> {
+        &self.roster
+    }
+
+    pub(super) fn history(&self) -> &History {
+        self.broadcast.history()
+    }
+
+    /// Returns the history, to shrink it.
+    pub(super) fn history_mut(&mut self) -> &mut History {
+        self.broadcast.history_mut()
+    }
+
+    /// Returns the peers whose sessions the topic holds: neighbors, then peers with a pending request.
+    pub(super) fn held_peers(&self) -> impl Iterator<Item = P> {
+        self.roster.peers().chain(self.membership.requested())
+    }
+
+    /// Takes the peers whose session the topic stopped using.
+    pub(super) fn take_unused_sessions(&mut self) -> Vec<P> {
+        self.membership.take_unused_sessions()
+    }
+
+    /// Returns the state of the topic, but for its missing items.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            neighbours: self.roster.len(),
+            eager: self.roster.iter().filter(|(_, neighbor)| neighbor.link.is_eager).count(),
+            passive: self.membership.passive().len(),
+            missing: 0,
+            history_items: self.history().len(),
+            history_bytes: self.history().bytes(),
+            depth: self.tree.depth(),
+        }
+    }
+
+    fn with_membership<'c, R>(
+        &mut self,
+        cx: &mut TopicContext<'_, 'c, P>,
+        act: impl FnOnce(&mut membership::State<P>, &mut TopicContext<'_, 'c, P>, &View<'_, P>) -> R,
+    ) -> R {
+        let view = View { roster: &self.roster, position: self.tree.position(&cx.me) };
+        act(&mut self.membership, cx, &view)
+    }
+
+    /// Handles a walk of a neighbor, unless it sends too many.
+    fn walk<'c>(
+        &mut self,
+        cx: &mut TopicContext<'_, 'c, P>,
+        peer: &P,
+        act: impl FnOnce(&mut membership::State<P>, &mut TopicContext<'_, 'c, P>, &View<'_, P>),
+    ) {
+        let now = cx.now();
+        let neighbor = self.roster.get_mut(peer);
+        if neighbor.is_some_and(|neighbor| neighbor.standing.take_walk(now)) {
+            self.with_membership(cx, act);
+        } else {
+            cx.count(Counter::RequestsOverLimit);
+        }
+    }
+
+    /// Lets the membership decide, and applies the change.
+    fn decide<'c>(
+        &mut self,
+        cx: &mut TopicContext<'_, 'c, P>,
+        act: impl FnOnce(
+            &mut membership::State<P>,
+            &mut TopicContext<'_, 'c, P>,
+            &View<'_, P>,
+        ) -> Change<P>,
+    ) {
+        let Change { down, up, reconcile } = self.with_membership(cx, act);
+        if let Some(down) = down {
+            self.remove(cx, down);
+        }
+        if let Some(up) = up {
+            self.add(cx, &up);
+        }
+        if let Some(peer) = reconcile {
+            self.broadcast.open_reconciliation(cx, peer);
+        }
+    }
+
+    fn remove(&mut self, cx: &mut TopicContext<'_, '_, P>, down: Down<P>) {
+        if self.roster.neighbors.remove(&down.peer).is_some() {
+            cx.count(Counter::NeighboursDown);
+            let neighbor = (down.peer, down.is_session_lost());
+            self.tree.neighbor_down(cx, &mut self.roster, neighbor);
+            self.with_membership(cx, |it, cx, view| it.neighbor_down(cx, view, down));
+        }
+    }
+
+    fn add(&mut self, cx: &mut TopicContext<'_, '_, P>, up: &Up<P>) {
+        self.membership.prepare(cx, &up.peer);
+        if !self.roster.contains(&up.peer) {
+            let neighbor = Neighbor {
+                standing: self.membership.new_standing(cx.now()),
+                link: self.tree.new_link(cx),
+                lazy_push: LazyPush::default(),
+            };
+            self.roster.neighbors.insert(up.peer, neighbor);
+            cx.sessions.hold(up.peer);
+            cx.count(Counter::NeighboursUp);
+            self.tree.neighbor_up(cx, up.peer);
+        }
+        self.with_membership(cx, |it, cx, view| it.neighbor_up(cx, view, up));
+    }
+
+    #[cfg(test)]
+    pub(super) fn tree(&self) -> &tree::State<P> {
+        &self.tree
+    }
+
+    #[cfg(test)]
+    pub(super) fn membership(&self) -> &membership::State<P> {
+        &self.membership
     }
 }

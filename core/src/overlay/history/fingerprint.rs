@@ -1,4 +1,4 @@
-//! Sixteen bytes that tell whether two sets of items are the same.
+//! Fingerprints: 16 bytes that differ if two sets of items differ.
 //!
 //! A set is a polynomial whose roots are the ids of its items; its fingerprint is the value at a
 //! random point, the *salt*:
@@ -7,22 +7,22 @@
 //! fingerprint(salt, ids) = ∏ (salt − id)  mod  2¹²⁷ − 1
 //! ```
 //!
-//! # What it resists
+//! # Security
 //!
-//! Two different sets of at most *n* ids agree at *n* points at most, whatever the ids are. The
-//! salt is drawn from 2⁶⁴ points, anew for each exchange, by one of its two ends. So an author who
-//! makes ids as he likes cannot hide an item from two honest nodes: he must choose the ids before
-//! the salt, and has a chance of *n* · 2⁻⁶⁴ in each exchange, thus 2⁻⁵² with 4096 items. No
-//! assumption on a hash function is needed, and no state is kept for each item.
+//! The fingerprints of two different sets of at most *n* ids agree for at most *n* salts, whatever the
+//! ids are. One of the two ends draws the salt for each exchange from 2⁶⁴ values. An author who chooses
+//! ids at will therefore cannot hide an item from two honest nodes: the ids come before the salt, so the
+//! probability is at most *n* · 2⁻⁶⁴ for each exchange, 2⁻⁵² with 4096 items. This needs no assumption on
+//! a hash function, and no state for each item.
 //!
-//! The well-known fingerprint without a salt, a hash of the sum of 256-bit hashes, would not do: for
-//! whom ids are cheap, the generalised birthday algorithm finds sets of equal sums. With 4096 ids it
-//! takes 2³² steps (4096 lists of 2²⁰ hashes: D. Wagner, *A Generalized Birthday Problem*, 2002).
+//! The common fingerprint without a salt, a hash of the sum of 256-bit hashes, is not enough. If ids are
+//! cheap, the generalised birthday algorithm finds sets of equal sums: with 4096 ids in 2³² steps (4096
+//! lists of 2²⁰ hashes; D. Wagner, *A Generalized Birthday Problem*, 2002).
 //!
-//! A peer that knows the salt can lie in its fingerprints, as it can lie in anything it says. It
-//! deceives nobody but the one it talks to.
+//! A peer that knows the salt can lie in its fingerprints, as in any message. It deceives only the node
+//! at the other end.
 //!
-//! The idea of comparing sets as polynomials is that of Minsky, Trachtenberg and Zippel, *Set
+//! Comparing sets as polynomials is an idea of Minsky, Trachtenberg and Zippel, *Set
 //! Reconciliation with Nearly Optimal Communication Complexity*, 2003.
 
 use super::ItemId;
@@ -33,12 +33,12 @@ const MODULUS: u128 = (1 << 127) - 1;
 /// The low half of a number.
 const LOW: u128 = (1 << 64) - 1;
 
-/// Tells sets of items apart.
+/// The fingerprint of a set of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a set of ids, in any order.
+    /// Returns the fingerprint of a set of ids, in any order.
     pub fn of<'a>(salt: u64, ids: impl IntoIterator<Item = &'a ItemId>) -> Self {
         let product = ids.into_iter().fold(1, |product, id| {
             let root = canonical(u128::from_be_bytes(id.0));
@@ -47,14 +47,14 @@ impl Fingerprint {
         Self(canonical(product).to_be_bytes())
     }
 
-    /// The fingerprint of the union of sets that have nothing in common, of one salt.
+    /// Returns the fingerprint of the union of disjoint sets with the same salt.
     pub fn of_union(parts: impl IntoIterator<Item = Self>) -> Self {
         let numbers = parts.into_iter().map(|part| u128::from_be_bytes(part.0));
         Self(canonical(numbers.fold(1, multiply)).to_be_bytes())
     }
 }
 
-/// Brings a number to 2¹²⁷ at most, without changing its remainder.
+/// Reduces a number to at most 2¹²⁷ and keeps its remainder.
 const fn fold(number: u128) -> u128 {
     (number & MODULUS) + (number >> 127)
 }
@@ -65,7 +65,7 @@ const fn canonical(number: u128) -> u128 {
     if number >= MODULUS { number - MODULUS } else { number }
 }
 
-/// Multiplies two numbers of 2¹²⁷ at most; the result is such a number.
+/// Multiplies two numbers of at most 2¹²⁷. The result is at most 2¹²⁷, too.
 const fn multiply(left: u128, right: u128) -> u128 {
     let (left_high, left_low) = (left >> 64, left & LOW);
     let (right_high, right_low) = (right >> 64, right & LOW);
@@ -73,7 +73,7 @@ const fn multiply(left: u128, right: u128) -> u128 {
     let middle = left_high * right_low + left_low * right_high;
     let low = left_low * right_low;
     // 2¹²⁷ is 1, so the high product, with weight 2¹²⁸, counts twice, and the middle, with weight
-    // 2⁶⁴, is cut at its 63rd bit.
+    // 2⁶⁴, is split at its 63rd bit.
     let high = fold(2 * (left_high * right_high));
     let middle = fold(((middle & (LOW >> 1)) << 64) + (middle >> 63));
     fold(fold(high + fold(low)) + middle)

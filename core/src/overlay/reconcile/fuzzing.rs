@@ -1,10 +1,10 @@
-//! A door for the fuzz targets: a message is read and written again.
+//! The entry point of the fuzz targets: decodes a message and encodes it again.
 
 use bytes::Bytes;
 
 use super::Message;
 
-/// Reads a message; returns its bytes when it is written again.
+/// Decodes a message. Returns the bytes of its encoding, or `None` if it is malformed.
 pub fn message(bytes: &[u8]) -> Option<Bytes> {
     Message::decode(bytes).ok().map(|message| message.encode())
 }

@@ -1,7 +1,8 @@
-//! The messages: how they are written, and a decoder that never panics.
+//! The messages, their encoding, and a decoder that never panics.
 //!
-//! A message is a salt and a list of ranges with increasing bounds. Each range has a fingerprint of
-//! what the sender knows there, or a list of it. Each message has one form.
+//! A message is a salt and a list of ranges with increasing bounds. Each range has a fingerprint of the
+//! items that the sender knows there, or a list of them. The encoding is canonical: each message has one
+//! form, and the decoder rejects others.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
@@ -11,60 +12,60 @@ use super::super::history::{END, Fingerprint};
 use super::super::{ItemId, Stamp};
 use crate::wire::varint;
 
-/// The most bytes of a message.
+/// The largest message, in bytes.
 pub const MESSAGE_SIZE_MAX: usize = 32 << 10;
 
-/// The most ranges of a message.
+/// The most ranges in a message.
 pub const SPANS_MAX: usize = 512;
 
-/// The most ids that the ranges of a message list.
+/// The most ids that all ranges of a message list.
 pub const IDS_MAX: usize = 1536;
 
-/// The size of an id or a fingerprint.
+/// The size of an id or a fingerprint, in bytes.
 const ID_SIZE: usize = 16;
 
-/// The most bytes of a range with a fingerprint: its kind, two bounds and the fingerprint.
+/// The largest range with a fingerprint, in bytes: its kind, two bounds and the fingerprint.
 pub(super) const FINGERPRINT_SPAN_SIZE_MAX: usize =
     1 + 2 * (varint::SIZE_MAX + 1 + ID_SIZE) + ID_SIZE;
 
-/// The range lists what is there.
+/// The range lists its items.
 const LISTS: u8 = 1;
-/// The start of the range is written. If it is not, the range starts at the end of the one before.
+/// The start of the range is encoded. Otherwise it starts at the end of the previous range.
 const STARTS: u8 = 2;
-/// The range ends at [`END`], which is not written.
+/// The range ends at [`END`], which is not encoded.
 const IS_OPEN: u8 = 4;
 
 /// One message of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Where the fingerprints of the exchange are taken.
+    /// The salt of all fingerprints of the exchange.
     pub(super) salt: u64,
     /// The ranges.
     pub(super) spans: Vec<Span>,
 }
 
-/// A range of stamps and what the sender knows there.
+/// A range of stamps, and the items that the sender knows there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     /// The first stamp of the range.
     pub(super) start: Stamp,
     /// The first stamp after the range.
     pub(super) end: Stamp,
-    /// What is there.
+    /// The items.
     pub(super) content: Content,
 }
 
-/// What the sender knows in a range.
+/// The items that the sender knows in a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// A summary.
+    /// Their fingerprint.
     Fingerprint(Fingerprint),
-    /// Everything, in order.
+    /// Their stamps, in order.
     Ids(Vec<Stamp>),
 }
 
 impl Content {
-    /// The list, if it is one.
+    /// Returns the stamps, or none if there is a fingerprint.
     pub(super) fn ids(&self) -> &[Stamp] {
         match self {
             Self::Fingerprint(_) => &[],
@@ -73,12 +74,12 @@ impl Content {
     }
 }
 
-/// The rule that a message breaks.
+/// The rule that a message violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// It has more than [`MESSAGE_SIZE_MAX`] bytes.
     TooLarge,
-    /// It is cut short, or a value in it is not in its one form.
+    /// It is truncated, or one of its values is not canonical.
     Malformed,
     /// It has no range.
     NoSpan,
@@ -86,7 +87,7 @@ pub enum Violation {
     TooManySpans,
     /// It lists more than [`IDS_MAX`] ids.
     TooManyIds,
-    /// A bound is not above the one before it.
+    /// A bound is not greater than the previous one.
     BoundsNotIncreasing,
     /// The stamps of a list do not increase.
     IdsNotIncreasing,
@@ -95,7 +96,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// Names the rule in a few words.
+    /// Returns the rule in a few words, for logs and peers.
     pub const fn rule(self) -> &'static str {
         match self {
             Self::TooLarge => "a reconciliation is too large",
@@ -111,7 +112,7 @@ impl Violation {
 }
 
 impl Message {
-    /// Writes the message.
+    /// Encodes the message.
     pub fn encode(&self) -> Bytes {
         let mut buffer = BytesMut::with_capacity(64);
         buffer.put_u64(self.salt);
@@ -123,11 +124,11 @@ impl Message {
         buffer.freeze()
     }
 
-    /// Reads a message that fills `bytes`.
+    /// Decodes a message that fills `bytes`.
     ///
     /// # Errors
     ///
-    /// A [`Violation`] if the bytes are anything but the one form of a message.
+    /// [`Violation`] if the bytes are not the canonical encoding of a message within the limits.
     pub fn decode(bytes: &[u8]) -> Result<Self, Violation> {
         if bytes.len() > MESSAGE_SIZE_MAX {
             return Err(Violation::TooLarge);
@@ -144,18 +145,18 @@ impl Message {
         if message.spans.is_empty() { Err(Violation::NoSpan) } else { Ok(message) }
     }
 
-    /// Returns how many ranges there are.
+    /// Returns the number of ranges.
     pub fn spans_len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Returns how many items are listed.
+    /// Returns the number of listed items.
     pub fn ids_len(&self) -> usize {
         self.spans.iter().map(|span| span.content.ids().len()).sum()
     }
 }
 
-/// Appends a range that follows another.
+/// Appends a range that follows another, or is the first.
 pub(super) fn write_span(buffer: &mut BytesMut, before: Option<&Span>, span: &Span) {
     let starts = before.is_none_or(|before| before.end < span.start);
     let is_open = span.end == END;
@@ -182,7 +183,7 @@ pub(super) fn write_span(buffer: &mut BytesMut, before: Option<&Span>, span: &Sp
     }
 }
 
-/// Appends a bound: the time since the one before, and the id without the zeros at its end.
+/// Appends a bound: the difference to the previous time, and the id without trailing zeros.
 fn write_bound(buffer: &mut BytesMut, time: u64, bound: &Stamp) {
     varint::write(buffer, bound.time.saturating_sub(time));
     let zeros = bound.id.0.iter().rev().take_while(|&&byte| byte == 0).count();
@@ -191,10 +192,10 @@ fn write_bound(buffer: &mut BytesMut, time: u64, bound: &Stamp) {
     buffer.put_slice(prefix);
 }
 
-/// Reads values from the front of what is left of a message.
+/// Reads values from the rest of a message.
 struct Reader<'a> {
     rest: &'a [u8],
-    /// The ids that were read.
+    /// How many ids were read.
     ids: usize,
 }
 
@@ -209,7 +210,7 @@ impl Reader<'_> {
         self.array().map(|[byte]| byte)
     }
 
-    /// Reads a number in its shortest form.
+    /// Reads an integer, which must be encoded in its shortest form.
     fn varint(&mut self) -> Result<u64, Violation> {
         let (value, size) = varint::read(self.rest).ok_or(Violation::Malformed)?;
         let shortest = match value {
@@ -222,7 +223,7 @@ impl Reader<'_> {
         if size == shortest { Ok(value) } else { Err(Violation::Malformed) }
     }
 
-    /// Reads a time that follows another and is before that of [`END`].
+    /// Reads a time as the difference to the previous one. It must be before that of [`END`].
     fn time(&mut self, before: u64) -> Result<u64, Violation> {
         let time = before.saturating_add(self.varint()?);
         if time < END.time { Ok(time) } else { Err(Violation::Malformed) }

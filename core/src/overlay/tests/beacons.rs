@@ -1,18 +1,19 @@
 //! Who the root is, whatever a peer says of it.
 
 use super::super::Input;
-use super::super::frames::{Beacon, Message};
+use super::super::frames::Message;
 use super::super::topic::Topic;
+use super::super::tree::Beacon;
 use super::world::{TOPIC, UNIX, World, ms, secs};
 use crate::identity::CLOCK_SKEW_MAX;
 
 fn topic(world: &World, id: u64) -> &Topic<u64> {
-    &world.nodes[&id].state.topics[&TOPIC]
+    world.nodes[&id].state.topics.get(&TOPIC).unwrap()
 }
 
 fn roots(world: &World) -> Vec<u64> {
     let alive = world.nodes.iter().filter(|(_, node)| node.is_alive);
-    alive.map(|(&id, _)| id).filter(|id| topic(world, *id).is_root()).collect()
+    alive.map(|(&id, _)| id).filter(|id| topic(world, *id).tree().position(id).is_root()).collect()
 }
 
 fn unix(world: &World) -> u64 {
@@ -27,9 +28,9 @@ fn frames(world: &World) -> usize {
 fn with_liar(count: u64) -> (World, u64, u64, u64) {
     let mut world = World::joined(count);
     world.run(secs(300));
-    let liar = (0..count).find(|id| !topic(&world, *id).is_root()).unwrap();
+    let liar = (0..count).find(|id| !topic(&world, *id).tree().position(id).is_root()).unwrap();
     let to = world.node(liar).state.neighbours(&TOPIC).next().unwrap();
-    let generation = topic(&world, to).root.unwrap().beacon.generation;
+    let generation = topic(&world, to).tree().root().unwrap().beacon.generation;
     (world, liar, to, generation)
 }
 
@@ -61,8 +62,8 @@ fn beacons_of_whatever_rank_are_passed_on_at_a_limited_rate() {
         });
         // Each node passes on four a second and a few at once, over each of its links.
         assert!(sent < links * (20 * 4 + 40), "{sent} frames");
-        assert_eq!(world.node(to).condemned, [(liar, "sends what is of no use, again and again")]);
-        assert!(world.nodes.iter().all(|(id, node)| *id == to || node.condemned.is_empty()));
+        assert_eq!(world.node(to).violations, [(liar, "sends what is of no use, again and again")]);
+        assert!(world.nodes.iter().all(|(id, node)| *id == to || node.violations.is_empty()));
         world.run(secs(600));
         assert_eq!(roots(&world).len(), 1);
     }
@@ -102,7 +103,7 @@ fn a_root_that_does_not_live_is_none() {
         world.run(secs(600));
         let root = roots(&world)[0];
         let liar = (1..30).find(|id| *id != root).unwrap();
-        let generation = topic(&world, liar).root.unwrap().beacon.generation;
+        let generation = topic(&world, liar).tree().root().unwrap().beacon.generation;
         let (generation, sequence) = says(generation, unix(&world), skew);
         for to in world.node(liar).state.neighbours(&TOPIC).collect::<Vec<_>>() {
             let beacon = Beacon { root: 0, generation, sequence, hops: 0 };
@@ -112,9 +113,9 @@ fn a_root_that_does_not_live_is_none() {
         let roots = roots(&world);
         assert_eq!(roots.len(), 1, "{name}");
         for id in (1..30).filter(|id| *id != roots[0]) {
-            let known = topic(&world, id).root.map(|root| root.beacon.root);
+            let known = topic(&world, id).tree().root().map(|root| root.beacon.root);
             assert_eq!(known, Some(roots[0]), "{name}, of {id}");
-            assert!(topic(&world, id).parent.is_some(), "{name}, of {id}");
+            assert!(topic(&world, id).tree().parent().is_some(), "{name}, of {id}");
         }
     }
 }
@@ -123,7 +124,7 @@ fn a_root_that_does_not_live_is_none() {
 fn a_root_that_starts_anew_reigns_again() {
     let mut world = World::joined(20);
     let root = roots(&world)[0];
-    let generation = topic(&world, root).root.unwrap().beacon.generation;
+    let generation = topic(&world, root).tree().root().unwrap().beacon.generation;
     let near = world.node(root).state.neighbours(&TOPIC).next().unwrap();
     for peer in world.node(root).sessions.keys().copied().collect::<Vec<_>>() {
         world.disconnect(root, peer);
@@ -134,8 +135,8 @@ fn a_root_that_starts_anew_reigns_again() {
     world.handle(root, Input::Join { topic: TOPIC });
     world.run(secs(60));
     let [root] = roots(&world)[..] else { panic!("one root") };
-    assert!(topic(&world, root).root.unwrap().beacon.generation > generation);
-    assert!((0..20).all(|id| id == root || topic(&world, id).parent.is_some()));
+    assert!(topic(&world, root).tree().root().unwrap().beacon.generation > generation);
+    assert!((0..20).all(|id| id == root || topic(&world, id).tree().parent().is_some()));
 }
 
 #[test]

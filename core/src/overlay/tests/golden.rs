@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message, Priority, decode, encode};
+use super::super::frames::{Entries, Entry, Frame, Ids, Message, Priority, decode, encode};
+use super::super::tree::Beacon;
 use super::super::{Contact, ItemId, Stamp, TopicId};
 use crate::identity::MachineId;
 use crate::support::testing::{check_golden, hex};
@@ -24,21 +25,21 @@ fn messages() -> Vec<(&'static str, Message<MachineId>)> {
     vec![
         ("joined", Message::Joined),
         ("left", Message::Left),
-        ("refer", Message::Refer(entries())),
-        ("neighbour low", Message::Neighbour(Priority::Low)),
-        ("neighbour high", Message::Neighbour(Priority::High)),
-        ("neighbour closer", Message::Neighbour(Priority::Closer)),
-        ("answer", Message::Answer(true)),
-        ("part", Message::Part),
-        ("newcomer", Message::Newcomer { entry: entry(), steps: 6 }),
+        ("refer", Message::PeerExchange(entries())),
+        ("neighbour low", Message::Neighbor(Priority::Low)),
+        ("neighbour high", Message::Neighbor(Priority::High)),
+        ("neighbour closer", Message::Neighbor(Priority::Closer)),
+        ("answer", Message::NeighborReply(true)),
+        ("part", Message::Disconnect),
+        ("newcomer", Message::ForwardJoin { entry: entry(), steps: 6 }),
         ("shuffle", Message::Shuffle { walk: 300, steps: 3, entries: entries() }),
-        ("shuffled", Message::Shuffled { walk: 300, entries: entries() }),
+        ("shuffled", Message::ShuffleReply { walk: 300, entries: entries() }),
         ("push", Message::Push { stamp, hops: 2, is_repair: false }),
-        ("have", Message::Have { ids: ids(), is_repair: true }),
+        ("have", Message::IHave { ids: ids(), is_repair: true }),
         ("graft child", Message::Graft { is_child: true, item: None }),
         ("graft item", Message::Graft { is_child: false, item: Some(ItemId([4; 16])) }),
         ("prune", Message::Prune),
-        ("want", Message::Want(ids())),
+        ("want", Message::IWant(ids())),
         (
             "beacon",
             Message::Beacon(Beacon { root, generation: 1, sequence: 1_750_000_000_000, hops: 4 }),

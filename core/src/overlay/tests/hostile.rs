@@ -1,6 +1,7 @@
 //! Peers that break the rules.
 
-use super::super::frames::{Beacon, Entries, Entry, Frame, Ids, Message, Priority};
+use super::super::frames::{Entries, Entry, Frame, Ids, Message, Priority};
+use super::super::tree::Beacon;
 use super::super::{Contact, Input, ItemId, MISSING_MAX, SHUN_TIME, SHUNNED_MAX, Stamp, TopicId};
 use super::world::{TOPIC, UNIX, World, item_of, ms, secs};
 use crate::overlay::Counter;
@@ -23,7 +24,7 @@ fn malformed_frames_end_the_session() {
         let mut world = with_stranger();
         let frame = bytes::Bytes::copy_from_slice(bytes);
         world.handle(0, Input::Session(session::Event::Frame { peer: 666, frame }));
-        assert_eq!(world.node(0).condemned.len(), 1, "{bytes:?}");
+        assert_eq!(world.node(0).violations.len(), 1, "{bytes:?}");
     }
 }
 
@@ -34,7 +35,7 @@ fn a_forged_item_ends_the_session_and_goes_nowhere() {
     let stamp = Stamp { time: 1_750_000_000_000, id: ItemId([1; 16]) };
     let push = Message::Push { stamp, hops: 0, is_repair: false };
     world.inject(666, 0, &Frame::Topic(TOPIC, push), b"junk");
-    assert_eq!(world.node(0).condemned, [(666, "a forged item")]);
+    assert_eq!(world.node(0).violations, [(666, "a forged item")]);
     world.run(secs(5));
     assert!(world.nodes.values().all(|node| node.taken.is_empty()));
 }
@@ -46,21 +47,21 @@ fn an_item_under_another_name_is_forged() {
     let stamp = Stamp { time: 0, id: ItemId([1; 16]) };
     let push = Message::Push { stamp, hops: 0, is_repair: false };
     world.inject(666, 0, &Frame::Topic(TOPIC, push), &bytes);
-    assert_eq!(world.node(0).condemned, [(666, "a forged item")]);
+    assert_eq!(world.node(0).violations, [(666, "a forged item")]);
 }
 
 #[test]
-fn whoever_announces_what_it_does_not_send_is_found_out() {
+fn a_peer_that_announces_items_and_does_not_send_them_is_disconnected() {
     let mut world = with_stranger();
     for round in 0..24_u8 {
-        assert!(round > 16 || world.node(0).condemned.is_empty(), "round {round}");
+        assert!(round > 16 || world.node(0).violations.is_empty(), "round {round}");
         let ids = (0..8).map(|number| ItemId([number + 8 * round; 16])).collect();
-        let have = Message::Have { ids: Ids::new(ids).unwrap(), is_repair: round % 2 == 0 };
+        let have = Message::IHave { ids: Ids::new(ids).unwrap(), is_repair: round % 2 == 0 };
         world.inject_message(666, 0, have);
         world.run(secs(1));
     }
     world.run(secs(10));
-    let found = world.node(0).condemned.first().copied();
+    let found = world.node(0).violations.first().copied();
     assert_eq!(found, Some((666, "announced items and did not send them")));
     assert_eq!(world.node(0).state.usage(&TOPIC).unwrap().missing, 0);
 }
@@ -75,14 +76,14 @@ fn announcements_never_take_more_than_their_limit() {
             ItemId(id)
         };
         let ids = Ids::new((0..256).map(id).collect()).unwrap();
-        world.inject_message(666, 0, Message::Have { ids, is_repair: false });
+        world.inject_message(666, 0, Message::IHave { ids, is_repair: false });
     }
     assert!(world.node(0).state.usage(&TOPIC).unwrap().missing <= MISSING_MAX);
     assert!(world.count(Counter::AnnouncementsDropped) > 0);
 }
 
 #[test]
-fn topics_and_acquaintances_of_a_liar_stay_within_their_limits() {
+fn topics_and_peers_that_a_liar_names_stay_within_their_limits() {
     let mut world = with_stranger();
     for round in 0..10_u64 {
         let topic = |number: u64| {
@@ -97,7 +98,7 @@ fn topics_and_acquaintances_of_a_liar_stay_within_their_limits() {
             contact: Contact::copy_from(&(10_000 + round * 16 + peer).to_be_bytes()).unwrap(),
         };
         let entries = Entries::new((0..16).map(entry).collect()).unwrap();
-        world.inject_message(666, 0, Message::Refer(entries));
+        world.inject_message(666, 0, Message::PeerExchange(entries));
     }
     let passive_max = world.config.passive_max;
     assert!(world.node(0).state.usage(&TOPIC).unwrap().passive <= passive_max);
@@ -145,28 +146,28 @@ fn a_peer_that_drops_what_it_should_pass_on_is_gone_round() {
 const USELESS: &str = "sends what is of no use, again and again";
 
 #[test]
-fn whoever_sends_an_item_again_and_again_is_cut_off() {
+fn a_peer_that_sends_an_item_again_and_again_is_banned() {
     let mut world = with_stranger();
     let id = world.publish(0, 100);
     let bytes = world.node(0).state.item(&TOPIC, &id).unwrap();
     let stamp = item_of(bytes.clone()).stamp;
     for round in 0..1100 {
-        assert_eq!(world.node(0).condemned.is_empty(), round <= 1025, "round {round}");
+        assert_eq!(world.node(0).violations.is_empty(), round <= 1025, "round {round}");
         let push = Message::Push { stamp, hops: 0, is_repair: round % 2 == 0 };
         world.inject(666, 0, &Frame::Topic(TOPIC, push), &bytes);
     }
-    assert_eq!(world.node(0).condemned, [(666, USELESS)]);
+    assert_eq!(world.node(0).violations, [(666, USELESS)]);
 }
 
 #[test]
-fn whoever_asks_again_and_again_for_more_than_is_answered_is_cut_off() {
+fn a_peer_that_exceeds_the_rate_of_requests_again_and_again_is_banned() {
     let mut world = with_stranger();
     let id = world.publish(0, 100);
     let before = world.node(0).pushes;
     for _ in 0..1100 {
-        world.inject_message(666, 0, Message::Want(Ids::new(vec![id]).unwrap()));
+        world.inject_message(666, 0, Message::IWant(Ids::new(vec![id]).unwrap()));
     }
-    assert_eq!(world.node(0).condemned, [(666, USELESS)]);
+    assert_eq!(world.node(0).violations, [(666, USELESS)]);
     assert!(world.node(0).pushes - before <= 64 + 9);
 }
 
@@ -176,7 +177,7 @@ fn a_node_asks_a_peer_for_no_more_than_is_answered() {
     let ids = |round: u8| Ids::new((0..64).map(|n| ItemId([n + 64 * round; 16])).collect());
     for round in 0..4 {
         let ids = ids(round).unwrap();
-        world.inject_message(666, 0, Message::Have { ids, is_repair: false });
+        world.inject_message(666, 0, Message::IHave { ids, is_repair: false });
     }
     let before = world.node(0).frames;
     world.run(secs(1));
@@ -185,7 +186,7 @@ fn a_node_asks_a_peer_for_no_more_than_is_answered() {
 }
 
 #[test]
-fn whoever_was_cut_off_is_shunned_for_a_while() {
+fn a_banned_peer_is_shunned_for_a_while() {
     let mut world = with_stranger();
     let asks_again = |world: &mut World| {
         world.disconnect(666, 0);
@@ -193,7 +194,7 @@ fn whoever_was_cut_off_is_shunned_for_a_while() {
         world.connect(666, 0);
         world.run(secs(1));
         world.inject_message(666, 0, Message::Joined);
-        world.inject_message(666, 0, Message::Neighbour(Priority::High));
+        world.inject_message(666, 0, Message::Neighbor(Priority::High));
         let mut neighbours = world.node(0).state.neighbours(&TOPIC);
         neighbours.any(|peer| peer == 666)
     };
@@ -202,7 +203,7 @@ fn whoever_was_cut_off_is_shunned_for_a_while() {
         0,
         Input::Session(session::Event::Frame { peer: 666, frame: bytes::Bytes::from_static(&[9]) }),
     );
-    assert_eq!(world.node(0).condemned.len(), 1);
+    assert_eq!(world.node(0).violations.len(), 1);
     assert!(!asks_again(&mut world));
     world.run(SHUN_TIME - secs(10));
     assert!(!asks_again(&mut world));

@@ -53,7 +53,7 @@ pub(super) struct Lone {
     /// What was sent, and its bytes, those of items included.
     pub(super) sent: Vec<(Id, Frame<Id>)>,
     pub(super) bytes: usize,
-    pub(super) condemned: Vec<(Id, &'static str)>,
+    pub(super) violations: Vec<(Id, &'static str)>,
     /// Items that nobody checked yet.
     pub(super) receipts: Vec<Receipt<Id>>,
     announced: u64,
@@ -75,13 +75,13 @@ impl Lone {
             turns: 0,
             sent: Vec::new(),
             bytes: 0,
-            condemned: Vec::new(),
+            violations: Vec::new(),
             receipts: Vec::new(),
             announced: 1 << 32,
         }
     }
 
-    /// A node in a topic with so many items of a size.
+    /// A node in a topic with a number of items of a size.
     pub(super) fn with_items(count: u64, size: usize) -> Self {
         let mut lone = Self::new();
         lone.handle(Input::Join { topic: topic(0) });
@@ -110,7 +110,7 @@ impl Lone {
                     self.sent.push((peer, frame.expect("it is well formed").0));
                 }
                 Output::Session(session::Request::Violation { peer, rule }) => {
-                    self.condemned.push((peer, rule))
+                    self.violations.push((peer, rule))
                 }
                 Output::Received { receipt, .. } => self.receipts.push(receipt),
                 Output::Session(
@@ -186,7 +186,7 @@ impl Lone {
         let first = self.announced;
         self.announced += count;
         let ids = (first..first + count).map(item_id).collect();
-        self.say(number, topic, Message::Have { ids: Ids::new(ids).unwrap(), is_repair });
+        self.say(number, topic, Message::IHave { ids: Ids::new(ids).unwrap(), is_repair });
     }
 
     /// A peer pushes an item.
@@ -221,7 +221,7 @@ impl Lone {
         for (to, frame) in &self.sent {
             let asked = match frame {
                 Frame::Topic(_, Message::Graft { item: Some(id), .. }) => vec![*id],
-                Frame::Topic(_, Message::Want(ids)) => ids.clone().into_vec(),
+                Frame::Topic(_, Message::IWant(ids)) => ids.clone().into_vec(),
                 Frame::Topics(_) | Frame::Topic(..) => Vec::new(),
             };
             if *to == peer(number) && !asked.is_empty() {

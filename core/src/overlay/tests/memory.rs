@@ -27,7 +27,7 @@ fn check(lone: &Lone, memory: MemoryBudget) {
     }
 }
 
-/// So many peers that read nothing say and ask for what they like, in as many topics.
+/// Peers that read nothing send all kinds of messages, in as many topics.
 fn fill(lone: &mut Lone, memory: MemoryBudget, count: u32) {
     for number in 0..count {
         lone.handle(Input::Join { topic: topic(number) });
@@ -48,12 +48,12 @@ fn fill(lone: &mut Lone, memory: MemoryBudget, count: u32) {
             item_id(item)
         });
         let ids = Ids::new(ids.collect()).unwrap();
-        lone.say(number, home, Message::Want(ids));
+        lone.say(number, home, Message::IWant(ids));
         check(lone, memory);
         lone.say(number, home, Message::Joined);
         let dropped = lone.counters.get(Counter::ControlDropped);
         for _ in 0..7000 {
-            lone.say(number, home, Message::Neighbour(Priority::Low));
+            lone.say(number, home, Message::Neighbor(Priority::Low));
         }
         assert!(lone.counters.get(Counter::ControlDropped) > dropped);
         check(lone, memory);
@@ -97,16 +97,16 @@ fn a_peer_for_which_the_most_waits_loses_it_and_then_its_session() {
     lone.up([1, 2, 3], 0);
     let fill = |lone: &mut Lone, number| {
         for _ in 0..6000 {
-            lone.say(number, topic(0), Message::Neighbour(Priority::Low));
+            lone.say(number, topic(0), Message::Neighbor(Priority::Low));
         }
         check(lone, memory);
     };
     // There is room for two of them. Each loses what waits once, then the second has the most again.
     for number in [1, 2, 3, 1, 2, 3, 1, 2, 3] {
-        assert_eq!(lone.condemned, [], "{number}");
+        assert_eq!(lone.violations, [], "{number}");
         fill(&mut lone, number);
     }
-    assert_eq!(lone.condemned, [(peer(2), "does not read what it is sent")]);
+    assert_eq!(lone.violations, [(peer(2), "does not read what it is sent")]);
 }
 
 #[test]
@@ -114,16 +114,16 @@ fn one_refusal_waits_for_a_peer_that_does_not_read() {
     let mut lone = Lone::new();
     lone.up([1], 0);
     for number in 0..100 {
-        lone.say(1, topic(number), Message::Neighbour(Priority::Low));
+        lone.say(1, topic(number), Message::Neighbor(Priority::Low));
     }
     assert_eq!(lone.counters.get(Counter::ControlDropped), 99);
     lone.handle(Input::Session(session::Event::Writable { peer: peer(1), send_window: ROOMY }));
-    assert_eq!(lone.count(|message| matches!(message, Message::Answer(false))), 1);
+    assert_eq!(lone.count(|message| matches!(message, Message::NeighborReply(false))), 1);
     assert_eq!(lone.state.held(), Held::default());
     for number in 0..1000 {
-        lone.say(1, topic(number), Message::Neighbour(Priority::Low));
+        lone.say(1, topic(number), Message::Neighbor(Priority::Low));
     }
-    assert_eq!(lone.condemned.len(), 1, "it asks for what it cannot have");
+    assert_eq!(lone.violations.len(), 1, "it asks for what it cannot have");
 }
 
 #[test]
@@ -142,12 +142,12 @@ fn of_the_topics_of_a_peer_the_own_are_noted_and_a_few_others() {
     assert_eq!(held, OTHER_TOPICS_MAX * 540);
     lone.handle(Input::Join { topic: topic(0) });
     assert_eq!(lone.state.held().index, held - 540);
-    // Whoever names more topics than there may be is of no use.
+    // A peer that names more topics than allowed is penalized.
     for _ in 0..2 {
         lone.name_topics(2, 0..u32::try_from(TOPICS_MAX).unwrap());
     }
     lone.name_topics(2, 5000..5100);
-    assert_eq!(lone.condemned, [(peer(2), "sends what is of no use, again and again")]);
+    assert_eq!(lone.violations, [(peer(2), "sends what is of no use, again and again")]);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn names_of_items_give_way_to_others_within_their_share() {
         let newest = item_id(u64::from(number) << 32 | 24_999);
         assert!(lone.state.item(&topic(number), &newest).is_some());
     }
-    // What is missing has its half of the share all the same.
+    // Missing items still have their half of the share.
     lone.announce(1, topic(0), (256, false));
     assert_eq!(lone.missing(3), 256);
     check(&lone, memory);

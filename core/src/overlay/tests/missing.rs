@@ -9,7 +9,7 @@ use crate::session;
 
 const LIAR: &str = "announced items and did not send them";
 
-/// A node in so many topics, with sessions.
+/// A node in a number of topics, with sessions.
 fn among(topics: u32, peers: impl IntoIterator<Item = u32>) -> Lone {
     let mut lone = Lone::new();
     for number in 0..topics {
@@ -23,7 +23,7 @@ fn among(topics: u32, peers: impl IntoIterator<Item = u32>) -> Lone {
 
 fn announce_one(lone: &mut Lone, number: u32, id: u64) {
     let ids = Ids::new(vec![item_id(id)]).unwrap();
-    lone.say(number, topic(0), Message::Have { ids, is_repair: false });
+    lone.say(number, topic(0), Message::IHave { ids, is_repair: false });
 }
 
 #[test]
@@ -50,11 +50,11 @@ fn what_is_missing_costs_a_turn_for_each_request_and_none_while_it_waits() {
         let [first, second] = calm(topics);
         assert!(requests > 300, "{requests}");
         assert!(lone.turns <= first + 2 * requests + 16, "{} turns", lone.turns);
-        assert_eq!(lone.missing(topics), 0, "whoever sends nothing at all is asked no more");
+        assert_eq!(lone.missing(topics), 0, "a peer that sends nothing at all is asked no more");
         lone.turns = 0;
         lone.run(LONG);
         assert!(lone.turns <= second + 8, "{} turns", lone.turns);
-        assert_eq!(lone.condemned, []);
+        assert_eq!(lone.violations, []);
     }
 }
 
@@ -113,8 +113,8 @@ fn peers_that_fill_their_places_keep_nobody_from_being_asked() {
             assert!(lone.asked(10).0.contains(&item_id(id)), "minute {minute}");
         }
         if pushes {
-            lone.condemned.sort_unstable();
-            assert_eq!(lone.condemned, [(peer(1), LIAR), (peer(2), LIAR)]);
+            lone.violations.sort_unstable();
+            assert_eq!(lone.violations, [(peer(1), LIAR), (peer(2), LIAR)]);
         }
     }
 }
@@ -144,7 +144,7 @@ fn an_answer_that_comes_too_late_keeps_the_promise() {
                 lone.push(1, topic(0), item_id(id));
             }
         }
-        assert_eq!(lone.condemned.first().map(|(_, rule)| *rule), fault);
+        assert_eq!(lone.violations.first().map(|(_, rule)| *rule), fault);
     }
 }
 

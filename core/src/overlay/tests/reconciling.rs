@@ -7,14 +7,14 @@ use super::world::{ms, secs};
 use crate::overlay::Counter;
 
 fn is_comparison(message: &Message<super::lone::Id>) -> bool {
-    matches!(message, Message::Have { .. } | Message::Reconcile(_))
+    matches!(message, Message::IHave { .. } | Message::Reconcile(_))
 }
 
 #[test]
 fn a_small_comparison_gets_a_small_answer() {
     let mut lone = Lone::with_items(4096, 16);
     lone.up([1], ROOMY);
-    lone.say(1, topic(0), Message::Neighbour(Priority::High));
+    lone.say(1, topic(0), Message::Neighbor(Priority::High));
     lone.run(ms(10));
     let (bytes, frames) = (lone.bytes, lone.count(is_comparison));
     let asked = lone.compare(1, topic(0));
@@ -36,7 +36,7 @@ fn histories_are_compared_with_those_in_the_topic_alone() {
             lone.say(1, topic(0), Message::Joined);
         }
         if is_neighbour {
-            lone.say(1, topic(0), Message::Neighbour(Priority::High));
+            lone.say(1, topic(0), Message::Neighbor(Priority::High));
         }
         let before = lone.count(|message| matches!(message, Message::Reconcile(_)));
         for _ in 0..30 {
@@ -48,15 +48,15 @@ fn histories_are_compared_with_those_in_the_topic_alone() {
 }
 
 #[test]
-fn whom_the_node_asked_may_answer() {
+fn a_peer_that_the_node_asked_may_answer() {
     let mut lone = Lone::with_items(600, 16);
     lone.up([1], ROOMY);
     lone.act(|state, context| state.pull(context, topic(0), peer(1)));
     for (wait, answers) in [(secs(9), 1), (secs(2), 0)] {
         lone.run(wait);
-        let before = lone.count(|message| matches!(message, Message::Have { .. }));
+        let before = lone.count(|message| matches!(message, Message::IHave { .. }));
         lone.compare(1, topic(0));
-        let sent = lone.count(|message| matches!(message, Message::Have { .. })) - before;
+        let sent = lone.count(|message| matches!(message, Message::IHave { .. })) - before;
         assert_eq!(sent, answers);
     }
 }
@@ -82,11 +82,11 @@ fn all_peers_together_get_no_more_than_a_hundred_answers_a_second() {
 }
 
 #[test]
-fn what_a_peer_is_told_of_counts_as_what_it_asks_for() {
+fn announcements_in_an_answer_count_as_requests() {
     let mut lone = Lone::with_items(4096, 16);
     lone.up([1], ROOMY);
     lone.say(1, topic(0), Message::Joined);
-    lone.say(1, topic(0), Message::Neighbour(Priority::High));
+    lone.say(1, topic(0), Message::Neighbor(Priority::High));
     let before = lone.count(is_comparison);
     for _ in 0..64 {
         lone.compare(1, topic(0));
@@ -96,12 +96,12 @@ fn what_a_peer_is_told_of_counts_as_what_it_asks_for() {
 }
 
 #[test]
-fn a_neighbour_that_asks_too_often_is_cut_off() {
+fn a_neighbour_that_asks_too_often_is_banned() {
     let mut lone = Lone::with_items(600, 16);
     lone.up([1], ROOMY);
     lone.handle(Input::Join { topic: topic(1) });
     for _ in 0..1200 {
         lone.compare(1, topic(1));
     }
-    assert_eq!(lone.condemned, [(peer(1), "sends what is of no use, again and again")]);
+    assert_eq!(lone.violations, [(peer(1), "sends what is of no use, again and again")]);
 }

@@ -1,24 +1,27 @@
 //! The tree.
 
-use super::super::frames::{Beacon, Message, Priority};
+use super::super::frames::{Message, Priority};
 use super::super::topic::Topic;
+use super::super::tree::Beacon;
 use super::super::{Input, PROTECTED};
 use super::world::{TOPIC, UNIX, World, ms, secs};
 use crate::overlay::Counter;
 
 fn topic(world: &World, id: u64) -> &Topic<u64> {
-    &world.nodes[&id].state.topics[&TOPIC]
+    world.nodes[&id].state.topics.get(&TOPIC).unwrap()
 }
 
 fn root(world: &World) -> u64 {
     let alive = world.nodes.iter().filter(|(_, node)| node.is_alive);
-    let roots: Vec<u64> =
-        alive.map(|(&id, _)| id).filter(|id| topic(world, *id).is_root()).collect();
+    let roots: Vec<u64> = alive
+        .map(|(&id, _)| id)
+        .filter(|id| topic(world, *id).tree().position(id).is_root())
+        .collect();
     assert_eq!(roots.len(), 1, "{roots:?}");
     roots[0]
 }
 
-/// Node 5 with neighbours that are no nodes of the topic and say what they are told to.
+/// Node 5 with neighbours that only send what the test makes them send.
 fn among_puppets(puppets: &[u64]) -> World {
     let mut world = World::new();
     world.add(5);
@@ -30,7 +33,7 @@ fn among_puppets(puppets: &[u64]) -> World {
     world.handle(5, Input::Join { topic: TOPIC });
     for &id in puppets {
         world.inject_message(id, 5, Message::Joined);
-        world.inject_message(id, 5, Message::Neighbour(Priority::Low));
+        world.inject_message(id, 5, Message::Neighbor(Priority::Low));
     }
     world
 }
@@ -50,7 +53,7 @@ fn of_the_neighbours_nearest_to_the_root_the_first_to_say_so_is_the_parent() {
             world.run(ms(20));
         }
         world.run(secs(1));
-        assert_eq!(topic(&world, 5).parent, Some(first));
+        assert_eq!(topic(&world, 5).tree().parent(), Some(first));
     }
 }
 
@@ -63,9 +66,9 @@ fn a_node_that_loses_one_parent_after_the_other_takes_none_that_is_below_it() {
     world.run(secs(1));
     world.inject_message(3, 5, Message::Graft { is_child: true, item: None });
     for parent in [Some(1), Some(2), None] {
-        assert_eq!(topic(&world, 5).parent, parent);
+        assert_eq!(topic(&world, 5).tree().parent(), parent);
         if let Some(parent) = parent {
-            world.inject_message(parent, 5, Message::Part);
+            world.inject_message(parent, 5, Message::Disconnect);
         }
     }
 }
@@ -79,7 +82,10 @@ fn a_former_parent_is_heard_until_the_new_one_knows() {
     for (time, parent, is_heard) in [(ms(400), 1, true), (ms(200), 2, true), (secs(1), 2, false)] {
         world.run(time);
         let topic = topic(&world, 5);
-        assert_eq!((topic.parent, topic.active[&1].is_eager), (Some(parent), is_heard));
+        assert_eq!(
+            (topic.tree().parent(), topic.roster().get(&1).unwrap().link.is_eager),
+            (Some(parent), is_heard)
+        );
     }
 }
 
@@ -88,7 +94,7 @@ fn nobody_gives_up_a_link_of_the_tree_for_a_closer_neighbour() {
     let mut world = World::joined(60);
     let parents = |world: &World| -> Vec<(u64, u64)> {
         let all = world.nodes.keys();
-        all.filter_map(|&id| Some((id, topic(world, id).parent?))).collect()
+        all.filter_map(|&id| Some((id, topic(world, id).tree().parent()?))).collect()
     };
     let mut before = parents(&world);
     assert_eq!(before.len(), 59);
@@ -99,7 +105,7 @@ fn nobody_gives_up_a_link_of_the_tree_for_a_closer_neighbour() {
     for _ in 0..1200 {
         world.run(secs(1));
         for (id, parent) in before {
-            assert!(topic(&world, id).active.contains_key(&parent), "{id} lost {parent}");
+            assert!(topic(&world, id).roster().contains(&parent), "{id} lost {parent}");
         }
         before = parents(&world);
     }
@@ -112,10 +118,10 @@ fn the_root_has_more_neighbours_than_others() {
     let root = root(&world);
     let most = world.config.active_max;
     for id in world.nodes.keys() {
-        let count = topic(&world, *id).active.len();
+        let count = topic(&world, *id).roster().len();
         assert!(count <= if *id == root { most * 2 } else { most });
     }
-    assert!(topic(&world, root).active.len() > most + PROTECTED);
+    assert!(topic(&world, root).roster().len() > most + PROTECTED);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The views.
 
 use super::super::frames::{Entries, Entry, Message, Priority};
-use super::super::passive::Passive;
+use super::super::membership::PassiveView;
 use super::super::{Contact, Input, PROTECTED, TopicId};
 use super::world::{TOPIC, World, ms, secs};
 use crate::session;
@@ -24,7 +24,7 @@ fn neighbourhood_is_mutual_and_views_are_bounded() {
 }
 
 #[test]
-fn whoever_has_no_neighbour_is_taken_and_the_oldest_neighbours_stay() {
+fn a_node_without_neighbours_is_accepted_and_the_oldest_neighbours_stay() {
     let mut world = World::joined(20);
     let is_root = |id: &u64| world.nodes[id].state.usage(&TOPIC).unwrap().depth == Some(0);
     let full = (0..20).find(|id| !is_root(id)).unwrap();
@@ -34,7 +34,7 @@ fn whoever_has_no_neighbour_is_taken_and_the_oldest_neighbours_stay() {
         world.add(id);
         world.connect(id, full);
         world.run(secs(1));
-        world.inject_message(id, full, Message::Neighbour(Priority::High));
+        world.inject_message(id, full, Message::Neighbor(Priority::High));
     }
     let after: Vec<u64> = world.node(full).state.neighbours(&TOPIC).collect();
     assert!(after.iter().any(|peer| *peer >= 100));
@@ -56,7 +56,7 @@ fn sessions_that_no_topic_needs_are_given_back() {
 }
 
 #[test]
-fn a_node_without_acquaintances_says_so() {
+fn a_node_that_knows_no_other_says_so() {
     let mut world = World::new();
     world.add(0);
     world.handle(0, Input::Join { topic: TOPIC });
@@ -65,8 +65,8 @@ fn a_node_without_acquaintances_says_so() {
     assert!((3..30).contains(&lonely), "again and again, and not too often: {lonely}");
 }
 
-/// A peer left two topics without a word, and tells whoever comes of others that are in them. The one
-/// that is still in both asks it for one and for the other, but not in turns without a pause.
+/// A peer that left two topics silently still names their members to each peer that connects. A node in
+/// both topics asks it in one and in the other, with pauses.
 #[test]
 fn a_peer_that_refused_in_two_topics_is_not_dialled_in_turns() {
     let topics = [TOPIC, TopicId([8; 32])];
@@ -114,14 +114,14 @@ fn a_peer_that_moved_is_named_where_it_is_now() {
     world.add(2);
     world.connect(2, 0);
     world.handle(2, Input::Join { topic: TOPIC });
-    // Whoever dials a peer by another contact than its own fails the test.
+    // A dial to any contact but the peer's own fails the test.
     world.run(secs(5));
     assert!(world.node(2).sessions.contains_key(&1));
 }
 
-/// A topic, and where a node of it believes that others are reached.
-fn acquaintances(world: &World, id: u64) -> Vec<(u64, Contact)> {
-    let passive = &world.nodes[&id].state.topics[&TOPIC].passive;
+/// The passive view of a node in the topic, with the contacts of its peers.
+fn known_peers(world: &World, id: u64) -> Vec<(u64, Contact)> {
+    let passive = world.nodes[&id].state.topics.get(&TOPIC).unwrap().membership().passive();
     passive.iter().map(|(peer, known)| (peer, known.contact.clone())).collect()
 }
 
@@ -129,12 +129,12 @@ fn contact_of(peer: u64) -> Contact {
     Contact::copy_from(&peer.to_be_bytes()).unwrap()
 }
 
-/// Names peers in referrals, or on the walks of a neighbour.
+/// Names peers in peer exchanges, or on the walks of a neighbour.
 fn name(world: &mut World, walk: Option<u32>, entries: Vec<Entry<u64>>) {
     let entries = Entries::new(entries).unwrap();
     let message = match walk {
         Some(walk) => Message::Shuffle { walk, steps: 1, entries },
-        None => Message::Refer(entries),
+        None => Message::PeerExchange(entries),
     };
     world.inject_message(666, 0, message);
 }
@@ -148,15 +148,15 @@ fn a_peer_changes_nothing_of_where_others_are_reached() {
         world.connect(666, 0);
         world.run(secs(1));
         world.inject_message(666, 0, Message::Joined);
-        world.inject_message(666, 0, Message::Neighbour(Priority::High));
-        let before = acquaintances(&world, 0);
+        world.inject_message(666, 0, Message::Neighbor(Priority::High));
+        let before = known_peers(&world, 0);
         assert!(before.len() > 30 && before.iter().all(|(peer, at)| *at == contact_of(*peer)));
         for (round, chunk) in (0..).zip(before.chunks(8)) {
             let entry = |&(peer, _): &(u64, Contact)| Entry { peer, contact: contact_of(9) };
             let entries = chunk.iter().map(entry).collect();
             name(&mut world, walks.then_some(round), entries);
         }
-        assert_eq!(acquaintances(&world, 0), before, "walks: {walks}");
+        assert_eq!(known_peers(&world, 0), before, "walks: {walks}");
         for round in 0..60_u32 {
             let first = 1_000_000 + u64::from(round) * 16;
             let entry = |peer: u64| Entry { peer, contact: contact_of(peer) };
@@ -164,11 +164,11 @@ fn a_peer_changes_nothing_of_where_others_are_reached() {
             name(&mut world, walks.then_some(100 + round), entries);
             world.run(ms(300));
         }
-        let after = acquaintances(&world, 0);
+        let after = known_peers(&world, 0);
         let named = after.iter().filter(|(peer, _)| *peer >= 1_000_000).count();
         let share = world.config.passive_max / 4;
         assert!(named <= share, "{named} were named by one peer");
-        assert!(walks || named <= 8, "of one referral, as the peer was told of one topic");
+        assert!(walks || named <= 8, "of one peer exchange, for one topic");
         let is_kept = |entry: &&(u64, Contact)| after.contains(entry);
         let is_active = |peer: u64| world.nodes[&0].state.neighbours(&TOPIC).any(|it| it == peer);
         let lost: Vec<_> =
@@ -178,7 +178,7 @@ fn a_peer_changes_nothing_of_where_others_are_reached() {
 }
 
 #[test]
-fn whoever_refers_to_others_unasked_is_cut_off() {
+fn a_peer_that_names_others_without_being_asked_is_banned() {
     let mut world = World::joined(3);
     world.add(666);
     world.connect(666, 0);
@@ -187,14 +187,14 @@ fn whoever_refers_to_others_unasked_is_cut_off() {
         name(&mut world, None, vec![Entry { peer: 1000 + peer, contact: contact_of(1000 + peer) }]);
     }
     let useless = "sends what is of no use, again and again";
-    assert_eq!(world.node(0).condemned, [(666, useless)]);
+    assert_eq!(world.node(0).violations, [(666, useless)]);
 }
 
 #[test]
-fn hearsay_gives_way_to_hearsay_when_it_was_wrong() {
-    let mut passive = Passive::new();
+fn a_reported_contact_gives_way_to_another_when_it_was_wrong() {
+    let mut passive = PassiveView::new(128);
     let at = |name: &[u8]| Contact::copy_from(name).unwrap();
-    let contact = |passive: &Passive<u64>| passive.get(&5).unwrap().contact.clone();
+    let contact = |passive: &PassiveView<u64>| passive.get(&5).unwrap().contact.clone();
     passive.insert(5, at(b"one"), Some(1));
     passive.insert(5, at(b"two"), Some(2));
     assert_eq!(contact(&passive), at(b"one"));
@@ -208,7 +208,7 @@ fn hearsay_gives_way_to_hearsay_when_it_was_wrong() {
 }
 
 #[test]
-fn whoever_joins_and_leaves_again_and_again_disturbs_nobody_and_is_cut_off() {
+fn a_peer_that_joins_and_leaves_again_and_again_disturbs_nobody_and_is_banned() {
     let mut world = World::joined(30);
     world.run(secs(300));
     let frames = |world: &World| world.nodes.values().map(|node| node.frames).sum::<usize>();
@@ -221,8 +221,8 @@ fn whoever_joins_and_leaves_again_and_again_disturbs_nobody_and_is_cut_off() {
     world.run(secs(1));
     let first = frames(&world);
     let mut rounds = 0;
-    while world.node(0).condemned.is_empty() && rounds < 2000 {
-        for message in [Message::Joined, Message::Neighbour(Priority::High), Message::Left] {
+    while world.node(0).violations.is_empty() && rounds < 2000 {
+        for message in [Message::Joined, Message::Neighbor(Priority::High), Message::Left] {
             world.inject_message(666, 0, message);
         }
         world.run(ms(5));
@@ -230,7 +230,7 @@ fn whoever_joins_and_leaves_again_and_again_disturbs_nobody_and_is_cut_off() {
     }
     assert!((1024..1200).contains(&rounds), "{rounds} rounds");
     let sent = frames(&world) - first;
-    // An answer and what a new neighbour is told for each round, to the stranger; little else.
+    // For each round a reply and the greeting of a new neighbour, both to the stranger; little else.
     assert!(
         sent <= calm + 5 * rounds,
         "{sent} frames in {rounds} rounds, {calm} in ten calm seconds"

@@ -60,7 +60,7 @@ pub(super) struct Node {
     pub(super) haves: usize,
     pub(super) frames: usize,
     pub(super) bytes: usize,
-    pub(super) condemned: Vec<(u64, &'static str)>,
+    pub(super) violations: Vec<(u64, &'static str)>,
     pub(super) released: Vec<u64>,
     pub(super) lonely: usize,
     pub(super) is_alive: bool,
@@ -136,7 +136,7 @@ impl World {
             haves: 0,
             frames: 0,
             bytes: 0,
-            condemned: Vec::new(),
+            violations: Vec::new(),
             released: Vec::new(),
             lonely: 0,
             is_alive: true,
@@ -255,7 +255,7 @@ impl World {
                 }
                 Output::Lonely { .. } => self.node(id).lonely += 1,
                 Output::Session(session::Request::Violation { peer, rule }) => {
-                    self.node(id).condemned.push((peer, rule));
+                    self.node(id).violations.push((peer, rule));
                     self.disconnect(id, peer);
                 }
             }
@@ -420,7 +420,7 @@ impl World {
 
 fn is_announcement(header: &Bytes) -> bool {
     let frame = frames::decode::<u64>(header);
-    matches!(frame, Ok((Frame::Topic(_, Message::Have { is_repair: false, .. }), _)))
+    matches!(frame, Ok((Frame::Topic(_, Message::IHave { is_repair: false, .. }), _)))
 }
 
 /// The item that bytes stand for.

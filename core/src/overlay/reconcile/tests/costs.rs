@@ -73,6 +73,6 @@ fn two_halves_that_missed_each_other_pay_less_than_sixty_bytes_for_an_item() {
         assert!(cost.messages <= 6, "{cost:?}");
     }
     let cost = measure("2000 each, in blocks", |n| n < 2000, |n| n >= 2000, 4000);
-    // Each end is told of 256 items for a message, so a block takes several.
+    // A response announces 256 items, so a block takes several.
     assert!(cost.messages <= 18 && cost.bytes <= 14_000, "{cost:?}");
 }

@@ -12,7 +12,7 @@ use crate::support::Rng;
 const SINCE: u64 = NOW - HISTORY_MILLIS;
 
 /// The greatest number of messages when no message is full: ⌈log₁₆ n⌉ + 2 round trips, and one for
-/// each 256 items of which a node is told more than it listed.
+/// each 256 items that a response announces beyond the listed ones.
 fn messages_max(count: usize) -> usize {
     let mut levels = 0;
     while 16_usize.pow(levels) < count {
@@ -54,7 +54,7 @@ proptest! {
         prop_assert!(pair.common(1).into_iter().eq(union));
         prop_assert!(pair.exchange().messages <= 2);
         pair.nodes.reverse();
-        prop_assert!(pair.exchange().messages <= 2, "nothing is left, whoever opens");
+        prop_assert!(pair.exchange().messages <= 2, "nothing is left, whichever end opens");
     }
 
     #[test]
