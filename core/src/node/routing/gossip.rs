@@ -43,7 +43,7 @@ impl Routing for Gossip {
             Output::Session(request) => {
                 Link::session_request(node, time, ProtocolId::GOSSIP, request)
             }
-            Output::Lonely => node.modules.link.run(time, link::State::reach_out),
+            Output::Lonely => node.modules.link.run(time, link::State::bootstrap),
             Output::Event(event) => node.report(event),
             Output::Published { id } => node.reply(CommandId(id.0), Reply::Publish(Published)),
         }

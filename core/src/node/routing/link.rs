@@ -71,19 +71,19 @@ impl Routing for Link {
                     Class::Control | Class::Bulk => {
                         node.modules
                             .link
-                            .run(time, |link, context| link.misbehaved(context, &machine));
+                            .run(time, |link, context| link.protocol_violation(context, &machine));
                     }
                 }
             }
-            Output::Writable { machine, class, room } => {
-                let event = session::Event::Writable { peer: machine, send_window: room };
+            Output::Writable { machine, class, send_window } => {
+                let event = session::Event::Writable { peer: machine, send_window };
                 match class {
                     Class::Direct => Direct::session(node, time, event),
                     Class::Gossip => Gossip::session(node, time, event),
                     Class::Control | Class::Bulk => {}
                 }
             }
-            Output::Unreached { machine } => {
+            Output::DialFailed { machine } => {
                 Gossip::session(node, time, session::Event::ConnectFailed { peer: machine });
             }
             Output::NoRoute { agent } => {
@@ -203,14 +203,14 @@ impl Link {
             session::Request::Connect { peer, contact } => {
                 let peers = link.state.peers().map(|peer| peer.address);
                 let address = address_of(&contact).filter(|&named| may_dial(named, peers));
-                link.run(time, |link, context| link.reach(context, peer, address));
+                link.run(time, |link, context| link.dial_for(context, peer, address));
             }
             session::Request::Release { peer } => {
                 link.run(time, |link, context| link.release(context, &peer));
             }
             session::Request::Violation { peer, rule } => {
                 tracing::debug!(machine = %peer.short(), rule, "peer broke a rule");
-                link.run(time, |link, context| link.misbehaved(context, &peer));
+                link.run(time, |link, context| link.protocol_violation(context, &peer));
             }
         }
     }
@@ -233,7 +233,7 @@ fn peer_up(
             incarnation,
             contact: contact_of(address),
             round_trip: round_trip.unwrap_or_default(),
-            send_window: link.room(&machine, class),
+            send_window: link.send_window(&machine, class),
         })
     };
     let (direct, gossip) = (opened(Class::Direct), opened(Class::Gossip));
