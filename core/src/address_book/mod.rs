@@ -83,18 +83,6 @@ pub const ADDRESSES_MAX: usize = 8;
 /// The number of addresses that worked last and are never removed.
 pub const PROVEN_KEPT: usize = 2;
 
-impl Standing {
-    const fn machines_max(self) -> usize {
-        match self {
-            Self::Retired => RETIRED_MAX,
-            Self::Hearsay => HEARSAY_MAX,
-            Self::Stranger => STRANGERS_MAX,
-            Self::Heard => HEARD_MAX,
-            Self::Named => NAMED_MAX,
-        }
-    }
-}
-
 /// An address to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ADDRESSES_MAX, AGENTS_PER_MACHINE_MAX, Network, PROVEN_KEPT};
+use super::{
+    ADDRESSES_MAX, AGENTS_PER_MACHINE_MAX, HEARD_MAX, HEARSAY_MAX, NAMED_MAX, Network, PROVEN_KEPT,
+    RETIRED_MAX, STRANGERS_MAX,
+};
 use crate::identity::AgentId;
 use crate::wire::{self, BoundedVec, DecodeError, Versioned};
 
@@ -28,6 +31,17 @@ pub enum Standing {
 impl Standing {
     pub(super) const ALL: [Self; 5] =
         [Self::Retired, Self::Hearsay, Self::Stranger, Self::Heard, Self::Named];
+
+    /// Returns the most machines of the standing.
+    pub(super) const fn machines_max(self) -> usize {
+        match self {
+            Self::Retired => RETIRED_MAX,
+            Self::Hearsay => HEARSAY_MAX,
+            Self::Stranger => STRANGERS_MAX,
+            Self::Heard => HEARD_MAX,
+            Self::Named => NAMED_MAX,
+        }
+    }
 }
 
 /// Whether the application wants a session with a machine.

@@ -42,7 +42,7 @@ use crate::transport::{
 /// and answers to probes. The newest beyond it are dropped.
 pub const ANSWERS_MAX: usize = 1024;
 
-/// What became of a datagram.
+/// What a datagram needs of the owner.
 pub(super) enum Handled {
     /// It needs nothing else.
     Done,
@@ -129,6 +129,13 @@ impl Connections {
     /// Returns the machine at the other end, once it is proven, and the side of this node.
     pub(super) fn peer(&self, key: ConnectionKey) -> Option<(MachineId, Side)> {
         self.get(key).and_then(|connection| Some((connection.machine?, connection.side)))
+    }
+
+    /// Accepts a stream that the peer opened.
+    pub(super) fn accept_stream(&mut self, key: ConnectionKey) -> Option<StreamId> {
+        let stream = self.transport.accept_stream(key)?;
+        self.table.get_mut(&key)?.streams.accept(stream);
+        Some(stream)
     }
 
     /// Returns the streams that the peer opened.

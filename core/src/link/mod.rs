@@ -31,9 +31,8 @@
 //!
 //! - A frame is reported only between the [`Output::PeerUp`] and the [`Output::PeerDown`] of a peer
 //!   whose machine key and agent bindings were proven on this connection.
-//! - Sessions of a peer do not overlap, see [`sessions`].
-//! - Each connection that ends is closed with a [reason](RefuseReason), and what is refused is counted
-//!   by reason.
+//! - Sessions of a peer do not overlap.
+//! - What a peer sends never becomes an error of a call. What is refused is counted by reason.
 //!
 //! # Limits
 //!

@@ -27,11 +27,11 @@ struct End {
     outbox: Outbox<Output>,
     ups: usize,
     downs: usize,
-    /// Machines of which was told that they cannot be reached.
+    /// Machines to which a dial failed.
     unreached: Vec<MachineId>,
     /// The records of machines that are stored.
     records: BTreeMap<MachineId, Bytes>,
-    /// Machines whose record is to be deleted.
+    /// Machines whose record was deleted.
     forgotten: Vec<MachineId>,
     /// The classes of the frames that came, in order.
     frames: Vec<Class>,

@@ -117,7 +117,7 @@ impl Peers {
                     self.established(context, dialer, (key, side), &peer);
                 }
                 Event::Opened => {
-                    while let Some(stream) = self.streams.accept(&mut self.connections, key) {
+                    while let Some(stream) = self.connections.accept_stream(key) {
                         self.read(context, dialer, key, stream);
                     }
                 }

@@ -252,7 +252,7 @@ fn a_probe_is_worth_its_answer_and_two_probes() {
 
 #[test]
 fn a_probe_that_asks_names_no_address() {
-    let [client, server] = [Side::Client, Side::Server].map(|side| keys(side));
+    let [client, server] = [Side::Client, Side::Server].map(keys);
     for prefer in [false, true] {
         let mut probe = client.seal(&Probe::Ask { challenge: *b"12345678", prefer });
         probe[18] = 1;

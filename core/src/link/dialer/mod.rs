@@ -7,16 +7,16 @@
 //!
 //! # How it is driven
 //!
-//! Requests begin with [`Dialer::connect`], [`Dialer::dial_agent`], [`Dialer::dial_for`],
-//! [`Dialer::bootstrap`] and [`Dialer::resume`]. The owner reports what becomes of the connections
-//! ([`Dialer::identified`], [`Dialer::session_up`], [`Dialer::session_ended`],
-//! [`Dialer::attempt_ended`]) and closes the connections that are returned.
+//! Requests begin with `Dialer::connect`, `Dialer::dial_agent`, `Dialer::dial_for`,
+//! `Dialer::bootstrap` and `Dialer::resume`. The owner reports how connections go on
+//! (`Dialer::identified`, `Dialer::session_up`, `Dialer::session_ended`,
+//! `Dialer::attempt_ended`) and closes the connections that are returned.
 //!
 //! # Invariants
 //!
-//! - Each [`Output::ConnectEnded`] answers one [`Dialer::connect`], and each of these is answered
-//!   once. A [`Dialer::dial_for`] without a session is answered by [`Output::DialFailed`].
-//! - No machine is dialled while it has a session.
+//! - Each [`Output::ConnectEnded`] answers one `Dialer::connect`, and each of these is answered
+//!   once. A `Dialer::dial_for` without a session is answered by [`Output::DialFailed`].
+//! - A machine that is known to have a session is not dialled.
 //!
 //! # Limits
 //!

@@ -118,7 +118,7 @@ fn a_subscriber_with_many_networks_keeps_no_newcomer_out() {
 }
 
 #[test]
-fn whoever_has_as_many_sites_as_there_are_places_keeps_few_newcomers_out() {
+fn an_attacker_with_as_many_sites_as_there_are_places_keeps_few_newcomers_out() {
     let of_many_sites = |network| {
         let ip = Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, 1);
         SocketAddr::new(ip.into(), 4000)

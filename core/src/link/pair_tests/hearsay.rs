@@ -150,7 +150,7 @@ fn a_dial_to_a_named_address_that_is_answered_goes_on_like_any_other() {
 }
 
 #[test]
-fn addresses_that_are_none_of_another_host_are_not_dialled_whoever_names_them() {
+fn addresses_that_cannot_be_another_hosts_are_not_dialled_because_a_peer_names_them() {
     let mut pair = Pair::new();
     let own = address(DIALLER);
     let texts = [

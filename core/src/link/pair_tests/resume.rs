@@ -4,7 +4,7 @@ use super::*;
 use crate::link::RESUMED_MAX;
 
 impl Pair {
-    /// An end stops without a word and starts again at an address, with what it stored.
+    /// An end stops without a close and starts again at an address, with what it stored.
     fn restart(&mut self, index: usize, address: SocketAddr, seed: u8) {
         let unix_time = UNIX_TIME + (self.now - self.start);
         self.addresses[index] = address;

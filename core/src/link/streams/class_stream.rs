@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::super::Class;
-use crate::transport::{ConnectionKey, State as Transport, StreamId};
+use crate::transport::{ConnectionKey, PEER_STREAMS_MAX, State as Transport, StreamId};
 use crate::wire::{FrameReader, varint, write_frame};
 
 /// The most bytes that wait in the buffer of a stream before QUIC takes them. One frame may exceed
@@ -157,7 +157,12 @@ impl ClassStreams {
     }
 
     /// Adds a stream that the peer opened.
-    pub(super) fn accept(&mut self, stream: StreamId) {
+    ///
+    /// # Panics
+    ///
+    /// If there are [`PEER_STREAMS_MAX`] already: QUIC lets a peer open no more.
+    pub(in crate::link) fn accept(&mut self, stream: StreamId) {
+        assert!(self.receive.len() < PEER_STREAMS_MAX as usize, "QUIC limits the streams");
         self.receive.push(ReceiveStream::new(stream));
     }
 

@@ -35,7 +35,7 @@ use super::connection::{Connection, Phase};
 use super::connections::Connections;
 use super::frames::{CloseCode, Control};
 use super::{Class, Context, Counter, Output};
-use crate::transport::{ConnectionKey, PEER_STREAMS_MAX, StreamId, WINDOW_MAX};
+use crate::transport::{ConnectionKey, WINDOW_MAX};
 use crate::wire;
 pub(super) use class_stream::ClassStreams;
 pub use class_stream::SEND_BUFFER_MAX;
@@ -150,23 +150,6 @@ impl Streams {
         let (_, key) = living.max()?;
         context.count(Counter::SendBuffersOverLimit);
         Some(key)
-    }
-
-    /// Accepts a stream that the peer opened.
-    pub(super) fn accept(
-        &mut self,
-        connections: &mut Connections,
-        key: ConnectionKey,
-    ) -> Option<StreamId> {
-        let (connection, transport) = connections.parts(key);
-        let stream = transport.accept_stream(key)?;
-        let streams = &mut connection?.streams;
-        assert!(
-            streams.accepted().len() < PEER_STREAMS_MAX as usize,
-            "QUIC lets a peer open no more streams"
-        );
-        streams.accept(stream);
-        Some(stream)
     }
 
     /// Goes on with a read until it needs its owner. Returns `None` when it is done.
