@@ -96,12 +96,15 @@
 //! | 2 | [`identity`] | keys, ids, certificates, bindings, revocations, words |
 //! | 3 | [`transport`] | QUIC |
 //! | 3 | [`session`] | what every protocol over sessions shares |
-//! | 4 | [`link`] | sessions with proven peers, over paths that may change |
-//! | 5 | [`overlay`] | who hears of a topic, and how it reaches all of them |
-//! | 6 | [`direct`] | direct messages |
-//! | 6 | [`gossip`] | signed messages to everybody who subscribed to a topic |
-//! | 8 | [`node`] | the composition |
+//! | 4 | [`path`] | path selection and path probes |
+//! | 4 | [`address_book`] | peers, their addresses and agents |
+//! | 5 | [`link`] | sessions with proven peers, over paths that may change |
+//! | 6 | [`overlay`] | who hears of a topic, and how it reaches all of them |
+//! | 7 | [`direct`] | direct messages |
+//! | 7 | [`gossip`] | signed messages to everybody who subscribed to a topic |
+//! | 9 | [`node`] | the composition |
 
+pub mod address_book;
 pub mod crypto;
 pub mod direct;
 pub mod gossip;
@@ -111,6 +114,7 @@ pub mod node;
 #[cfg(test)]
 pub(crate) mod notes;
 pub mod overlay;
+pub mod path;
 pub mod session;
 pub mod support;
 pub mod transport;

@@ -16,12 +16,14 @@ const RANKS: &[(&str, u32)] = &[
     ("identity", 2),
     ("transport", 3),
     ("session", 3),
-    ("link", 4),
-    ("overlay", 5),
-    ("gossip", 6),
-    ("notes", 6),
-    ("direct", 6),
-    ("node", 8),
+    ("path", 4),
+    ("address_book", 4),
+    ("link", 5),
+    ("overlay", 6),
+    ("gossip", 7),
+    ("notes", 7),
+    ("direct", 7),
+    ("node", 9),
 ];
 
 /// Macros that modules name by the path of the crate.

@@ -1,20 +1,20 @@
-//! Who may start a handshake.
+//! Admission of incoming connections.
 //!
 //! A handshake costs a node a key exchange and a signature, and memory while it is under way. So
-//! strangers are limited three times:
+//! incoming connections are limited three times:
 //!
-//! - *By the number of handshakes under way.* At most [`HALF_OPEN_MAX`] connections that strangers
-//!   dialled and that never had a session exist, those included that are being closed. When all
-//!   places are taken, the network that has the most gives up the oldest of its largest part for a
-//!   network that has fewer. If none has more than one, a newcomer from a network that has none takes
-//!   the place of one drawn at random. So no source keeps the others out, and whoever has many
-//!   networks must be faster than the handshakes of others to do so.
-//! - *By Retry* (RFC 9000 §8.1.2). While many are under way, strangers have to prove their address
+//! - *By the number of handshakes under way.* At most [`HALF_OPEN_MAX`] incoming connections that never
+//!   had a session exist, those included that are being closed. When all places are taken, the network
+//!   that has the most gives up the oldest of its largest part for a network that has fewer. If none
+//!   has more than one, a newcomer from a network that has none takes the place of one drawn at
+//!   random. So no source keeps the others out, and an attacker with many networks must be faster than
+//!   the handshakes of others to do so.
+//! - *By Retry* (RFC 9000, section 8.1.2). While many are under way, peers have to prove their address
 //!   first. That costs no memory.
 //! - *By source.* Each has an allowance, wide enough for hundreds of nodes on one host, and its
-//!   subscriber's network has one that is [`NETWORK_FACTOR`] times as wide. Addresses that are claimed
-//!   and addresses that are proven have allowances of their own: whoever used up that of a claimed
-//!   address has to prove it, and whoever claims another's address uses up nothing of theirs.
+//!   subscriber's network has one that is [`NETWORK_FACTOR`] times as wide. Claimed and proven
+//!   addresses have allowances of their own: a peer that used up that of a claimed address has to
+//!   prove it, and claiming the address of another uses up nothing of the other's.
 //!
 //! A source is an IPv4 address in its network of 24 bits, or an IPv6 network of 64 bits in those of
 //! 56 and 48 bits.
@@ -23,26 +23,28 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::network::{LEVELS, Network};
+use super::{Context, Counter};
+use crate::address_book::{LEVELS, Network};
 use crate::support::{BoundedMap, Rng, TokenBucket};
+use crate::transport::ConnectionKey;
 
-/// How many connections exist that strangers dialled and that never had a session.
+/// The most incoming connections that never had a session.
 pub const HALF_OPEN_MAX: usize = 256;
 
-/// How many sources and networks are told apart, claimed and proven ones each. The one that was heard of longest
-/// ago is forgotten.
+/// The most sources and networks with an allowance, claimed and proven ones each. The least recently
+/// used one is forgotten.
 pub const SOURCES_MAX: usize = 4096;
 
-/// How many handshakes a source may start at once.
+/// The most handshakes that a source may start at once.
 pub const SOURCE_BURST: u32 = 512;
 
-/// How often a source may start another one after that.
+/// The interval in which a source may start another one after that.
 const SOURCE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How many times the allowance of a source the network of its subscriber has.
+/// The allowance of a subscriber's network, in allowances of a source.
 pub const NETWORK_FACTOR: u32 = 4;
 
-/// Where strangers come from: networks within each other, the widest first.
+/// The source of an incoming connection: networks within each other, the widest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source([Network; LEVELS]);
 
@@ -52,20 +54,97 @@ impl From<IpAddr> for Source {
     }
 }
 
+/// What an incoming connection gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It has to prove its address first (RFC 9000, section 8.1.2).
+    Retry,
+    /// Nothing.
+    Ignore,
+    /// It is accepted, after this other one is closed, if there is one.
+    Accept(Option<ConnectionKey>),
+}
+
+/// The incoming connections that never had a session.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// Until nothing is left of them, with their sources.
+    half_open: BTreeMap<ConnectionKey, Source>,
+    half_open_max: usize,
+    /// From how many on peers must prove their address first.
+    retry_threshold: usize,
+    sources: Sources,
+}
+
+impl Admission {
+    pub(super) fn new(half_open_max: usize, retry_threshold: usize) -> Self {
+        let (half_open, sources) = (BTreeMap::new(), Sources::new());
+        Self { half_open, half_open_max, retry_threshold, sources }
+    }
+
+    /// Returns the incoming connections that never had a session.
+    pub(super) fn half_open(&self) -> impl ExactSizeIterator<Item = ConnectionKey> {
+        self.half_open.keys().copied()
+    }
+
+    /// Decides about an incoming connection, and counts why it is not accepted. `is_validated` says
+    /// whether it proved its address.
+    pub(super) fn decide(
+        &mut self,
+        context: &mut Context<'_>,
+        source: Source,
+        is_validated: bool,
+    ) -> Decision {
+        let is_allowed = self.sources.take(source, is_validated, context.now);
+        let is_crowded = self.half_open.len() >= self.retry_threshold;
+        if !is_validated && (is_crowded || !is_allowed) {
+            context.count(Counter::HandshakesRetried);
+            return Decision::Retry;
+        }
+        if !is_allowed {
+            context.count(Counter::HandshakesOverSourceLimit);
+            return Decision::Ignore;
+        }
+        if self.half_open.len() < self.half_open_max {
+            return Decision::Accept(None);
+        }
+        match surplus(&self.half_open, source, context.rng) {
+            Some(key) => {
+                context.count(Counter::HandshakesEvicted);
+                Decision::Accept(Some(key))
+            }
+            None => {
+                context.count(Counter::HandshakesOverLimit);
+                Decision::Ignore
+            }
+        }
+    }
+
+    /// An incoming connection was accepted.
+    pub(super) fn accepted(&mut self, key: ConnectionKey, source: Source) {
+        self.half_open.insert(key, source);
+    }
+
+    /// A connection has a session, or nothing is left of it.
+    pub(super) fn ended(&mut self, key: ConnectionKey) {
+        self.half_open.remove(&key);
+    }
+}
+
 /// The allowances of all sources.
 #[derive(Debug)]
-pub(super) struct Sources {
+struct Sources {
     claimed: BoundedMap<Network, TokenBucket>,
     proven: BoundedMap<Network, TokenBucket>,
 }
 
 impl Sources {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { claimed: BoundedMap::new(SOURCES_MAX), proven: BoundedMap::new(SOURCES_MAX) }
     }
 
-    /// Takes one handshake from the allowance of a source.
-    pub(super) fn take(&mut self, source: Source, is_proven: bool, now: Instant) -> bool {
+    /// Takes one handshake from the allowance of a source. Returns whether it had one left.
+    fn take(&mut self, source: Source, is_proven: bool, now: Instant) -> bool {
         let buckets = if is_proven { &mut self.proven } else { &mut self.claimed };
         let mut take = |network: Network, factor: u32| {
             if let Some(bucket) = buckets.get_mut(&network) {
@@ -81,16 +160,12 @@ impl Sources {
     }
 }
 
-/// Returns the handshake that a newcomer may have the place of, if there is one.
+/// Returns the handshake that gives way to a newcomer, if there is one.
 ///
 /// From the widest networks to the narrowest: if one has more than the newcomer's would have, the
 /// oldest handshake of its largest part gives way. If none has, and the newcomer's has none, one drawn
 /// at random gives way. Else only the newcomer's own network is looked at.
-pub(super) fn surplus<K: Copy>(
-    half_open: &BTreeMap<K, Source>,
-    newcomer: Source,
-    rng: &mut Rng,
-) -> Option<K> {
+fn surplus<K: Copy>(half_open: &BTreeMap<K, Source>, newcomer: Source, rng: &mut Rng) -> Option<K> {
     let mut among: Vec<(K, Source)> =
         half_open.iter().map(|(&key, &source)| (key, source)).collect();
     for level in 0..LEVELS {
@@ -119,7 +194,7 @@ fn oldest_of_largest<K: Copy>(mut among: Vec<(K, Source)>, level: usize) -> Opti
     among.first().map(|&(key, _)| key)
 }
 
-/// Returns the network of a level that has the most, and how many that is.
+/// Returns the network of a level that has the most handshakes, and their number.
 fn largest<K>(among: &[(K, Source)], level: usize) -> Option<(Network, usize)> {
     let mut counts: BTreeMap<Network, usize> = BTreeMap::new();
     for (_, source) in among {

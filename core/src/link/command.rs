@@ -1,4 +1,4 @@
-//! What an application can ask of links.
+//! The requests of applications to links, and their answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,12 +16,12 @@ crate::requests! {
     ListPeers => Vec<PeerInfo>,
 }
 
-/// Whom to connect to.
+/// The peer to connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// Whoever answers at this address; with a machine id, only that machine.
+    /// Any machine that answers at this address; with a machine id, only that machine.
     Address {
-        /// Where to dial.
+        /// The address to dial.
         address: SocketAddr,
         /// The only machine to accept there, if it is known.
         machine: Option<MachineId>,
@@ -71,9 +71,9 @@ pub struct Disconnected {
     pub existed: bool,
 }
 
-/// Tells the node which sockets it has, after they changed.
+/// Gives the node the new list of its sockets.
 ///
-/// The links whose socket is gone move to a new one; the others stay.
+/// The links whose socket is gone move to another one; the others stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeNetwork {
     /// The local address of each socket, the preferred first.
@@ -87,8 +87,7 @@ pub struct NetworkChanged {
     pub moving: usize,
 }
 
-/// Asks a machine that has a link for a sign of life. Answered when it comes or when `timeout` is
-/// over.
+/// Pings a machine that has a link. Answered when the machine answers or when `timeout` is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbePeer {
     /// The machine.
@@ -100,7 +99,7 @@ pub struct ProbePeer {
 /// The answer to [`ProbePeer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerProbed {
-    /// From the question to the answer.
+    /// The time from the ping to its answer.
     pub round_trip: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! How links behave.
+//! The configuration of links.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use crate::identity::{AgentCertificate, AgentKey, MachineKey};
 /// The version of the protocol above QUIC.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// The newest version of the protocol that a node can be told to speak. Nothing changed after
-/// [`PROTOCOL_VERSION`] yet, so it is the same by another number: upgrades are rehearsed with it.
+/// The newest version of the protocol that a node can be configured to speak. It is the same as
+/// [`PROTOCOL_VERSION`] by another number: upgrades are rehearsed with it.
 pub const PROTOCOL_VERSION_MAX: u16 = 2;
 
 /// How links behave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkConfig {
-    /// How often an idle link is kept alive. The default holds NAT mappings open.
+    /// The interval in which an idle link is kept alive. The default holds NAT mappings open.
     pub keep_alive: Duration,
-    /// After how long without a sign of life a link is down.
+    /// The time after which a silent link is down.
     pub idle_timeout: Duration,
     /// The shortest pause before a kept peer is dialled again; it doubles each time.
     pub redial_pause_min: Duration,
     /// The longest pause before a kept peer is dialled again.
     pub redial_pause_max: Duration,
-    /// How long a dial may take before it has failed.
+    /// The time after which a dial has failed.
     pub dial_timeout: Duration,
-    /// How many handshakes of strangers may be under way before newcomers must prove their
-    /// address with a Retry first.
+    /// The number of incoming handshakes under way from which on newcomers must prove their address
+    /// with a Retry first.
     pub retry_threshold: usize,
-    /// Whether to find out the largest datagram that a path carries.
+    /// Whether to discover the largest datagram that a path carries (RFC 8899).
     pub discover_mtu: bool,
     /// The datagram size that every path is taken to carry, in bytes of UDP payload.
     pub initial_mtu: u16,
     /// The key exchange, the same throughout a network.
     pub key_exchange: KeyExchange,
-    /// The versions of the protocol that the node says it speaks. The default is
+    /// The versions of the protocol in the node's hello. The default is
     /// [`PROTOCOL_VERSION`] alone; others are for the rehearsal of upgrades, and at most
     /// [`PROTOCOL_VERSION_MAX`].
     pub versions: RangeInclusive<u16>,
@@ -60,14 +60,14 @@ impl Default for LinkConfig {
     }
 }
 
-/// Who the node is, for its links.
+/// The identity of the node.
 #[derive(Clone, Debug)]
 pub struct LinkIdentity {
-    /// The key that TLS proves.
+    /// The key of the machine, which TLS proves.
     pub machine_key: MachineKey,
     /// The key of the agent that lives here.
     pub agent_key: AgentKey,
-    /// The human's word for the agent.
+    /// The certificate of the agent by its human.
     pub certificate: Option<AgentCertificate>,
     /// The wall time for TLS, moved by the node.
     pub clock: WallClock,

@@ -1,4 +1,4 @@
-//! What links count. Everything that is dropped or refused has its reason here.
+//! The counters of links. Whatever is dropped or refused is counted by reason.
 
 crate::counters! {
     /// What links count.
@@ -9,7 +9,7 @@ crate::counters! {
         DatagramsMalformed => "datagrams_malformed",
         /// Datagrams for no connection of this node.
         DatagramsUnknown => "datagrams_unknown",
-        /// Handshakes started by strangers and let in.
+        /// Incoming handshakes that were accepted.
         HandshakesAccepted => "handshakes_accepted",
         /// Handshakes answered with Retry because too many are under way.
         HandshakesRetried => "handshakes_retried",
@@ -17,7 +17,7 @@ crate::counters! {
         HandshakesOverLimit => "handshakes_over_limit",
         /// Handshakes dropped because their source started too many.
         HandshakesOverSourceLimit => "handshakes_over_source_limit",
-        /// Handshakes given up for the sake of others, because their source had the most under way.
+        /// Handshakes evicted for others, because their source had the most under way.
         HandshakesEvicted => "handshakes_evicted",
         /// Handshakes that failed: wrong key, bad signature, or not finished in time.
         HandshakesFailed => "handshakes_failed",
@@ -27,12 +27,11 @@ crate::counters! {
         ProbesForged => "probes_forged",
         /// Moves of a link to another path.
         PathsChanged => "paths_changed",
-        /// Answers to strangers and probes that were dropped because too many waited.
+        /// Datagrams beside QUIC (Retry, probes, answers to probes) dropped because too many waited.
         AnswersDropped => "answers_dropped",
-        /// Attempts to reach a peer.
+        /// Dials.
         Dials => "dials",
-        /// Attempts to reach a peer at an address that another peer named, put off because there were too
-        /// many.
+        /// Dials to an address that another peer named, delayed because there were too many.
         DialsDelayed => "dials_delayed",
         /// Links that came up.
         LinksUp => "links_up",
@@ -54,7 +53,7 @@ crate::counters! {
         ReassemblyOverLimit => "reassembly_over_limit",
         /// Connections closed because the peer had much credit that it did not use.
         CreditOverLimit => "credit_over_limit",
-        /// Connections closed because too much waited for peers that did not read.
-        LanesOverLimit => "lanes_over_limit",
+        /// Connections closed because too many bytes waited for peers that did not read.
+        SendBuffersOverLimit => "send_buffers_over_limit",
     }
 }

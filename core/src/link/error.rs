@@ -1,4 +1,4 @@
-//! Why there is no link.
+//! The reasons for which links do not come up, or go down.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub enum ConnectError {
     /// No address of the peer is known.
     #[error("no address of the peer is known")]
     UnknownPeer,
-    /// Somebody else answered at the address.
+    /// Another machine answered at the address.
     #[error("another machine answered at the address")]
     WrongMachine,
     /// The peer answered, and refused.
@@ -67,7 +67,7 @@ pub enum DownReason {
     /// The peer broke a rule of the protocol.
     #[error("the peer broke the protocol")]
     Protocol,
-    /// A younger run of the peer took over.
+    /// A later run of the peer took over.
     #[error("the peer was restarted and came back")]
     Replaced,
 }

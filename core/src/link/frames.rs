@@ -1,49 +1,46 @@
-//! The control frames of a link.
+//! The bytes of a link: control frames, classes and close codes.
 
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::address_book::AGENTS_PER_MACHINE_MAX;
 use crate::identity::BINDING_SIZE_MAX;
 use crate::wire::{BoundedBytes, BoundedVec, Versioned};
-
-/// How many agents may live on one machine.
-pub const AGENTS_PER_MACHINE_MAX: usize = 8;
 
 /// The bindings of the agents on a machine, in the order of their indexes.
 pub(super) type Bindings = BoundedVec<BoundedBytes<BINDING_SIZE_MAX>, AGENTS_PER_MACHINE_MAX>;
 
-/// A frame on the stream of the class control.
+/// A control frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Control {
-    /// The first frame of each side. The client sends it as soon as it knows the server's key; the
-    /// server answers with its own once it has checked it, and that means: accepted.
+    /// The first frame of each side. The client sends it when it knows the server's key. The server
+    /// answers with its own when it has accepted the client.
     Hello(Hello),
-    /// Newer bindings, in place of those before.
+    /// Newer bindings, in place of the earlier ones.
     Rebind(Bindings),
-    /// Asks for a sign of life.
+    /// Asks for a pong with the same token.
     Ping(u64),
-    /// Gives it, with the number of the ping.
+    /// Answers a ping.
     Pong(u64),
 }
 
-/// What a side says of itself.
+/// What a side says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// The oldest version of the protocol that the side speaks.
     pub(super) version_min: u16,
     /// The newest.
     pub(super) version_max: u16,
-    /// A number that the node drew when it started: another one means that it lost its state.
+    /// A random number of this run of the node. Another one means that the node lost its state.
     pub(super) incarnation: u64,
     /// The agents that live on the machine.
     pub(super) bindings: Bindings,
 }
 
 impl Hello {
-    /// Returns the version that a side with these versions speaks with the one that said this: the
-    /// newest that both speak.
+    /// Returns the newest version that both this side and one with the versions `own` speak.
     pub(super) fn common_version(&self, own: &RangeInclusive<u16>) -> Option<u16> {
         let oldest = self.version_min.max(*own.start());
         let newest = self.version_max.min(*own.end());
@@ -56,7 +53,7 @@ impl Versioned for Control {
     const SIZE_MAX: usize = 64 + AGENTS_PER_MACHINE_MAX * (BINDING_SIZE_MAX + 4);
 }
 
-/// A class of messages. Each has a stream of its own in each direction.
+/// A class of frames: their priority. Each has a stream of its own in each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// The link's own frames and membership.
@@ -65,7 +62,7 @@ pub enum Class {
     Direct,
     /// Gossip.
     Gossip,
-    /// Everything large that may wait.
+    /// Large transfers that may wait.
     Bulk,
 }
 
@@ -73,7 +70,7 @@ impl Class {
     /// Every class, the most urgent first.
     pub const ALL: [Self; 4] = [Self::Control, Self::Direct, Self::Gossip, Self::Bulk];
 
-    /// The first byte of each stream of the class.
+    /// Returns the first byte of each stream of the class.
     pub(super) const fn code(self) -> u8 {
         match self {
             Self::Control => 0,
@@ -87,12 +84,12 @@ impl Class {
         Self::ALL.into_iter().find(|class| class.code() == code)
     }
 
-    /// The priority of the class's stream: the greater goes first.
+    /// Returns the priority of the class's stream. The greater goes first.
     pub(super) fn priority(self) -> i32 {
         -i32::from(self.code())
     }
 
-    /// The largest frame of the class, in bytes.
+    /// Returns the size of the largest frame of the class, in bytes.
     pub const fn frame_size_max(self) -> usize {
         match self {
             Self::Control => 128 * 1024,
@@ -153,7 +150,7 @@ impl CloseCode {
     }
 }
 
-/// Makes the payload type of a binding from its bytes.
+/// Makes a list of bindings from their bytes.
 pub(super) fn bindings(list: impl IntoIterator<Item = Bytes>) -> Bindings {
     let bounded: Vec<_> = list
         .into_iter()

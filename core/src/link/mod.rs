@@ -1,192 +1,117 @@
 //! Links: sessions with peers that proved who they are.
 //!
-//! A *connection* is one QUIC connection; a *session* is what two machines have with one another
-//! over the one connection that both chose. This module dials and is dialled, checks keys and agent
-//! bindings, keeps one connection for each peer, moves it between paths ([`Path`]), frames messages
-//! in four classes ([`Class`]), and remembers where peers were reached ([`address_book`]). It does
-//! not know what the messages mean.
+//! A *connection* is one QUIC connection. A *session* is what two machines have with one another over
+//! the one connection that both chose. This module dials and accepts connections, checks keys and
+//! agent bindings, keeps one session for each peer, moves it between paths, and carries frames in
+//! four classes ([`Class`]). It does not know what the frames mean.
 //!
-//! # How a session comes up
+//! # How it is made
 //!
-//! 1. TLS proves the machine keys (see [`crypto::tls`](crate::crypto::tls)). The client learns
-//!    the server's key one round trip after it dialled, and that does not mean that the server
-//!    knows or wants the client.
-//! 2. The client sends its hello: protocol versions, incarnation, agent bindings. The server checks
-//!    it and answers with its own; for the server the session is up. Or it closes with a reason.
-//! 3. The client checks the server's hello; for the client the session is up. Nothing but the hello
-//!    is sent before, and no other class is read before.
+//! [`State`] composes two parts: `peers`, the connections and the sessions over them, and the
+//! [`dialer`], which starts connections and waits for sessions. `peers` composes in turn
 //!
-//! The bindings are checked on every connection, resumed or not.
+//! - `connections`: the table of connections, their paths, [`admission`];
+//! - `handshake` and `credential`: hellos, versions, the proof of agents, and the own binding;
+//! - `sessions`: one session for each peer, the choice between two connections;
+//! - `streams`: class streams, reassembly, credit;
+//! - `ping`.
 //!
-//! # One session for each peer
+//! Each part has a state of its own, and gets what it needs of others as arguments.
 //!
-//! When two machines dial each other, the connection that the machine with the lower id dialled
-//! survives. The lower machine holds the other's connection until its own attempt has ended: it is
-//! refused if the attempt succeeds, accepted if it fails. A second connection from a peer with the
-//! same incarnation that has dialled both replaces the first, which the peer has evidently lost; a
-//! connection from another incarnation always does. A replaced session goes down before the next
-//! one comes up, so whoever sits above sees one session at a time.
+//! [`path`](crate::path) selects the path of each connection, and
+//! [`address_book`](crate::address_book) remembers peers and their addresses.
+//!
+//! # How it is driven
+//!
+//! The owner passes datagrams ([`State::handle_datagram`]), time ([`State::handle_timeout`] at
+//! [`State::deadline`]), requests and frames. After one or more inputs it calls [`State::flush`], and
+//! then [`State::poll_transmit`] until that returns nothing.
+//!
+//! # Invariants
+//!
+//! - A frame is reported only between the [`Output::PeerUp`] and the [`Output::PeerDown`] of a peer
+//!   whose machine key and agent bindings were proven on this connection.
+//! - Sessions of a peer do not overlap.
+//! - What a peer sends never becomes an error of a call. What is refused is counted by reason.
 //!
 //! # Limits
 //!
-//! [`LINKS_MAX`], [`PURSUITS_MAX`], [`WAITERS_MAX`], those of `credit`,
-//! [`admission::HALF_OPEN_MAX`], [`admission::SOURCES_MAX`], those of the [`address_book`],
-//! those of [`dial`], [`LANE_BYTES_MAX`], [`ANSWERS_MAX`], [`PINGS_MAX`]. What is refused is counted by reason.
+//! [`LINKS_MAX`], [`ANSWERS_MAX`], [`PINGS_MAX`], [`SEND_BUFFER_MAX`], and those of [`admission`],
+//! [`dialer`], `streams`, [`path`](crate::path) and [`address_book`](crate::address_book).
 
-pub mod address_book;
 pub mod admission;
+mod book;
 mod command;
 mod config;
 mod connection;
+mod connections;
 mod counters;
-mod credit;
-pub mod dial;
+mod credential;
+pub mod dialer;
 mod error;
-mod establish;
 mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod lanes;
-mod moves;
-mod network;
+mod handshake;
 mod output;
-mod path;
+mod peers;
 mod ping;
-mod pursuit;
-mod receive;
-#[cfg(test)]
-mod tests;
+mod sessions;
+mod streams;
+mod timer;
 
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
+pub use crate::address_book::AGENTS_PER_MACHINE_MAX;
+pub use crate::path::Path;
 pub use command::{
     ChangeNetwork, Connect, Connected, Disconnect, Disconnected, ListPeers, NetworkChanged,
     PeerInfo, PeerProbed, ProbePeer, Reply, Request, RequestError, Target,
 };
 pub use config::{LinkConfig, LinkIdentity, PROTOCOL_VERSION, PROTOCOL_VERSION_MAX};
+pub use connections::ANSWERS_MAX;
 pub use counters::Counter;
+pub use dialer::{DIALS_MAX, DialTarget, RESUMED_MAX, WAITERS_MAX};
 pub use error::{ConnectError, DownReason, RefuseReason};
-pub use frames::{AGENTS_PER_MACHINE_MAX, Class};
-pub use lanes::LANE_BYTES_MAX;
-pub use output::{Event, Output, PeerLink, Table, Usage};
-pub use path::Path;
+pub use frames::Class;
+pub use output::{Event, Output, PeerLink, RequestId, Table, Usage};
 pub use ping::{PINGS_MAX, PingError};
-pub use pursuit::{DialTarget, PURSUITS_MAX, RESUMED_MAX, RequestId, WAITERS_MAX};
+pub use streams::SEND_BUFFER_MAX;
 
-use crate::identity::{
-    AgentBinding, AgentId, BINDING_VALIDITY, BindingVerifier, MachineId, Validity,
-};
-use crate::support::{Changes, Deadline, MemoryBudget, Rng, TimerName, Timers};
-use crate::transport::{
-    ConnectionKey, State as Transport, TlsIdentity, Transmit, TransportSettings,
-};
-use crate::wire::Versioned;
-use address_book::{AddressBook, Changed, Standing};
-use admission::{Source, Sources};
-use connection::{Connection, Phase};
-use credit::Limits;
-use dial::HearsayDials;
+use crate::address_book::Standing;
+use crate::identity::{AgentId, MachineId};
+use crate::support::{Deadline, MemoryBudget, Rng, Timers};
+use crate::transport::{ConnectionKey, Datagram, Transmit};
+use crate::wire::DecodeError;
+use dialer::{Caller, Destination, Dialer};
 use frames::CloseCode;
-use path::ProbeId;
-use ping::Ping;
-use pursuit::{Goal, Pursuit};
+use peers::Peers;
+use timer::Timer;
 
-/// How many peers a node has sessions with. A small memory budget allows fewer.
+/// The most peers that a node has sessions with. A small memory budget allows fewer.
 pub const LINKS_MAX: usize = 1024;
 
-/// How many answers to strangers and probes wait to be sent. The newest beyond it are dropped.
-pub const ANSWERS_MAX: usize = 1024;
-
-/// How long a stranger may take from its first datagram to its hello.
+/// The time that an incoming connection has from its first datagram to its hello.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The context of this module.
 pub type Context<'a> = crate::support::Context<'a, Output>;
 
-#[derive(Debug)]
-struct Session {
-    connection: ConnectionKey,
-    agents: Vec<AgentId>,
-    incarnation: u64,
-    since: Instant,
-    /// Whether [`State::reach`] is its only purpose.
-    is_for_reach: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// A handshake or a dial takes too long.
-    Handshake(ConnectionKey),
-    /// A peer's connection was held long enough.
-    Held(MachineId),
-    /// A path has something to do.
-    Path(ConnectionKey),
-    /// The bindings of a peer expire.
-    Expiry(ConnectionKey),
-    /// A pursuit may try again.
-    Pursue(Goal),
-    /// Somebody has waited long enough.
-    Waiter(Goal, RequestId),
-    /// A ping has waited long enough.
-    Ping(u64),
-    /// The own binding needs to be renewed.
-    Renew,
-}
-
-/// The sessions of a node.
+/// The links of a node, see the [module](self).
 #[derive(Debug)]
 pub struct State {
-    config: LinkConfig,
     memory: MemoryBudget,
-    limits: Limits,
-    identity: LinkIdentity,
-    binding: AgentBinding,
-    /// When it was issued, since the Unix epoch.
-    bound_at: Duration,
-    /// Its sequence.
-    sequence: u64,
-    /// The highest sequence that is stored.
-    stored_sequence: u64,
-    /// Tells the runs of this node apart.
-    incarnation: u64,
-    sockets: Vec<SocketAddr>,
-    transport: Transport,
-    connections: BTreeMap<ConnectionKey, Connection>,
-    sessions: BTreeMap<MachineId, Session>,
-    /// The connection that used a path last.
-    by_path: BTreeMap<Path, ConnectionKey>,
-    by_probe_id: BTreeMap<ProbeId, ConnectionKey>,
-    /// The connections that strangers dialled and that never had a session, until nothing is left
-    /// of them, with where they came from.
-    half_open: BTreeMap<ConnectionKey, Source>,
-    /// Peers' connections that wait for the end of an own attempt.
-    held: BTreeMap<MachineId, ConnectionKey>,
-    pursuits: BTreeMap<Goal, Pursuit>,
-    /// The pings without an answer, by their tokens.
-    pings: BTreeMap<u64, Ping>,
-    book: AddressBook,
-    hearsay: HearsayDials,
-    verifier: BindingVerifier,
-    sources: Sources,
-    answers: VecDeque<(Path, Vec<u8>)>,
-    /// The bytes of all frames that are not complete.
-    reassembly_bytes: usize,
-    /// The windows of all connections, beyond the first of each.
-    grown_bytes: usize,
-    /// The bytes that wait in the lanes of all connections.
-    lane_bytes: usize,
-    /// Connections whose lanes have something to hand over.
-    unflushed: BTreeSet<ConnectionKey>,
-    timers: Timers<Timer>,
+    peers: Peers,
+    dialer: Dialer,
 }
 
 impl State {
@@ -198,391 +123,305 @@ impl State {
         sockets: Vec<SocketAddr>,
         now: Instant,
         unix_time: Duration,
-        mut rng: Rng,
+        rng: Rng,
     ) -> Self {
-        let settings = TransportSettings {
-            keep_alive: config.keep_alive,
-            idle_timeout: config.idle_timeout,
-            discover_mtu: config.discover_mtu,
-            initial_mtu: config.initial_mtu,
-        };
-        let secret = identity.machine_key.derive_secret("x0x transport v1");
-        let tls = TlsIdentity {
-            key: identity.machine_key.signing_key(),
-            secret: &secret,
-            clock: &identity.clock,
-            key_exchange: config.key_exchange,
-        };
-        let transport = Transport::new(&settings, &tls, rng.fork("transport"));
-        let sequence = millis(unix_time);
-        let binding = own_binding(&identity, unix_time, sequence, &mut rng);
-        let mut timers = Timers::default();
-        timers.set(Timer::Renew, now + BINDING_VALIDITY / 2);
-        Self {
-            config,
-            memory,
-            limits: Limits::of(memory),
-            identity,
-            binding,
-            bound_at: unix_time,
-            sequence,
-            stored_sequence: 0,
-            incarnation: rng.next_u64(),
-            sockets,
-            transport,
-            connections: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            by_path: BTreeMap::new(),
-            by_probe_id: BTreeMap::new(),
-            half_open: BTreeMap::new(),
-            held: BTreeMap::new(),
-            pursuits: BTreeMap::new(),
-            pings: BTreeMap::new(),
-            book: AddressBook::new(),
-            hearsay: HearsayDials::new(now),
-            verifier: BindingVerifier::default(),
-            sources: Sources::new(),
-            answers: VecDeque::new(),
-            reassembly_bytes: 0,
-            grown_bytes: 0,
-            lane_bytes: 0,
-            unflushed: BTreeSet::new(),
-            timers,
-        }
+        let dialer = Dialer::new(identity.machine_key.id(), &config, now);
+        let peers = Peers::new(&config, memory, identity, sockets, (now, unix_time), rng);
+        Self { memory, peers, dialer }
     }
 
-    /// Takes a stored record back, by the machine that it is of.
+    /// Takes the stored record of a machine back.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// [`DecodeError`] if it cannot be read.
     pub fn restore(
         &mut self,
         context: &mut Context<'_>,
         table: Table,
         machine: MachineId,
         record: &[u8],
-    ) -> Result<(), crate::wire::DecodeError> {
+    ) -> Result<(), DecodeError> {
         match table {
-            Table::Peers => {}
-            // What another machine kept about itself means nothing here.
-            Table::Own if machine != self.identity.machine_key.id() => return Ok(()),
-            Table::Own => return self.restore_sequence(context, record),
+            Table::Peers => self.dialer.book.restore(context, machine, record),
+            Table::Own if machine == self.peers.credential.machine() => {
+                let rebind = self.peers.credential.restore(context, record)?;
+                self.peers.send_to_all(rebind);
+                Ok(())
+            }
+            // What another machine stored about itself means nothing here.
+            Table::Own => Ok(()),
         }
-        if let Some(machine) = self.book.restore(machine, record)? {
-            context.store(Changes::delete(Table::Peers, key_of(&machine)));
-        }
-        Ok(())
+    }
+
+    /// Dials the machines of an earlier run, after their records were restored: those that the
+    /// application keeps, and [`RESUMED_MAX`] of the others.
+    pub fn resume(&mut self, now: Instant) {
+        self.dialer.resume(now);
     }
 
     /// The application sends to an agent: its machine is worth remembering.
     pub fn sent_to(&mut self, context: &mut Context<'_>, agent: &AgentId) {
-        if let Some(machine) = self.book.home(agent) {
-            let changed = self.book.raise(machine, Standing::Named);
-            self.store(context, machine, changed);
+        let book = &mut self.dialer.book;
+        if let Some(machine) = book.addresses.machine_of(agent) {
+            book.raise(context, machine, Standing::Named);
         }
     }
 
     /// The application got a message from a machine.
     pub fn heard_from(&mut self, context: &mut Context<'_>, machine: MachineId) {
-        let changed = self.book.raise(machine, Standing::Heard);
-        self.store(context, machine, changed);
+        self.dialer.book.raise(context, machine, Standing::Heard);
     }
 
-    /// Asks the store for what changed in the address book.
-    fn store(&self, context: &mut Context<'_>, machine: MachineId, changed: Changed) {
-        if let Some(machine) = changed.forgotten {
-            context.store(Changes::delete(Table::Peers, key_of(&machine)));
+    /// Asks for a session, to `keep` up from then on if so. [`Output::ConnectEnded`] answers.
+    pub fn connect(
+        &mut self,
+        context: &mut Context<'_>,
+        request: RequestId,
+        target: DialTarget,
+        keep: bool,
+        timeout: Duration,
+    ) {
+        let Peers { sessions, connections, .. } = &mut self.peers;
+        let caller = Caller { request, keep, timeout };
+        self.dialer.connect(context, sessions, connections, target, caller);
+    }
+
+    /// Returns whether one more [`State::connect`] has room.
+    pub fn can_connect(&self) -> bool {
+        self.dialer.has_room()
+    }
+
+    /// A message waits for an agent: dials its machine for a while. [`Output::NoRoute`] answers if
+    /// no machine is known, or if the agent is not on the machine any more.
+    pub fn dial_agent(&mut self, context: &mut Context<'_>, agent: AgentId) {
+        let Peers { sessions, connections, .. } = &mut self.peers;
+        self.dialer.dial_agent(context, sessions, connections, agent);
+    }
+
+    /// A protocol wants a session with a machine, perhaps at an address that a peer named: dials it
+    /// for a while. [`Output::PeerUp`] or [`Output::DialFailed`] answers.
+    pub fn dial_for(
+        &mut self,
+        context: &mut Context<'_>,
+        machine: MachineId,
+        address: Option<SocketAddr>,
+    ) {
+        let Peers { sessions, connections, .. } = &mut self.peers;
+        self.dialer.dial_for(context, sessions, connections, (machine, address));
+    }
+
+    /// Dials some machines that had a session before, unless there are sessions enough.
+    pub fn bootstrap(&mut self, context: &mut Context<'_>) {
+        let Peers { sessions, connections, .. } = &mut self.peers;
+        self.dialer.bootstrap(context, sessions, connections);
+    }
+
+    /// The protocol that called [`State::dial_for`] has no more use for the session. It ends if nobody
+    /// else asked for it and this node dialled it.
+    pub fn release(&mut self, context: &mut Context<'_>, machine: &MachineId) {
+        let Some(session) = self.peers.sessions.get_mut(machine) else { return };
+        if session.is_releasable && !self.dialer.is_kept(machine) {
+            let key = session.connection;
+            self.close(context, key, CloseCode::Bye);
         }
-        if changed.is_changed
-            && let Some(record) = self.book.record(&machine)
-        {
-            context.store(Changes::put(Table::Peers, key_of(&machine), record));
+    }
+
+    /// Closes the session with a machine and ends its dial requests. Returns whether there was one.
+    pub fn disconnect(&mut self, context: &mut Context<'_>, machine: &MachineId) -> bool {
+        for destination in self.dialer.destinations(machine) {
+            self.cancel_dial(context, destination);
         }
+        self.dialer.book.disconnected(context, *machine);
+        let key = self.peers.sessions.connection(machine);
+        if let Some(key) = key {
+            self.close(context, key, CloseCode::Bye);
+        }
+        key.is_some()
+    }
+
+    /// A peer broke a rule of a protocol: ends its session.
+    pub fn protocol_violation(&mut self, context: &mut Context<'_>, machine: &MachineId) {
+        if let Some(key) = self.peers.sessions.connection(machine) {
+            self.peers.violated(context, &mut self.dialer, key);
+        }
+    }
+
+    /// Pings a machine. [`Output::PingEnded`] answers.
+    pub fn ping(
+        &mut self,
+        context: &mut Context<'_>,
+        request: RequestId,
+        machine: &MachineId,
+        timeout: Duration,
+    ) {
+        self.peers.ping(context, request, machine, timeout);
+    }
+
+    /// Returns whether one more [`State::ping`] has room.
+    pub fn can_ping(&self) -> bool {
+        self.peers.pings.has_room()
+    }
+
+    /// Sends a frame, in the order of its class. Frames to a machine without a session are dropped:
+    /// the protocol learns of that from [`Output::PeerDown`].
+    pub fn send(&mut self, machine: &MachineId, class: Class, header: &[u8], payload: &Bytes) {
+        self.peers.send(machine, class, header, payload);
+    }
+
+    /// Returns how many bytes the stream of a class takes now.
+    pub fn send_window(&self, machine: &MachineId, class: Class) -> usize {
+        self.peers.send_window(machine, class)
+    }
+
+    /// Takes a datagram.
+    pub fn handle_datagram(&mut self, context: &mut Context<'_>, datagram: Datagram) {
+        self.peers.handle_datagram(context, &mut self.dialer, datagram);
+    }
+
+    /// Takes the new list of sockets. Sessions whose socket is gone move to another one; returns how
+    /// many began to.
+    pub fn change_sockets(&mut self, context: &mut Context<'_>, sockets: Vec<SocketAddr>) -> usize {
+        let Peers { sessions, connections, .. } = &mut self.peers;
+        connections.change_sockets(context, sockets, sessions.connections())
+    }
+
+    /// Returns the socket from which an address can be reached, the preferred first.
+    pub fn socket_for(&self, remote: SocketAddr) -> Option<SocketAddr> {
+        self.peers.connections.socket_for(remote)
+    }
+
+    /// The wall clock was set, or the host slept: the binding of this node may not be valid.
+    pub fn handle_wall_time(&mut self, context: &mut Context<'_>) {
+        let rebind = self.peers.credential.handle_wall_time(context);
+        self.peers.send_to_all(rebind);
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
-        self.transport.handle_timeout(context.now);
-        self.drain_transport(context);
-        while let Some(timer) = self.timers.pop_due(context.now) {
-            match timer {
-                Timer::Handshake(key) => {
-                    context.count(Counter::HandshakesFailed);
-                    self.close(context, key, CloseCode::TimedOut);
-                }
-                Timer::Held(machine) => self.end_hold(context, machine),
-                Timer::Path(key) => self.drive_path(context, key),
-                Timer::Expiry(key) => {
-                    context.count(Counter::BindingsExpired);
-                    self.close(context, key, CloseCode::BadBinding);
-                }
-                Timer::Pursue(goal) => self.attempt(context, goal),
-                Timer::Waiter(goal, request) => self.give_up_waiting(context, goal, request),
-                Timer::Ping(token) => self.end_ping(context, token, Err(PingError::Timeout)),
-                Timer::Renew => self.renew_binding(context),
-            }
+        self.peers.connections.transport.handle_timeout(context.now);
+        self.peers.drain_transport(context, &mut self.dialer);
+        while let Some(timer) = self.pop_due(context.now) {
+            self.fire(context, timer);
         }
     }
 
-    /// Sends a frame to a peer, in the order of its class. Frames to a machine without a session
-    /// are dropped: the owner knows from [`Output::PeerDown`].
-    pub fn send(&mut self, machine: &MachineId, class: Class, header: &[u8], payload: &Bytes) {
-        let Some(session) = self.sessions.get_mut(machine) else { return };
-        let key = session.connection;
-        session.is_for_reach &= class == Class::Gossip;
-        if let Some(connection) = self.connections.get_mut(&key) {
-            let lane = connection.lane(class);
-            let before = lane.accounted(class);
-            lane.push(header, payload);
-            self.lane_bytes = self.lane_bytes + lane.accounted(class) - before;
-            self.unflushed.insert(key);
-        }
-    }
-
-    /// Returns how many bytes a lane takes at the moment.
-    pub fn room(&self, machine: &MachineId, class: Class) -> usize {
-        self.sessions
-            .get(machine)
-            .and_then(|session| self.connections.get(&session.connection))
-            .map_or(0, |connection| connection.room(class))
-    }
-
-    /// Hands what was sent to the streams. Due before [`State::poll_transmit`].
+    /// Hands to QUIC what was sent. Due before [`State::poll_transmit`].
     pub fn flush(&mut self, context: &mut Context<'_>) {
-        while let Some(key) = self.unflushed.pop_first() {
-            let Some(connection) = self.connections.get_mut(&key) else { continue };
-            for class in Class::ALL {
-                let lane = connection.lane(class);
-                let before = lane.accounted(class);
-                let room = lane.flush(&mut self.transport, key, class);
-                self.lane_bytes = self.lane_bytes + lane.accounted(class) - before;
-                if let (Some(room), Phase::Up, Some(machine)) =
-                    (room, connection.phase, connection.machine)
-                {
-                    context.emit(Output::Writable { machine, class, room });
-                }
-            }
-        }
-        self.limit_lanes(context);
-        self.drain_transport(context);
-        self.store_sequence(context);
+        self.peers.flush(context, &mut self.dialer);
     }
 
     /// Writes the next datagrams into `buf`, which must be empty.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some((path, bytes)) = self.answers.pop_front() {
-            buf.extend_from_slice(&bytes);
-            return Some(Transmit {
-                target: path.remote,
-                local: path.local,
-                ecn: None,
-                size: buf.len(),
-                segment_size: None,
-            });
-        }
-        loop {
-            let packets = self.transport.poll_transmit(now, buf)?;
-            let datagrams = packets.size.div_ceil(packets.segment_size.unwrap_or(packets.size));
-            if !self.hearsay.may_send(packets.connection, datagrams) {
-                buf.clear();
-                continue;
-            }
-            if let Some(connection) = self.connections.get(&packets.connection) {
-                let path = connection.path.current();
-                return Some(Transmit {
-                    target: path.remote,
-                    local: path.local,
-                    ecn: packets.ecn,
-                    size: packets.size,
-                    segment_size: packets.segment_size,
-                });
-            }
-            buf.clear();
-        }
+        self.peers.connections.poll_transmit(now, &mut self.dialer.hearsay, buf)
     }
 
     /// Returns when [`State::handle_timeout`] is due, and for what. It holds once nothing is left
     /// to transmit.
     pub fn deadline(&self) -> Option<Deadline> {
-        let transport = self.transport.deadline().map(|at| Deadline { at, timer: "quic" });
-        [transport, self.timers.deadline()].into_iter().flatten().min()
+        let transport = self.peers.connections.transport.deadline();
+        let transport = transport.map(|at| Deadline { at, timer: "quic" });
+        let parts = self.timers().into_iter().filter_map(Timers::deadline);
+        parts.chain(transport).min()
     }
 
     /// Returns the peers that have a session.
     pub fn peers(&self) -> impl Iterator<Item = PeerLink> {
-        self.sessions.keys().filter_map(|machine| self.peer(machine, true))
+        self.peers.sessions.peers(&self.peers.connections)
     }
 
-    /// Returns what is held at the moment.
+    /// Returns the session with a machine.
+    pub fn peer(&self, machine: &MachineId, already: bool) -> Option<PeerLink> {
+        self.peers.sessions.peer(&self.peers.connections, machine, already)
+    }
+
+    /// Returns whether there is a session with any peer.
+    pub fn has_sessions(&self) -> bool {
+        !self.peers.sessions.is_empty()
+    }
+
+    /// Returns what is held now.
     pub fn usage(&self) -> Usage {
+        let Peers { connections, streams, sessions, .. } = &self.peers;
         Usage {
-            connections: self.connections.len(),
-            half_open: self.half_open.len(),
-            sessions: self.sessions.len(),
-            pursuits: self.pursuits.len(),
-            answers: self.answers.len(),
-            reassembly_bytes: self.reassembly_bytes,
-            credit_bytes: self.credit_bytes(),
+            connections: connections.len(),
+            half_open: connections.admission.half_open().len(),
+            sessions: sessions.len(),
+            dials: self.dialer.len(),
+            answers: connections.answers(),
+            reassembly_bytes: streams.reassembly_bytes,
+            credit_bytes: connections.credit_bytes(),
             receive_bytes_max: self.memory.receive(),
-            lane_bytes: self.lane_bytes,
+            send_buffer_bytes: streams.buffered_bytes,
         }
     }
 
-    /// How much the peers that proved their keys may send.
-    fn credit_bytes(&self) -> usize {
-        let proven = self.connections.values().filter(|connection| connection.machine.is_some());
-        let living = proven.filter(|connection| connection.phase != Phase::Over);
-        living.map(|connection| connection.credit.window()).sum()
-    }
-
-    /// Ends all pursuits and closes all connections, telling the peers.
+    /// Ends all dial requests and closes all connections with a reason.
     pub fn shut_down(&mut self, context: &mut Context<'_>) {
-        self.end_pursuits(context);
-        let keys: Vec<ConnectionKey> = self.connections.keys().copied().collect();
+        while let Some(destination) = self.dialer.first() {
+            self.cancel_dial(context, destination);
+        }
+        let keys: Vec<ConnectionKey> = self.peers.connections.keys().collect();
         for key in keys {
             self.close(context, key, CloseCode::Bye);
         }
     }
 
-    /// Returns the session with a machine.
-    pub fn peer(&self, machine: &MachineId, already: bool) -> Option<PeerLink> {
-        let session = self.sessions.get(machine)?;
-        let path = self.connections.get(&session.connection)?.path.current();
-        Some(PeerLink {
-            machine: *machine,
-            agents: session.agents.clone(),
-            address: path.remote,
-            already,
-            round_trip: self.transport.round_trip(session.connection).unwrap_or_default(),
-            since: session.since,
-        })
+    fn close(&mut self, context: &mut Context<'_>, key: ConnectionKey, code: CloseCode) {
+        self.peers.close(context, &mut self.dialer, key, code);
     }
 
-    fn answer(&mut self, path: Path, bytes: Vec<u8>, context: &mut Context<'_>) {
-        if self.answers.len() < ANSWERS_MAX {
-            self.answers.push_back((path, bytes));
-        } else {
-            context.count(Counter::AnswersDropped);
+    fn cancel_dial(&mut self, context: &mut Context<'_>, destination: Destination) {
+        if let Some(attempt) = self.dialer.cancel(context, destination) {
+            self.close(context, attempt, CloseCode::Bye);
         }
     }
 
-    /// The wall clock was set, or the node slept: its binding may not be valid yet, or no more.
-    pub fn handle_wall_time(&mut self, context: &mut Context<'_>) {
-        let (from, until) = (self.bound_at, self.bound_at.saturating_add(BINDING_VALIDITY / 2));
-        if (from..until).contains(&context.unix_time) {
-            self.timers.set(Timer::Renew, context.now + (until - context.unix_time));
-        } else {
-            self.renew_binding(context);
+    fn timers(&self) -> [&Timers<Timer>; 5] {
+        let Peers { connections, sessions, pings, credential, .. } = &self.peers;
+        let own = &credential.timers;
+        [&connections.timers, &sessions.timers, &self.dialer.timers, &pings.timers, own]
+    }
+
+    /// Takes the earliest timer of all parts whose time has come.
+    fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        let Peers { connections, sessions, pings, credential, .. } = &mut self.peers;
+        let parts = [
+            &mut connections.timers,
+            &mut sessions.timers,
+            &mut self.dialer.timers,
+            &mut pings.timers,
+            &mut credential.timers,
+        ];
+        let set = parts.into_iter().filter(|timers| !timers.is_empty());
+        let first = set.min_by_key(|timers| timers.first().map(|(at, timer)| (at, *timer)))?;
+        first.pop_due(now)
+    }
+
+    fn fire(&mut self, context: &mut Context<'_>, timer: Timer) {
+        let Self { peers, dialer, .. } = self;
+        match timer {
+            Timer::Handshake(key) => {
+                context.count(Counter::HandshakesFailed);
+                peers.close(context, dialer, key, CloseCode::TimedOut);
+            }
+            Timer::Held(machine) => peers.hold_expired(context, dialer, machine),
+            Timer::Path(key) => peers.connections.drive_path(context, key),
+            Timer::Expiry(key) => {
+                context.count(Counter::BindingsExpired);
+                peers.close(context, dialer, key, CloseCode::BadBinding);
+            }
+            Timer::Redial(destination) => {
+                dialer.dial(context, &peers.sessions, &mut peers.connections, destination);
+            }
+            Timer::Waiter(destination, request) => {
+                dialer.waiter_expired(context, destination, request);
+            }
+            Timer::Ping(token) => peers.pings.expire(context, token),
+            Timer::Renew => {
+                let rebind = peers.credential.renew(context);
+                peers.send_to_all(Some(rebind));
+            }
         }
     }
-
-    /// Whether there is a session with anybody.
-    pub fn has_sessions(&self) -> bool {
-        !self.sessions.is_empty()
-    }
-
-    /// Gives the own binding a sequence above the one that an earlier run stored.
-    fn restore_sequence(
-        &mut self,
-        context: &mut Context<'_>,
-        record: &[u8],
-    ) -> Result<(), crate::wire::DecodeError> {
-        let OwnBinding { sequence } = crate::wire::decode(record)?;
-        self.stored_sequence = sequence;
-        if self.sequence <= sequence {
-            self.sequence = sequence;
-            self.renew_binding(context);
-        }
-        Ok(())
-    }
-
-    /// Stores the sequence if it has grown and a peer may have seen it.
-    fn store_sequence(&mut self, context: &mut Context<'_>) {
-        let sequence = self.sequence;
-        if !self.sessions.is_empty() && sequence > self.stored_sequence {
-            self.stored_sequence = sequence;
-            let key = key_of(&self.identity.machine_key.id());
-            let value = crate::wire::encode(&OwnBinding { sequence });
-            context.store(Changes::put(Table::Own, key, value));
-        }
-    }
-
-    fn renew_binding(&mut self, context: &mut Context<'_>) {
-        self.bound_at = context.unix_time;
-        self.sequence = millis(context.unix_time).max(self.sequence.saturating_add(1));
-        self.binding = own_binding(&self.identity, context.unix_time, self.sequence, context.rng);
-        self.timers.set(Timer::Renew, context.now + BINDING_VALIDITY / 2);
-        let rebind = frames::Control::Rebind(frames::bindings([self.binding.bytes().clone()]));
-        let record = crate::wire::encode(&rebind);
-        let keys: Vec<ConnectionKey> = self.sessions.values().map(|s| s.connection).collect();
-        for key in keys {
-            self.push_control(key, &record);
-        }
-    }
-
-    /// Adds a control frame to what a connection sends.
-    fn push_control(&mut self, key: ConnectionKey, record: &Bytes) {
-        if let Some(connection) = self.connections.get_mut(&key) {
-            let lane = connection.lane(Class::Control);
-            let before = lane.accounted(Class::Control);
-            lane.push(&[], record);
-            self.lane_bytes = self.lane_bytes + lane.accounted(Class::Control) - before;
-            self.unflushed.insert(key);
-        }
-    }
-}
-
-impl TimerName for Timer {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Handshake(_) => "handshake",
-            Self::Held(_) => "held connection",
-            Self::Path(_) => "path",
-            Self::Expiry(_) => "binding expiry",
-            Self::Pursue(_) => "dial",
-            Self::Waiter(..) => "connect timeout",
-            Self::Ping(_) => "ping timeout",
-            Self::Renew => "binding renewal",
-        }
-    }
-}
-
-/// What a node keeps about itself: the sequence of its last binding. It is the time at which it was
-/// made in milliseconds since the Unix epoch, and that of a later run is greater even if the clock
-/// shows less: peers that know the old binding would refuse the new one.
-#[derive(Debug, Serialize, Deserialize)]
-struct OwnBinding {
-    sequence: u64,
-}
-
-impl Versioned for OwnBinding {
-    const VERSION: u8 = 1;
-    const SIZE_MAX: usize = 16;
-}
-
-/// The key of a machine's records.
-fn key_of(machine: &MachineId) -> Bytes {
-    Bytes::copy_from_slice(&machine.0)
-}
-
-/// Milliseconds order the bindings of one key.
-fn millis(unix_time: Duration) -> u64 {
-    u64::try_from(unix_time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn own_binding(
-    identity: &LinkIdentity,
-    unix_time: Duration,
-    sequence: u64,
-    rng: &mut Rng,
-) -> AgentBinding {
-    AgentBinding::issue(
-        &identity.agent_key,
-        identity.machine_key.id(),
-        Validity::starting_at(unix_time),
-        sequence,
-        identity.certificate.clone(),
-        &rng.bytes(),
-    )
 }

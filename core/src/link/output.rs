@@ -1,4 +1,4 @@
-//! What links want and tell.
+//! What links want and report.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Class, ConnectError, Counter, DownReason, PingError, RequestId};
+use super::{Class, ConnectError, Counter, DownReason, PingError};
 use crate::identity::{AgentId, MachineId};
 use crate::support::{TableSet, Vocabulary};
 
-/// What a link wants or tells.
+/// The caller's number of a request that [`Output`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What links want and report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// A session came up. Messages may be sent.
+    /// A session came up. Frames may be sent.
     PeerUp {
         /// The machine.
         machine: MachineId,
@@ -47,14 +51,14 @@ pub enum Output {
         /// Its bytes.
         frame: Bytes,
     },
-    /// A lane that was full has room again.
+    /// The stream of a class has room again.
     Writable {
         /// The machine.
         machine: MachineId,
         /// The class.
         class: Class,
         /// How many bytes may be sent.
-        room: usize,
+        send_window: usize,
     },
     /// A [`State::connect`](super::State::connect) ended.
     ConnectEnded {
@@ -70,12 +74,12 @@ pub enum Output {
         /// How long the answer took, or why there is none.
         result: Result<Duration, PingError>,
     },
-    /// No session came of a [`State::reach`](super::State::reach).
-    Unreached {
+    /// A [`State::dial_for`](super::State::dial_for) failed.
+    DialFailed {
         /// The machine.
         machine: MachineId,
     },
-    /// No machine is known for an agent that [`State::want`](super::State::want) asked for.
+    /// A [`State::dial_agent`](super::State::dial_agent) knows no machine of its agent.
     NoRoute {
         /// The agent.
         agent: AgentId,
@@ -90,7 +94,7 @@ impl Vocabulary for Output {
 /// The tables of links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Table {
-    /// Peers by machine id: their addresses and what became of them.
+    /// Peers by machine id: their addresses and agents.
     Peers,
     /// The sequence of the node's own binding, by its machine id.
     Own,
@@ -152,17 +156,17 @@ pub struct PeerLink {
     pub since: Instant,
 }
 
-/// What links hold at the moment, in numbers. Each has a limit of its own.
+/// What links hold, in numbers. Each has a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Connections, those included that are being closed.
     pub connections: usize,
-    /// Connections that strangers dialled and that never had a session.
+    /// Incoming connections that never had a session.
     pub half_open: usize,
     /// Sessions, at most [`LINKS_MAX`](super::LINKS_MAX).
     pub sessions: usize,
-    /// Pursuits, at most [`PURSUITS_MAX`](super::PURSUITS_MAX).
-    pub pursuits: usize,
+    /// Dial requests, at most [`DIALS_MAX`](super::DIALS_MAX).
+    pub dials: usize,
     /// Answers that wait to be sent, at most [`ANSWERS_MAX`](super::ANSWERS_MAX).
     pub answers: usize,
     /// Bytes of incomplete frames.
@@ -171,8 +175,8 @@ pub struct Usage {
     pub credit_bytes: usize,
     /// The most that both may be together: the node's share of memory for receiving.
     pub receive_bytes_max: usize,
-    /// Bytes of frames that wait for room in their streams, as they count towards the node's share of
-    /// memory for sending: for each peer and class at most
-    /// [`LANE_BYTES_MAX`](super::LANE_BYTES_MAX) and one frame.
-    pub lane_bytes: usize,
+    /// Bytes of frames that wait for QUIC, as they count towards the node's share of memory for
+    /// sending: for each peer and class at most [`SEND_BUFFER_MAX`](super::SEND_BUFFER_MAX) and one
+    /// frame.
+    pub send_buffer_bytes: usize,
 }

@@ -8,9 +8,10 @@ mod resume;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::credential::{Credential, issue, millis};
 use super::*;
 use crate::crypto::tls::WallClock;
-use crate::identity::{AgentKey, MachineKey};
+use crate::identity::{AgentKey, BINDING_VALIDITY, MachineKey};
 use crate::support::testing::start;
 use crate::support::{Changes, Counts, Effect, MemoryBudget, Outbox, Time};
 use crate::transport::{Datagram, WINDOW_MAX, WINDOW_MIN};
@@ -26,11 +27,11 @@ struct End {
     outbox: Outbox<Output>,
     ups: usize,
     downs: usize,
-    /// Machines of which was told that they cannot be reached.
+    /// Machines to which a dial failed.
     unreached: Vec<MachineId>,
     /// The records of machines that are stored.
     records: BTreeMap<MachineId, Bytes>,
-    /// Machines whose record is to be deleted.
+    /// Machines whose record was deleted.
     forgotten: Vec<MachineId>,
     /// The classes of the frames that came, in order.
     frames: Vec<Class>,
@@ -41,7 +42,7 @@ impl End {
         match output {
             Output::PeerUp { .. } => self.ups += 1,
             Output::PeerDown { .. } => self.downs += 1,
-            Output::Unreached { machine } => self.unreached.push(machine),
+            Output::DialFailed { machine } => self.unreached.push(machine),
             Output::Frame { class, .. } => self.frames.push(class),
             Output::PathChanged { .. }
             | Output::Writable { .. }
@@ -120,7 +121,7 @@ impl Pair {
     }
 
     fn connect(&mut self) {
-        let machine = self.ends[SERVER].state.identity.machine_key.id();
+        let machine = self.ends[SERVER].state.peers.credential.identity.machine_key.id();
         let target = DialTarget::MachineAt(machine, address(SERVER));
         self.act(DIALLER, |state, context| {
             state.connect(context, RequestId(1), target, false, Duration::from_secs(30));
@@ -131,13 +132,13 @@ impl Pair {
     /// Gives the dialler all the credit that it may ever have.
     fn open_window(&mut self) {
         let state = &mut self.ends[SERVER].state;
-        let key = state.sessions.values().next().expect("there is a session").connection;
-        state.transport.set_window(key, WINDOW_MAX);
+        let key = state.peers.sessions.connections().next().expect("there is a session");
+        state.peers.connections.transport.set_window(key, WINDOW_MAX);
         self.run_for(Duration::from_secs(1));
     }
 
     fn disconnect(&mut self) {
-        let machine = self.ends[SERVER].state.identity.machine_key.id();
+        let machine = self.ends[SERVER].state.peers.credential.identity.machine_key.id();
         self.act(DIALLER, |state, context| assert!(state.disconnect(context, &machine)));
         self.run_for(Duration::from_secs(5));
     }
@@ -234,7 +235,8 @@ fn a_resumed_session_does_not_carry_a_binding_past_its_end() {
         pair.disconnect();
         let End { state, rng, .. } = &mut pair.ends[bad];
         let long_ago = UNIX_TIME - 2 * BINDING_VALIDITY;
-        state.binding = own_binding(&state.identity, long_ago, millis(long_ago), rng);
+        let Credential { identity, binding, .. } = &mut state.peers.credential;
+        *binding = issue(identity, long_ago, millis(long_ago), rng);
         pair.connect();
         assert_eq!(pair.count(checker, Counter::HandshakesResumed), 1);
         assert_eq!(pair.count(checker, Counter::BindingsProven), 1, "the one before");
@@ -250,7 +252,7 @@ fn order_of_classes(is_window_open: bool) -> Vec<Class> {
     if is_window_open {
         pair.open_window();
     }
-    let machine = pair.ends[SERVER].state.identity.machine_key.id();
+    let machine = pair.ends[SERVER].state.peers.credential.identity.machine_key.id();
     let classes = [Class::Bulk, Class::Gossip, Class::Direct];
     for class in classes {
         let count = if class == Class::Direct { 1 } else { 100 };
@@ -284,7 +286,8 @@ fn who_hears_while_its_congestion_window_is_full_answers_all_the_same() {
     let mut pair = Pair::new();
     pair.connect();
     pair.open_window();
-    let machines = pair.ends.each_ref().map(|end| end.state.identity.machine_key.id());
+    let machines =
+        pair.ends.each_ref().map(|end| end.state.peers.credential.identity.machine_key.id());
     let say = |state: &mut State, context: &mut Context<'_>| {
         state.send(&machines[DIALLER], Class::Direct, &[], &vec![7; 10].into());
         state.flush(context);
@@ -311,13 +314,13 @@ fn who_hears_while_its_congestion_window_is_full_answers_all_the_same() {
 
 impl Pair {
     fn server(&self) -> MachineId {
-        self.ends[SERVER].state.identity.machine_key.id()
+        self.ends[SERVER].state.peers.credential.identity.machine_key.id()
     }
 
     /// Reaches for a machine at the server's address.
     fn reach(&mut self, machine: MachineId) {
         let address = Some(address(SERVER));
-        self.act(DIALLER, |state, context| state.reach(context, machine, address));
+        self.act(DIALLER, |state, context| state.dial_for(context, machine, address));
         self.run_for(Duration::from_secs(60));
     }
 
@@ -365,8 +368,8 @@ fn a_machine_that_is_not_where_somebody_said_is_told_and_forgotten() {
     pair.reach(nobody);
     assert_eq!(pair.ends[DIALLER].unreached, [nobody]);
     assert_eq!(pair.ups_and_downs(), [(0, 0); 2]);
-    assert!(pair.ends[DIALLER].state.book.candidates(&nobody).is_empty());
-    let own = pair.ends[DIALLER].state.identity.machine_key.id();
+    assert!(pair.ends[DIALLER].state.dialer.book.addresses.candidates(&nobody).is_empty());
+    let own = pair.ends[DIALLER].state.peers.credential.identity.machine_key.id();
     pair.reach(own);
     assert_eq!(pair.ends[DIALLER].unreached, [nobody, own], "a node does not dial itself");
 }
@@ -374,14 +377,14 @@ fn a_machine_that_is_not_where_somebody_said_is_told_and_forgotten() {
 #[test]
 fn a_node_reaches_out_to_machines_that_it_reached_before() {
     let mut pair = Pair::new();
-    pair.act(DIALLER, State::reach_out);
+    pair.act(DIALLER, State::bootstrap);
     pair.run_for(Duration::from_secs(5));
     assert_eq!(pair.count(DIALLER, Counter::Dials), 0, "it knows nobody");
     pair.connect();
     pair.disconnect();
-    pair.act(DIALLER, State::reach_out);
+    pair.act(DIALLER, State::bootstrap);
     pair.run_for(Duration::from_secs(5));
     assert_eq!(pair.ups_and_downs(), [(2, 1); 2]);
-    pair.act(DIALLER, State::reach_out);
+    pair.act(DIALLER, State::bootstrap);
     assert_eq!(pair.ups_and_downs(), [(2, 1); 2], "it has a session with all it knows");
 }

@@ -1,16 +1,18 @@
-//! Signs of life on request: a ping is a control frame, and its answer is another.
+//! Pings: a ping is a control frame, and its answer is another one.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frames::Control;
-use super::{Class, Context, Output, RequestId, State, Timer};
-use crate::identity::MachineId;
+use super::{Context, Output, RequestId, Timer};
+use crate::support::Timers;
 use crate::transport::ConnectionKey;
 use crate::wire;
 
-/// How many pings are without an answer at a time.
+/// The most pings that wait for an answer.
 pub const PINGS_MAX: usize = 256;
 
 /// Why there is no answer.
@@ -24,77 +26,74 @@ pub enum PingError {
     Timeout,
 }
 
-/// A ping without an answer.
+/// A ping that waits for its answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ping {
+struct Ping {
     request: RequestId,
     connection: ConnectionKey,
     sent_at: Instant,
 }
 
-impl State {
-    /// Asks a machine for a sign of life. [`Output::PingEnded`] answers.
-    pub fn ping(
+/// The pings that wait for an answer.
+#[derive(Debug, Default)]
+pub(super) struct Pings {
+    /// By their tokens.
+    waiting: BTreeMap<u64, Ping>,
+    pub(super) timers: Timers<Timer>,
+}
+
+impl Pings {
+    /// Returns whether one more ping has room.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < PINGS_MAX
+    }
+
+    /// Begins a ping. Returns the control frame to send over the connection.
+    pub(super) fn begin(
         &mut self,
         context: &mut Context<'_>,
         request: RequestId,
-        machine: &MachineId,
+        connection: ConnectionKey,
         timeout: Duration,
-    ) {
-        let Some(session) = self.sessions.get(machine) else {
-            let result = Err(PingError::NotConnected);
-            return context.emit(Output::PingEnded { request, result });
-        };
-        let connection = session.connection;
+    ) -> Bytes {
         let token = context.rng.next_u64();
-        self.pings.insert(token, Ping { request, connection, sent_at: context.now });
+        self.waiting.insert(token, Ping { request, connection, sent_at: context.now });
         self.timers.set(Timer::Ping(token), context.now + timeout);
-        self.push_control(connection, &wire::encode(&Control::Ping(token)));
+        wire::encode(&Control::Ping(token))
     }
 
-    /// Tells whether one more [`State::ping`] finds room.
-    pub fn can_ping(&self) -> bool {
-        self.pings.len() < PINGS_MAX
-    }
-
-    /// Answers a ping, unless the peer does not read its answers.
-    pub(super) fn handle_ping(&mut self, key: ConnectionKey, token: u64) {
-        let has_room = self.connections.get(&key).is_some_and(|c| c.room(Class::Control) > 0);
-        if has_room {
-            self.push_control(key, &wire::encode(&Control::Pong(token)));
-        }
-    }
-
+    /// Takes an answer.
     pub(super) fn handle_pong(
         &mut self,
         context: &mut Context<'_>,
-        key: ConnectionKey,
+        connection: ConnectionKey,
         token: u64,
     ) {
-        if let Some(ping) = self.pings.get(&token).filter(|ping| ping.connection == key) {
+        let ping = self.waiting.get(&token).filter(|ping| ping.connection == connection);
+        if let Some(ping) = ping {
             let result = Ok(context.now.saturating_duration_since(ping.sent_at));
-            self.end_ping(context, token, result);
+            self.end(context, token, result);
         }
     }
 
-    pub(super) fn end_ping(
-        &mut self,
-        context: &mut Context<'_>,
-        token: u64,
-        result: Result<Duration, PingError>,
-    ) {
-        if let Some(ping) = self.pings.remove(&token) {
+    /// No answer came in time.
+    pub(super) fn expire(&mut self, context: &mut Context<'_>, token: u64) {
+        self.end(context, token, Err(PingError::Timeout));
+    }
+
+    /// A connection is over: nobody answers its pings.
+    pub(super) fn connection_ended(&mut self, context: &mut Context<'_>, key: ConnectionKey) {
+        let ended = self.waiting.iter().filter(|(_, ping)| ping.connection == key);
+        let tokens: Vec<u64> = ended.map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.end(context, token, Err(PingError::NotConnected));
+        }
+    }
+
+    fn end(&mut self, context: &mut Context<'_>, token: u64, result: Result<Duration, PingError>) {
+        if let Some(ping) = self.waiting.remove(&token) {
             self.timers.cancel(&Timer::Ping(token));
             context.emit(Output::PingEnded { request: ping.request, result });
-        }
-    }
-
-    /// A connection is over: its pings are not answered any more.
-    pub(super) fn end_pings_of(&mut self, context: &mut Context<'_>, key: ConnectionKey) {
-        let mine = self.pings.iter().filter(|(_, ping)| ping.connection == key);
-        let tokens: Vec<u64> = mine.map(|(token, _)| *token).collect();
-        for token in tokens {
-            self.end_ping(context, token, Err(PingError::NotConnected));
         }
     }
 }

@@ -1,15 +1,13 @@
-//! The bytes of links, compared with `tests/golden/link.txt`, and what a probe must not be.
+//! The bytes of links and of path probes, compared with `tests/golden/link.txt`, and versions.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::Class;
 use super::frames::{CloseCode, Control, Hello, bindings};
-use super::path::{EXPORT_LEN, PROBE_LEN, Path, PathOutput, PathState, Probe, ProbeKeys, receiver};
-use crate::support::Rng;
-use crate::support::testing::{check_golden, hex, start};
+use crate::path::{EXPORT_LEN, Probe, ProbeKeys};
+use crate::support::testing::{check_golden, hex};
 use crate::transport::Side;
 use crate::wire::{decode, encode, write_frame};
 
@@ -105,60 +103,4 @@ fn the_newest_version_that_both_ends_speak_is_theirs() {
         assert_eq!(common(other, one), expected, "{other:?} and {one:?}");
     }
     assert_eq!(common((2, 1), (1, 2)), None, "these are none");
-}
-
-#[test]
-fn a_probe_is_taken_by_the_other_end_alone() {
-    for (name, side, probe) in probes() {
-        let [client, server] =
-            [Side::Client, Side::Server].map(|side| ProbeKeys::new(&exported(), side));
-        let (own, other) = if side == Side::Client { (client, server) } else { (server, client) };
-        let datagram = own.seal(&probe);
-        assert_eq!(receiver(&datagram), Some(other.own_id), "{name}");
-        assert_eq!(other.open(&datagram), Some(probe), "{name}");
-        assert_eq!(own.open(&datagram), None, "{name} came back");
-        for index in 0..PROBE_LEN {
-            let mut bad = datagram;
-            bad[index] ^= 1;
-            assert_eq!(other.open(&bad), None, "{name}, byte {index} changed");
-            assert_eq!(other.open(&datagram[..index]), None, "{name}, cut to {index}");
-        }
-    }
-}
-
-#[test]
-fn a_probe_that_asks_names_no_address() {
-    let [client, server] =
-        [Side::Client, Side::Server].map(|side| ProbeKeys::new(&exported(), side));
-    for prefer in [false, true] {
-        let mut probe = client.seal(&Probe::Ask { challenge: *b"12345678", prefer });
-        probe[18] = 1;
-        let probe = client.with_mac(&probe);
-        assert_eq!(server.open(&probe), None, "prefer {prefer}");
-    }
-}
-
-#[test]
-fn a_path_gets_at_most_three_times_what_came_over_it() {
-    let now = start();
-    let mut rng = Rng::from_seed([1; 32]);
-    let local = ([192, 0, 2, 1], 5483).into();
-    let path = |number| Path { local, remote: ([192, 0, 2, number], 5483).into() };
-    for prefer in [false, true] {
-        let mut state = PathState::new(path(2));
-        let mut sent = 0;
-        for asked in 1..=2 {
-            state.handle_ask(now, path(3), prefer, &mut rng);
-            // The answer.
-            sent += PROBE_LEN;
-            for millis in 0..3000 {
-                while let Some(output) = state.poll(now + Duration::from_millis(millis)) {
-                    if let PathOutput::Probe(target, _) = output {
-                        sent += if target == path(3) { PROBE_LEN } else { 0 };
-                    }
-                }
-            }
-            assert_eq!(sent, 3 * PROBE_LEN * asked, "prefer {prefer}");
-        }
-    }
 }

@@ -87,7 +87,7 @@ pub(super) fn configure(
     let (ids, ids_rng) = (ids.clone(), rng.fork("connection ids"));
     endpoint_config
         .cid_generator(move || Box::new(ids.generator(ids_rng.clone())))
-        // The bit tells path probes from QUIC packets, see `link::path`.
+        // The bit tells path probes from QUIC packets, see `path`.
         .grease_quic_bit(false)
         .rng_seed(Some(rng.bytes()));
 

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::*;
 use crate::link::admission::HALF_OPEN_MAX;
-use crate::transport::Received;
+use crate::transport::{Received, State as Transport, TlsIdentity, TransportSettings};
 
 /// How many networks the attacker has.
 const NETWORKS: u16 = 300;
@@ -38,7 +38,7 @@ impl Silent {
 
     /// Begins one handshake from a source.
     fn dial(&mut self, pair: &mut Pair, source: SocketAddr) {
-        let server = pair.ends[SERVER].state.sockets[0];
+        let server = pair.ends[SERVER].state.peers.connections.sockets[0];
         let key = self.transport.connect(pair.now, server, None).unwrap();
         // The first flight, the Retry, and the first flight again.
         for _ in 0..2 {
@@ -82,27 +82,25 @@ impl Silent {
 fn newcomers_let_in(source: impl Fn(u16) -> SocketAddr) -> usize {
     let mut pair = Pair::new();
     let mut attacker = Silent::new(77);
-    pair.ends[SERVER].state.sockets =
+    pair.ends[SERVER].state.peers.connections.sockets =
         vec![SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1).into(), 4001)];
     attacker.flood(&mut pair, NETWORKS, &source);
     let newcomer = SocketAddr::from(([192, 0, 2, 9], 4000));
     let mut let_in = 0;
     for _ in 0..10 {
         attacker.flood(&mut pair, 20, &source);
-        assert_eq!(pair.ends[SERVER].state.half_open.len(), HALF_OPEN_MAX);
+        assert_eq!(pair.ends[SERVER].state.usage().half_open, HALF_OPEN_MAX);
         Silent::new(78).dial(&mut pair, newcomer);
         attacker.flood(&mut pair, 20, &source);
-        let state = &mut pair.ends[SERVER].state;
-        let is_newcomers = |key: &ConnectionKey| {
-            state.connections.get(key).is_some_and(|c| c.path.current().remote == newcomer)
-        };
-        let place = state.half_open.keys().copied().find(is_newcomers);
+        let connections = &pair.ends[SERVER].state.peers.connections;
+        let is_newcomers = |key: &ConnectionKey| connections.remote(*key) == Some(newcomer);
+        let place = connections.admission.half_open().find(is_newcomers);
         if let Some(key) = place {
             let_in += 1;
             pair.act(SERVER, |state, context| {
                 state.close(context, key, CloseCode::TimedOut);
-                state.transport.forget(key);
-                state.drained(key);
+                state.peers.connections.transport.forget(key);
+                state.peers.drained(&mut state.dialer, key);
             });
         }
         pair.now += Duration::from_millis(100);
@@ -120,7 +118,7 @@ fn a_subscriber_with_many_networks_keeps_no_newcomer_out() {
 }
 
 #[test]
-fn whoever_has_as_many_sites_as_there_are_places_keeps_few_newcomers_out() {
+fn an_attacker_with_as_many_sites_as_there_are_places_keeps_few_newcomers_out() {
     let of_many_sites = |network| {
         let ip = Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, 1);
         SocketAddr::new(ip.into(), 4000)

@@ -1,7 +1,7 @@
 //! What peers say about machines: it displaces nothing that is proven, and costs others little.
 
 use super::*;
-use crate::link::address_book::{HEARD_MAX, HEARSAY_MAX, PER_NETWORK_MAX, STRANGERS_MAX};
+use crate::address_book::{HEARD_MAX, HEARSAY_MAX, PER_NETWORK_MAX, STRANGERS_MAX};
 
 fn invented(number: u32) -> MachineId {
     let mut id = [0xee; 32];
@@ -20,10 +20,10 @@ fn a_friend_that_was_away_is_found_again_whatever_peers_say_about_its_addresses(
     pair.disconnect();
     let machine = pair.server();
     pair.is_deaf[SERVER] = true;
-    pair.act(DIALLER, |state, context| state.reach(context, machine, None));
+    pair.act(DIALLER, |state, context| state.dial_for(context, machine, None));
     pair.run_for(Duration::from_secs(60));
     for host in 0..8 {
-        pair.act(DIALLER, |state, context| state.reach(context, machine, Some(named(host))));
+        pair.act(DIALLER, |state, context| state.dial_for(context, machine, Some(named(host))));
     }
     pair.run_for(Duration::from_secs(60));
     pair.is_deaf[SERVER] = false;
@@ -43,16 +43,22 @@ fn machines_that_peers_invent_push_out_nobody() {
     let friend = pair.server();
     for number in 0..2 * u32::try_from(STRANGERS_MAX).unwrap() {
         pair.act(DIALLER, |state, context| {
-            state.reach(context, invented(number), Some(named(1)));
+            state.dial_for(context, invented(number), Some(named(1)));
         });
     }
-    assert!(pair.ends[DIALLER].state.pursuits.len() <= HEARSAY_MAX);
+    assert!(pair.ends[DIALLER].state.usage().dials <= HEARSAY_MAX);
     pair.run_for(Duration::from_secs(120));
     let End { state, forgotten, .. } = &pair.ends[DIALLER];
     assert_eq!(forgotten, &[], "nothing of it was stored");
-    assert_eq!(state.book.home(&AgentKey::from_seed(&[11; 32]).id()), Some(friend));
-    assert_ne!(state.book.sequence(&friend, &AgentKey::from_seed(&[11; 32]).id()), 0);
-    assert_eq!(state.usage().pursuits, 0);
+    assert_eq!(
+        state.dialer.book.addresses.machine_of(&AgentKey::from_seed(&[11; 32]).id()),
+        Some(friend)
+    );
+    assert_ne!(
+        state.dialer.book.addresses.binding_sequence(&friend, &AgentKey::from_seed(&[11; 32]).id()),
+        0
+    );
+    assert_eq!(state.usage().dials, 0);
 }
 
 #[test]
@@ -72,14 +78,14 @@ fn strangers_with_sessions_push_out_no_machine_that_wrote_or_was_written_to() {
         });
         pair.release();
         assert_eq!(pair.ups_and_downs(), [(1, 1); 2], "{name}");
-        let book = &mut pair.ends[DIALLER].state.book;
+        let book = &mut pair.ends[DIALLER].state.dialer.book.addresses;
         for number in 0..2 * u32::try_from(STRANGERS_MAX + HEARD_MAX).unwrap() {
             let source = SocketAddr::from(([10, 0, 0, 1], 4000));
-            book.worked(invented(number), source, 5, &[]);
+            book.session_began(invented(number), source, 5, &[]);
             book.session_ended(invented(number), source, 5);
         }
-        assert_eq!(book.home(&friend), Some(machine), "{name}");
-        assert!(book.proven().len() <= PER_NETWORK_MAX + 1, "{name}");
+        assert_eq!(book.machine_of(&friend), Some(machine), "{name}");
+        assert!(book.reached().len() <= PER_NETWORK_MAX + 1, "{name}");
     }
 }
 
@@ -108,7 +114,7 @@ fn sent_to_named(pair: &mut Pair, duration: Duration) -> (usize, usize) {
 #[test]
 fn a_bystander_that_a_peer_names_gets_a_first_flight_twice() {
     let mut pair = Pair::new();
-    pair.act(DIALLER, |state, context| state.reach(context, invented(1), Some(named(1))));
+    pair.act(DIALLER, |state, context| state.dial_for(context, invented(1), Some(named(1))));
     assert_eq!(sent_to_named(&mut pair, Duration::from_secs(60)), (4, 4800));
     assert_eq!(pair.ends[DIALLER].unreached, [invented(1)]);
     assert_eq!(pair.ends[DIALLER].state.usage().connections, 0);
@@ -122,7 +128,7 @@ fn a_bystander_that_peers_name_all_the_time_gets_two_kilobytes_a_second_at_most(
         let port = 4000 + u16::try_from(number % 1000).unwrap();
         let address = SocketAddr::new(named(1).ip(), port);
         pair.act(DIALLER, |state, context| {
-            state.reach(context, invented(number), Some(address));
+            state.dial_for(context, invented(number), Some(address));
         });
         sent += sent_to_named(&mut pair, Duration::from_millis(10)).1;
     }
@@ -136,7 +142,7 @@ fn a_dial_to_a_named_address_that_is_answered_goes_on_like_any_other() {
     // Only the first flight is lost.
     pair.is_deaf[SERVER] = true;
     let (machine, address) = (pair.server(), Some(address(SERVER)));
-    pair.act(DIALLER, |state, context| state.reach(context, machine, address));
+    pair.act(DIALLER, |state, context| state.dial_for(context, machine, address));
     pair.run_for(Duration::from_millis(100));
     pair.is_deaf[SERVER] = false;
     pair.run_for(Duration::from_secs(5));
@@ -144,7 +150,7 @@ fn a_dial_to_a_named_address_that_is_answered_goes_on_like_any_other() {
 }
 
 #[test]
-fn addresses_that_are_none_of_another_host_are_not_dialled_whoever_names_them() {
+fn addresses_that_cannot_be_another_hosts_are_not_dialled_because_a_peer_names_them() {
     let mut pair = Pair::new();
     let own = address(DIALLER);
     let texts = [
@@ -162,7 +168,7 @@ fn addresses_that_are_none_of_another_host_are_not_dialled_whoever_names_them() 
         "127.0.0.1:4000",
     ];
     for address in texts.into_iter().map(|text| text.parse().unwrap()).chain([own]) {
-        pair.act(DIALLER, |state, context| state.reach(context, invented(1), Some(address)));
+        pair.act(DIALLER, |state, context| state.dial_for(context, invented(1), Some(address)));
         assert_eq!(pair.ends[DIALLER].unreached.pop(), Some(invented(1)), "{address}");
     }
     assert_eq!(pair.count(DIALLER, Counter::Dials), 0);

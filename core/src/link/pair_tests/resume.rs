@@ -4,7 +4,7 @@ use super::*;
 use crate::link::RESUMED_MAX;
 
 impl Pair {
-    /// An end stops without a word and starts again at an address, with what it stored.
+    /// An end stops without a close and starts again at an address, with what it stored.
     fn restart(&mut self, index: usize, address: SocketAddr, seed: u8) {
         let unix_time = UNIX_TIME + (self.now - self.start);
         self.addresses[index] = address;
@@ -73,7 +73,7 @@ fn a_machine_that_was_kept_by_its_address_alone_is_kept_after_a_restart() {
         state.connect(context, RequestId(1), target, true, Duration::from_secs(1));
     });
     pair.run_for(Duration::from_secs(1));
-    assert_eq!(pair.ends[DIALLER].state.book.kept(), [pair.server()]);
+    assert_eq!(pair.ends[DIALLER].state.dialer.book.addresses.kept(), [pair.server()]);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_node_that_starts_dials_a_few_machines_one_after_the_other() {
         let machine = MachineId([100 + number; 32]);
         pair.act(DIALLER, |state, context| {
             let source = SocketAddr::from(([203, 0, 113, number], 4000));
-            state.note_peer(context, machine, source, &[]);
+            state.dialer.book.note_peer(context, (machine, source), &[]);
         });
     }
     pair.restart(DIALLER, address(DIALLER), 50);
@@ -112,5 +112,5 @@ fn a_node_that_starts_dials_a_few_machines_one_after_the_other() {
     assert_eq!(begun.iter().sum::<usize>(), RESUMED_MAX);
     pair.run_for(Duration::from_secs(60));
     let usage = pair.ends[DIALLER].state.usage();
-    assert_eq!((usage.pursuits, usage.connections), (0, 0), "it does not try for ever");
+    assert_eq!((usage.dials, usage.connections), (0, 0), "it does not try for ever");
 }

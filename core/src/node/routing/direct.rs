@@ -45,7 +45,7 @@ impl Routing for Direct {
                 node.reply(CommandId(id.0), Reply::SendDirect(result));
             }
             Output::WantPeer { agent } => {
-                node.modules.link.run(time, |link, context| link.want(context, agent));
+                node.modules.link.run(time, |link, context| link.dial_agent(context, agent));
             }
         }
     }

@@ -41,7 +41,7 @@ impl Routing for Gossip {
     fn route(node: &mut Node, time: Time, output: Self::Output) {
         match output {
             Output::Session(request) => Link::session_request(node, time, Self::PROTOCOL, request),
-            Output::Lonely => node.modules.link.run(time, link::State::reach_out),
+            Output::Lonely => node.modules.link.run(time, link::State::bootstrap),
             Output::Event(event) => node.report(event),
             Output::Published { id } => node.reply(CommandId(id.0), Reply::Publish(Published)),
         }

@@ -71,16 +71,18 @@ impl Routing for Link {
                 });
                 if frame.is_some() {
                     // No protocol here uses the class, and the peer's version says so.
-                    node.modules.link.run(time, |link, context| link.misbehaved(context, &machine));
+                    node.modules
+                        .link
+                        .run(time, |link, context| link.protocol_violation(context, &machine));
                 }
             }
-            Output::Writable { machine, class, room } => {
+            Output::Writable { machine, class, send_window } => {
                 node.modules.for_each_protocol(time, |protocol| {
-                    let writable = session::Event::Writable { peer: machine, send_window: room };
+                    let writable = session::Event::Writable { peer: machine, send_window };
                     (protocol.class == class).then_some(writable)
                 });
             }
-            Output::Unreached { machine } => {
+            Output::DialFailed { machine } => {
                 node.modules.for_each_protocol(time, |_| {
                     Some(session::Event::ConnectFailed { peer: machine })
                 });
@@ -202,14 +204,14 @@ impl Link {
             session::Request::Connect { peer, contact } => {
                 let peers = link.state.peers().map(|peer| peer.address);
                 let address = address_of(&contact).filter(|&named| may_dial(named, peers));
-                link.run(time, |link, context| link.reach(context, peer, address));
+                link.run(time, |link, context| link.dial_for(context, peer, address));
             }
             session::Request::Release { peer } => {
                 link.run(time, |link, context| link.release(context, &peer));
             }
             session::Request::Violation { peer, rule } => {
                 tracing::debug!(machine = %peer.short(), rule, "peer broke a rule");
-                link.run(time, |link, context| link.misbehaved(context, &peer));
+                link.run(time, |link, context| link.protocol_violation(context, &peer));
             }
         }
     }
@@ -225,7 +227,7 @@ fn peer_up(
 ) {
     let link = &node.modules.link.state;
     let round_trip = link.peer(&machine, true).map(|peer| peer.round_trip).unwrap_or_default();
-    let windows = Class::ALL.map(|class| (class, link.room(&machine, class)));
+    let windows = Class::ALL.map(|class| (class, link.send_window(&machine, class)));
     node.modules.for_each_protocol(time, |protocol| {
         let (_, send_window) = windows.into_iter().find(|(class, _)| *class == protocol.class)?;
         Some(session::Event::Opened(Opened {

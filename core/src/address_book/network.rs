@@ -1,30 +1,31 @@
-//! Which addresses belong to one subscriber.
+//! Networks of one subscriber.
 //!
-//! An attacker gets many addresses with one contract, but few networks. So whatever is shared out
-//! by address is shared out by network first: an IPv4 network of 24 bits, and an IPv6 network of 48
-//! bits, which is what a site gets (RFC 6177), with the parts of it of 56 and 64 bits inside.
+//! An attacker gets many addresses with one contract, but few networks. So limits by address are
+//! limits by network first: an IPv4 network of 24 bits, and an IPv6 network of 48 bits, which is what
+//! a site gets (RFC 6177), with its parts of 56 and 64 bits inside.
 
 use std::net::IpAddr;
 
-/// How many networks lie around an address, one within the other.
-pub(super) const LEVELS: usize = 3;
+/// The number of networks around an address, one within the other.
+pub const LEVELS: usize = 3;
 
-/// A network: its first bits, and how many they are. An IPv4 network is that of the mapped address.
+/// A network: its prefix and the length of the prefix in bits. An IPv4 network is that of the mapped
+/// address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Network {
+pub struct Network {
     prefix: u128,
     bits: u32,
 }
 
 impl Network {
-    /// The network of one subscriber: 24 bits of IPv4 or 48 bits of IPv6.
-    pub(super) fn of(address: IpAddr) -> Self {
+    /// Returns the network of one subscriber: 24 bits of IPv4 or 48 bits of IPv6.
+    pub fn of(address: IpAddr) -> Self {
         let [site, ..] = Self::around(address);
         site
     }
 
-    /// The networks around an address, the widest first.
-    pub(super) fn around(address: IpAddr) -> [Self; LEVELS] {
+    /// Returns the networks around an address, the widest first.
+    pub fn around(address: IpAddr) -> [Self; LEVELS] {
         let (address, sizes) = match address.to_canonical() {
             IpAddr::V4(ip) => (ip.to_ipv6_mapped(), [96 + 24, 128, 128]),
             IpAddr::V6(ip) => (ip, [48, 56, 64]),

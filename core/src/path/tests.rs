@@ -1,7 +1,14 @@
 //! What moves a connection, and what does not.
 
+mod candidates;
+
+use std::time::{Duration, Instant};
+
+use super::selection::{GRACE_MAX, GRACE_MIN};
 use super::*;
+use crate::support::Rng;
 use crate::support::testing::start;
+use crate::transport::Side;
 
 const ROUND_TRIP: Duration = Duration::from_millis(30);
 
@@ -16,40 +23,46 @@ fn path(number: u8) -> Path {
 }
 
 /// A path state with its time and what it wanted.
-struct Case {
-    state: PathState,
+struct Case<R = Path> {
+    state: PathState<R>,
     now: Instant,
     rng: Rng,
-    probes: Vec<(Path, Probe)>,
-    moves: Vec<Path>,
+    probes: Vec<(R, Probe)>,
+    moves: Vec<R>,
 }
 
 impl Case {
     fn new() -> Self {
+        Self::of(path(1), 1)
+    }
+}
+
+impl<R: Candidate> Case<R> {
+    fn of(current: R, candidates_max: usize) -> Self {
         let (now, rng) = (start(), Rng::from_seed([1; 32]));
         let (probes, moves) = (Vec::new(), Vec::new());
-        Self { state: PathState::new(path(1)), now, rng, probes, moves }
+        Self { state: PathState::new(current, candidates_max), now, rng, probes, moves }
     }
 
-    fn foreign(&mut self, from: Path, size: usize) {
+    fn foreign(&mut self, from: R, size: usize) {
         let earned = size * AMPLIFICATION_MAX;
         self.state.handle_foreign(self.now, from, earned, &mut self.rng);
         self.poll();
     }
 
-    fn ask(&mut self, from: Path, prefer: bool) {
+    fn ask(&mut self, from: R, prefer: bool) {
         self.state.handle_ask(self.now, from, prefer, &mut self.rng);
         self.poll();
     }
 
     /// The peer answers the newest probe to a path, over that path.
-    fn answer(&mut self, over: Path) {
+    fn answer(&mut self, over: R) {
         let challenge = self.challenge(over);
         self.state.handle_answer(self.now, over, challenge, ROUND_TRIP);
         self.poll();
     }
 
-    fn challenge(&self, of: Path) -> [u8; CHALLENGE_LEN] {
+    fn challenge(&self, of: R) -> [u8; CHALLENGE_LEN] {
         let newest = self.probes.iter().rev().find(|(path, _)| *path == of);
         match newest {
             Some((_, Probe::Ask { challenge, .. })) => *challenge,
@@ -77,7 +90,7 @@ impl Case {
         }
     }
 
-    fn probes_to(&self, of: Path) -> usize {
+    fn probes_to(&self, of: R) -> usize {
         self.probes.iter().filter(|(path, _)| *path == of).count()
     }
 }
@@ -105,6 +118,9 @@ fn a_probe_is_opened_by_the_other_end_and_by_nobody_else() {
                 assert_eq!(recipient.open(&forged), None, "byte {index}");
             }
             assert_eq!(recipient.open(&sealed[1..]), None);
+            for len in 0..PROBE_LEN {
+                assert_eq!(recipient.open(&sealed[..len]), None, "cut to {len}");
+            }
         }
     }
 }
@@ -231,5 +247,41 @@ fn a_probe_is_worth_its_answer_and_two_probes() {
         case.pass(Duration::from_secs(10));
         assert_eq!(case.probes_to(path(2)), AMPLIFICATION_MAX - 1, "prefer: {prefer}");
         assert_eq!(case.state.current(), path(1));
+    }
+}
+
+#[test]
+fn a_probe_that_asks_names_no_address() {
+    let [client, server] = [Side::Client, Side::Server].map(keys);
+    for prefer in [false, true] {
+        let mut probe = client.seal(&Probe::Ask { challenge: *b"12345678", prefer });
+        probe[18] = 1;
+        let probe = client.with_mac(&probe);
+        assert_eq!(server.open(&probe), None, "prefer {prefer}");
+    }
+}
+
+#[test]
+fn a_path_gets_at_most_three_times_what_came_over_it() {
+    let now = start();
+    let mut rng = Rng::from_seed([1; 32]);
+    let local = ([192, 0, 2, 1], 5483).into();
+    let path = |number| Path { local, remote: ([192, 0, 2, number], 5483).into() };
+    for prefer in [false, true] {
+        let mut state = PathState::new(path(2), 1);
+        let mut sent = 0;
+        for asked in 1..=2 {
+            state.handle_ask(now, path(3), prefer, &mut rng);
+            // The answer.
+            sent += PROBE_LEN;
+            for millis in 0..3000 {
+                while let Some(output) = state.poll(now + Duration::from_millis(millis)) {
+                    if let PathOutput::Probe(target, _) = output {
+                        sent += if target == path(3) { PROBE_LEN } else { 0 };
+                    }
+                }
+            }
+            assert_eq!(sent, 3 * PROBE_LEN * asked, "prefer {prefer}");
+        }
     }
 }
