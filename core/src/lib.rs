@@ -112,7 +112,7 @@ pub mod identity;
 pub mod link;
 pub mod node;
 #[cfg(test)]
-pub(crate) mod notes;
+pub mod notes;
 pub mod overlay;
 pub mod path;
 pub mod session;

@@ -3,13 +3,13 @@
 use std::fmt;
 use x0x_core::gossip;
 use x0x_core::link::admission::HALF_OPEN_MAX;
-use x0x_core::link::{ANSWERS_MAX, Class, LANE_BYTES_MAX, LINKS_MAX, PURSUITS_MAX};
+use x0x_core::link::{ANSWERS_MAX, Class, DIALS_MAX, LINKS_MAX, SEND_BUFFER_MAX};
 use x0x_core::node::{CommandError, Config, Input, Node, Output, Restored, StartError, Time};
 use x0x_core::overlay;
 use x0x_core::support::MemoryBudget;
 
 /// The most bytes that wait for one peer: of each class what its lane takes, and one frame more.
-const LANE_BYTES_EACH: usize = 4 * (LANE_BYTES_MAX + Class::Direct.frame_size_max());
+const LANE_BYTES_EACH: usize = 4 * (SEND_BUFFER_MAX + Class::Direct.frame_size_max());
 
 /// A node as the world sees it: inputs go in, outputs come out, nothing else.
 ///
@@ -73,11 +73,15 @@ impl Machine for Node {
         let (overlay, memory) = (self.overlay_held(), MemoryBudget::DEFAULT);
         let holds = [
             ("sessions", usage.sessions, LINKS_MAX),
-            ("pursuits", usage.pursuits, PURSUITS_MAX),
+            ("dials", usage.dials, DIALS_MAX),
             ("strangers", usage.half_open, HALF_OPEN_MAX),
             ("answers", usage.answers, ANSWERS_MAX),
             ("bytes that peers may send or did not complete", received, usage.receive_bytes_max),
-            ("bytes that wait for room", usage.lane_bytes, usage.connections * LANE_BYTES_EACH),
+            (
+                "bytes that wait for room",
+                usage.send_buffer_bytes,
+                usage.connections * LANE_BYTES_EACH,
+            ),
             ("bytes of control frames", overlay.control, memory.control()),
             ("bytes of items that wait", overlay.items, memory.items()),
             ("bytes of names of items", overlay.index, memory.index()),
@@ -94,7 +98,7 @@ impl Machine for Node {
             ("strangers", usage.half_open),
             ("answers", usage.answers),
             ("bytes of incomplete frames", usage.reassembly_bytes),
-            ("bytes that wait for room", usage.lane_bytes),
+            ("bytes that wait for room", usage.send_buffer_bytes),
             ("bytes of direct messages", self.direct_waiting_bytes()),
         ];
         let gossip = gossip_held(&self.gossip_held());

@@ -79,7 +79,7 @@ impl LinkEnd {
                 | link::Output::Writable { .. }
                 | link::Output::ConnectEnded { .. }
                 | link::Output::NoRoute { .. }
-                | link::Output::Unreached { .. }
+                | link::Output::DialFailed { .. }
                 | link::Output::PingEnded { .. } => {}
             }
         }
@@ -88,7 +88,7 @@ impl LinkEnd {
     fn fill(&mut self) {
         let Some(machine) = self.peer else { return };
         let payload = Bytes::from_static(&PAYLOAD);
-        while self.to_send > 0 && self.state.room(&machine, Class::Bulk) > 0 {
+        while self.to_send > 0 && self.state.send_window(&machine, Class::Bulk) > 0 {
             self.state.send(&machine, Class::Bulk, &[], &payload);
             self.to_send = self.to_send.saturating_sub(payload.len());
         }

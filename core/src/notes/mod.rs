@@ -14,10 +14,10 @@ use crate::support::{
 };
 
 /// The largest note, in bytes.
-pub(crate) const NOTE_BYTES_MAX: usize = 1024;
+pub const NOTE_BYTES_MAX: usize = 1024;
 
 /// How long the node waits before it tells a peer that it keeps its note.
-pub(crate) const RECEIPT_DELAY: Duration = Duration::from_secs(1);
+pub const RECEIPT_DELAY: Duration = Duration::from_secs(1);
 
 crate::requests! {
     ReadNote => Option<Bytes>,
@@ -65,7 +65,7 @@ impl TableSet for Table {
 
 /// What the module wants.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Output {
+pub enum Output {
     /// Something of a session.
     Session(session::Request<MachineId>),
     /// Report an event.
@@ -90,16 +90,13 @@ impl TimerName for Timer {
 
 /// The notes of one node. The notes themselves are in the store alone.
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub struct State {
     timers: Timers<Timer>,
 }
 
 impl State {
-    pub(crate) fn session(
-        &mut self,
-        context: &mut Context<'_, Output>,
-        event: session::Event<MachineId>,
-    ) {
+    /// Keeps what a peer sent.
+    pub fn session(&mut self, context: &mut Context<'_, Output>, event: session::Event<MachineId>) {
         let session::Event::Frame { peer, frame } = event else { return };
         if frame.len() > NOTE_BYTES_MAX {
             context.count(Counter::TooLong);
@@ -111,15 +108,18 @@ impl State {
         self.timers.set(Timer::Receipt(peer), context.now + RECEIPT_DELAY);
     }
 
-    pub(crate) fn read(context: &mut Context<'_, Output>, machine: &MachineId) -> LoadTicket {
+    /// Reads the first bytes of the note of a machine.
+    pub fn read(context: &mut Context<'_, Output>, machine: &MachineId) -> LoadTicket {
         context.load(Table::Notes, key(machine), 0..4)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
+    /// Returns when [`State::handle_timeout`] is due.
+    pub fn deadline(&self) -> Option<Deadline> {
         self.timers.deadline()
     }
 
-    pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_, Output>) {
+    /// Acknowledges notes.
+    pub fn handle_timeout(&mut self, context: &mut Context<'_, Output>) {
         while let Some(Timer::Receipt(peer)) = self.timers.pop_due(context.now) {
             let (header, payload) = (Header::from(Bytes::from_static(b"kept")), Bytes::new());
             let send = session::Request::Send { peer, header, payload };

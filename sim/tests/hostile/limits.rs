@@ -2,8 +2,8 @@
 
 use x0x_core::identity::MachineId;
 use x0x_core::link::ConnectError;
-use x0x_core::link::address_book::NAMED_MAX;
-use x0x_core::link::{PURSUITS_MAX, WAITERS_MAX};
+use x0x_core::address_book::NAMED_MAX;
+use x0x_core::link::{DIALS_MAX, WAITERS_MAX};
 use x0x_core::node::{CommandError, Connect, Disconnect, Reply, Target};
 use x0x_sim::{NodeId, Step, World, WorldConfig};
 
@@ -20,16 +20,16 @@ fn connect(number: u32, keep: bool) -> Connect {
 #[test]
 fn pursuits_have_a_limit_and_make_room_when_they_end() {
     let mut world: World = World::new(WorldConfig::new(1, 1));
-    for number in 0..u32::try_from(PURSUITS_MAX).unwrap() {
+    for number in 0..u32::try_from(DIALS_MAX).unwrap() {
         world.command(NODE, connect(number, false)).unwrap();
     }
     let more = world.command(NODE, connect(0xff_ffff, false));
     assert_eq!(more, Err(CommandError::Link(link::RequestError::TooManyConnects)));
-    assert_eq!(world.machine(NODE).unwrap().link_usage().pursuits, PURSUITS_MAX);
+    assert_eq!(world.machine(NODE).unwrap().link_usage().dials, DIALS_MAX);
     world.run_for(15 * SECOND).unwrap();
     world.check().unwrap();
     let usage = world.machine(NODE).unwrap().link_usage();
-    assert_eq!((usage.pursuits, usage.connections), (0, 0));
+    assert_eq!((usage.dials, usage.connections), (0, 0));
     world.command(NODE, connect(0xff_ffff, false)).unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn_proto::VarInt;
 use x0x_core::direct::{DirectError, RECIPIENT_BYTES_MAX};
-use x0x_core::link::LANE_BYTES_MAX;
+use x0x_core::link::SEND_BUFFER_MAX;
 use x0x_core::node::{CommandError, CommandId, Reply, SendDirect};
 use x0x_core::transport::WINDOW_MIN;
 
@@ -211,8 +211,8 @@ fn a_peer_that_never_reads_makes_its_own_messages_fail_and_no_others() {
             arena.run(SECOND);
             let behind = arena.world.outstanding();
             assert!(behind <= ids.len() + 10, "{behind} messages wait");
-            let waiting = arena.usage().lane_bytes;
-            assert!(waiting <= LANE_BYTES_MAX + (1 << 20) + 10_000, "{waiting} bytes wait");
+            let waiting = arena.usage().send_buffer_bytes;
+            assert!(waiting <= SEND_BUFFER_MAX + (1 << 20) + 10_000, "{waiting} bytes wait");
         }
         arena.run(15 * SECOND);
         ends_with(&arena, &ids, |error| matches!(error, DirectError::Timeout { .. }));
@@ -267,6 +267,6 @@ fn a_dialled_peer_that_says_no_hello_is_given_up() {
     assert!(arena.count(link::Counter::HandshakesFailed) > 0);
     arena.run(Duration::from_secs(20));
     let usage = arena.usage();
-    assert_eq!((usage.connections, usage.pursuits), (1, 0));
+    assert_eq!((usage.connections, usage.dials), (1, 0));
     arena.unharmed();
 }
