@@ -1,7 +1,7 @@
 //! Overlays: how the nodes of a topic find each other, and how an item reaches all of them.
 //!
-//! Each topic has an overlay of its own. [`membership`] selects neighbors (HyParView), [`tree`] the links
-//! that carry items, [`broadcast`] pushes, announces and fetches items (Plumtree), [`history`] keeps the
+//! Each topic has an overlay of its own. `membership` selects neighbors (HyParView), `tree` the links
+//! that carry items, `broadcast` pushes, announces and fetches items (Plumtree), [`history`] keeps the
 //! recent ones, and [`reconcile`] compares two histories. Items are opaque: the owner of this module
 //! checks each before it is forwarded.
 //!
@@ -21,9 +21,9 @@
 //!
 //! # Structure
 //!
-//! [`State`] has three parts: the sessions ([`sessions`]), the announced items that have not arrived
-//! ([`missing`]) and the topics ([`topics`]). A [`topic`] composes membership, tree and broadcast, which
-//! act on all of that through a [`TopicContext`].
+//! [`State`] has three parts: the sessions (`sessions`), the announced items that have not arrived
+//! (`missing`) and the topics (`topics`). A `topic` composes membership, tree and broadcast, which
+//! act on all of that through a `TopicContext`.
 //!
 //! # Invariants
 //!

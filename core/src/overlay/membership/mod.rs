@@ -3,7 +3,7 @@
 //! The *active view* has the few neighbors of a node, with a session each. Neighborhood is mutual. The
 //! active view is the topic's [`Roster`](super::topic::Roster), which this module reads; it returns each
 //! [`Change`] of the view to the topic, which applies it. The *passive view* ([`PassiveView`]) has more
-//! peers of the topic, which replace lost neighbors. Random [walks](self::walks) exchange samples of the
+//! peers of the topic, which replace lost neighbors. Random [`walks`] exchange samples of the
 //! views, so that the passive view stays a random sample of the topic.
 //!
 //! # Differences from the paper
