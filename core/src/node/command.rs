@@ -420,8 +420,4 @@ pub enum CommandError {
         /// The target.
         address: SocketAddr,
     },
-    /// The driver restarted the node before it answered. Whether the command was done is not known.
-    /// No node says this itself.
-    #[error("the node was restarted before it answered: ask again")]
-    Restarting,
 }
