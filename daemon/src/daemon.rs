@@ -16,24 +16,24 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use x0x_core::link::LinkConfig;
-use x0x_core::node::{self, CommandError, Connect, Fatal, StoreError, Target};
-use x0x_tokio::Handle;
+use x0x_core::node::{self, Fatal, StoreError};
+use x0x_tokio::{Events, Handle, RecordingFile, StartError};
 
 use crate::api::{self, App, Identity};
 use crate::config::Config;
 use crate::files::{self, Directories, FileError, Keys};
 use crate::hub::Hub;
+use crate::node::NodeHandle;
 use crate::paths::{api_port, api_socket, api_token, quic_port};
 use crate::recordings::{BeginError, Recorder, Recording, WARNING};
 use crate::server::{self, Admission, Limits, Listener, raise_open_files};
 use crate::socket::ApiSocket;
 use crate::store::{OpenError, RedbStore};
+use crate::supervisor::{Successors, Supervisor};
+use crate::topics::Keeper;
 
 /// How long open requests may take once the daemon is to stop.
 pub const STOP_TIME: Duration = Duration::from_secs(2);
-
-/// How long the start waits for a configured peer before it says that there is none.
-const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a daemon did not start, or did not stop well.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +49,10 @@ pub enum DaemonError {
     Recording(#[from] BeginError),
     /// The node.
     #[error("{0}; choose another address with bind_address in the configuration")]
-    Bind(x0x_tokio::StartError),
-    /// The node.
+    Bind(StartError),
+    /// The node, or the one that was to take its place.
     #[error(transparent)]
-    Node(x0x_tokio::StartError),
+    Node(StartError),
     /// The API.
     #[error("the API cannot listen on {address}: {error}; choose another port with --api-port")]
     Listen {
@@ -86,7 +86,8 @@ pub struct Daemon {
     app: Arc<App>,
     listener: TcpListener,
     socket: Option<ApiSocket>,
-    events: x0x_tokio::Events,
+    events: Events,
+    successors: Successors,
     port_file: PathBuf,
     /// Kept until the node has ended.
     directories: Directories,
@@ -124,45 +125,20 @@ impl Daemon {
             overlay: config.overlay,
             memory: config.memory,
         };
-        let (recording, tape) = match config.record_mib {
-            Some(max_mib) => {
-                let (recording, tape) = Recording::create(&config.data_dir, max_mib)?;
-                (Some(recording), Some(tape))
-            }
-            None => (None, None),
-        };
-        let started = match tape {
-            Some(tape) => x0x_tokio::start_recorded(node_config, store, tape),
-            None => x0x_tokio::start(node_config, store),
-        };
-        let (node, events) = started.map_err(|error| {
-            if let Some(recording) = &recording {
-                // It is empty.
-                let _ = std::fs::remove_file(&recording.path);
-            }
-            if matches!(error, x0x_tokio::StartError::Bind { .. }) {
-                DaemonError::Bind(error)
-            } else {
-                DaemonError::Node(error)
-            }
-        })?;
-        if let Some(recording) = &recording {
-            tracing::warn!(path = %recording.path.display(), "the node is recorded. {WARNING}");
-        }
-        if let Some(port) = node.sockets().first().map(SocketAddr::port) {
-            files::write_private(&quic_port(&config.data_dir), port.to_string().as_bytes())?;
-        }
-        for &address in &config.bootstrap_peers {
-            tokio::spawn(keep(node.clone(), address));
-        }
+        let (node, events, recording) = first_node(config, node_config.clone(), store)?;
+        write_port(&config.data_dir, &node)?;
         let api_address = listener.local_addr()?;
         let port_file = api_port(&config.data_dir);
         files::write_private(&port_file, api_address.to_string().as_bytes())?;
-        let recorder =
-            Recorder::new(node.clone(), &config.data_dir, &config.bootstrap_peers, recording);
-        let hub = Arc::new(Hub::default());
-        let app = Arc::new(App::new(node, hub, identity, token, api_address, Arc::new(recorder)));
-        Ok(Self { app, listener, socket, events, port_file, directories, is_new: keys.is_new })
+        let (node, hub) = (NodeHandle::new(node), Arc::new(Hub::default()));
+        let keeper = Arc::new(Keeper::new(node.clone(), hub.topics.clone()));
+        let peers = config.bootstrap_peers.clone();
+        let next = next_node(config, node_config);
+        let (supervisor, successors) = Supervisor::new(node.clone(), keeper.clone(), peers, next);
+        let recorder = Arc::new(Recorder::new(supervisor, &config.data_dir, recording));
+        let app = Arc::new(App::new(node, hub, keeper, identity, token, api_address, recorder));
+        let is_new = keys.is_new;
+        Ok(Self { app, listener, socket, events, successors, port_file, directories, is_new })
     }
 
     /// What the handlers of the API share.
@@ -176,16 +152,15 @@ impl Daemon {
     ///
     /// [`DaemonError::Halted`] if the node halted; [`DaemonError::Io`] if the system fails.
     pub async fn run(self) -> Result<(), DaemonError> {
-        let Self { app, listener, socket, events, port_file, directories: _directories, is_new: _ } =
-            self;
+        let Self { app, listener, socket, events, successors, port_file, .. } = self;
+        let _directories = self.directories;
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let hub = app.hub.clone();
-        let mut node = tokio::spawn(async move { hub.run(events).await });
+        let mut node = tokio::spawn(follow(app.hub.clone(), events, successors));
         let (socket, socket_file) = socket.map(|socket| (socket.listener, socket.file)).unzip();
         let mut serve = tokio::spawn(listen(app.clone(), listener, socket));
         let mut asked = app.stop.subscribe();
-        let halted = tokio::select! {
+        let failed = tokio::select! {
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
             _ = asked.wait_for(|stop| *stop) => None,
@@ -201,8 +176,90 @@ impl Daemon {
         // It may be gone already, with the whole directory.
         let _ = std::fs::remove_file(&port_file);
         app.node.shut_down().await;
-        halted.map_or(Ok(()), |reason| Err(DaemonError::Halted { reason }))
+        failed.map_or(Ok(()), Err)
     }
+}
+
+/// Starts the node of a daemon that starts, and its recording if the configuration asks for one.
+fn first_node(
+    config: &Config,
+    node_config: node::Config,
+    store: RedbStore,
+) -> Result<(Handle, Events, Option<Recording>), DaemonError> {
+    let recording = config.record_mib.map(|max_mib| Recording::create(&config.data_dir, max_mib));
+    let (recording, file) = recording.transpose()?.unzip();
+    match start(node_config, store, file) {
+        Ok((node, events)) => {
+            if let Some(recording) = &recording {
+                tracing::warn!(path = %recording.path.display(), "the node is recorded. {WARNING}");
+            }
+            Ok((node, events, recording))
+        }
+        Err(error) => {
+            if let Some(recording) = &recording {
+                recording.discard();
+            }
+            let is_bind = matches!(error, StartError::Bind { .. });
+            Err(if is_bind { DaemonError::Bind(error) } else { DaemonError::Node(error) })
+        }
+    }
+}
+
+/// Returns what starts the node that takes the place of another: at the same port if it is still free,
+/// with the store as the other one left it.
+fn next_node(
+    config: &Config,
+    node_config: node::Config,
+) -> impl Fn(&[SocketAddr], Option<RecordingFile>) -> Result<(Handle, Events), StartError> + use<> {
+    let (data_dir, configured) = (config.data_dir.clone(), config.bind_address);
+    move |sockets, file| {
+        let is_free = sockets.iter().all(|address| std::net::UdpSocket::bind(address).is_ok());
+        let sockets = if is_free { sockets.to_vec() } else { vec![configured] };
+        let store = RedbStore::open(&data_dir);
+        let store = store.map_err(|error| StoreError::Failed(error.to_string()))?;
+        let (node, events) = start(node::Config { sockets, ..node_config.clone() }, store, file)?;
+        if let Err(error) = write_port(&data_dir, &node) {
+            tracing::warn!(%error, "the next start may choose another port");
+        }
+        Ok((node, events))
+    }
+}
+
+fn start(
+    config: node::Config,
+    store: RedbStore,
+    file: Option<RecordingFile>,
+) -> Result<(Handle, Events), StartError> {
+    match file {
+        Some(file) => x0x_tokio::start_recorded(config, store, file),
+        None => x0x_tokio::start(config, store),
+    }
+}
+
+/// Writes down the port at which peers look for the node.
+fn write_port(data_dir: &Path, node: &Handle) -> Result<(), FileError> {
+    let Some(port) = node.sockets().first().map(SocketAddr::port) else { return Ok(()) };
+    files::write_private(&quic_port(data_dir), port.to_string().as_bytes())
+}
+
+/// Hands on the events of the node and of each one that takes its place. Ends all streams at the end.
+/// Returns why there is no node any more, unless it was shut down.
+async fn follow(hub: Arc<Hub>, events: Events, mut successors: Successors) -> Option<DaemonError> {
+    let mut next = Some(Ok(events));
+    let failed = loop {
+        match next {
+            Some(Ok(events)) => {
+                if let Some(reason) = hub.run(events).await {
+                    break Some(DaemonError::Halted { reason });
+                }
+            }
+            Some(Err(error)) => break Some(DaemonError::Node(error)),
+            None => break None,
+        }
+        next = successors.next().await;
+    };
+    hub.close();
+    failed
 }
 
 /// Returns where QUIC listens. If any port will do, it is the last one, at which peers look for the
@@ -236,17 +293,4 @@ async fn listen(app: Arc<App>, tcp: TcpListener, unix: Option<UnixListener>) {
     let tcp = server::serve(Listener::Tcp(tcp), for_tcp, router.clone(), stop());
     let unix = unix.map(|unix| server::serve(Listener::Unix(unix), for_unix, router, stop()));
     tokio::join!(tcp, OptionFuture::from(unix));
-}
-
-/// Dials a configured peer and keeps the link.
-pub(crate) async fn keep(node: Handle, address: SocketAddr) {
-    let target = Target::Address { address, machine: None };
-    let connect = Connect { target, keep: true, timeout: BOOTSTRAP_TIMEOUT };
-    match node.request(connect).await {
-        Ok(Ok(link)) => tracing::info!(%address, machine = %link.machine.short(), "connected"),
-        // The node that is restarted is asked again.
-        Err(CommandError::Restarting) => {}
-        Ok(Err(error)) => tracing::warn!(%address, %error, "a bootstrap peer is not reached yet"),
-        Err(error) => tracing::warn!(%address, %error, "a bootstrap peer cannot be dialled"),
-    }
 }

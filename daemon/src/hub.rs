@@ -239,11 +239,13 @@ impl Hub {
     pub async fn run(&self, mut events: Events) -> Option<Fatal> {
         let mut halted = None;
         let mut handled = 0;
+        let mut lost = 0;
         while let Some(event) = events.next().await {
-            let lost = events.lost();
-            let before = self.lost.swap(lost, Ordering::Relaxed);
-            if lost > before {
-                self.topics.lost(lost - before);
+            let more = events.lost() - lost;
+            if more > 0 {
+                lost += more;
+                self.lost.fetch_add(more, Ordering::Relaxed);
+                self.topics.lost(more);
             }
             if let Event::Halted(fatal) = &event {
                 halted = Some(fatal.clone());
@@ -254,7 +256,6 @@ impl Hub {
                 tokio::task::yield_now().await;
             }
         }
-        self.close();
         halted
     }
 

@@ -7,6 +7,8 @@
 //! | [`files`] | keys and tokens on disk |
 //! | [`memory`] | keeps keys and tokens in memory from other programs |
 //! | [`store`] | the records of the node, in redb |
+//! | [`node`] | the node that runs at the moment |
+//! | [`supervisor`] | replaces it by one that is recorded |
 //! | [`hub`] | what the node tells, handed to everybody who listens |
 //! | [`recordings`] | recordings of the node |
 //! | [`topics`] | who wants which topics, and their messages |
@@ -24,6 +26,7 @@
 //! The protocol is in [`x0x_core`], the sockets are in [`x0x_tokio`]; nothing here knows either.
 
 pub mod api;
+mod bootstrap;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -33,6 +36,7 @@ pub mod files;
 pub mod hub;
 pub mod instances;
 pub mod memory;
+pub mod node;
 pub mod paths;
 pub mod proof;
 pub mod queue;
@@ -40,6 +44,7 @@ pub mod recordings;
 pub mod server;
 pub mod socket;
 pub mod store;
+pub mod supervisor;
 pub mod topics;
 
 /// The version of the API that the daemon speaks.

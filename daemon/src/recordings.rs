@@ -7,16 +7,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use x0x_tokio::{Handle, RecordError, Tape, TapeState, TapeWatch};
+use x0x_tokio::{RecordingFile, RecordingState, RecordingWatch};
 
-use crate::daemon::keep;
 use crate::files::{FileError, private_directory};
 use crate::queue::lock;
+use crate::supervisor::{RestartError, Supervisor};
 
 /// How large a recording becomes unless somebody says otherwise, in MiB.
 pub const MIB_DEFAULT: u64 = 64;
@@ -41,9 +40,12 @@ pub enum BeginError {
     /// The file cannot be made.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The node is recorded already.
+    #[error("a recording is under way")]
+    UnderWay,
     /// The node.
     #[error(transparent)]
-    Node(#[from] RecordError),
+    Restart(#[from] RestartError),
 }
 
 /// A recording: where it is, and how it stands.
@@ -53,7 +55,7 @@ pub struct Recording {
     pub path: PathBuf,
     /// How large it may become, in bytes.
     pub bytes_max: u64,
-    watch: TapeWatch,
+    watch: RecordingWatch,
 }
 
 impl Recording {
@@ -62,7 +64,7 @@ impl Recording {
     /// # Errors
     ///
     /// If the size is out of its range or the file cannot be made.
-    pub fn create(data_dir: &Path, max_mib: u64) -> Result<(Self, Tape), BeginError> {
+    pub fn create(data_dir: &Path, max_mib: u64) -> Result<(Self, RecordingFile), BeginError> {
         if !(1..=MIB_MAX).contains(&max_mib) {
             return Err(BeginError::Size);
         }
@@ -70,13 +72,20 @@ impl Recording {
         let directory = data_dir.join("recordings");
         private_directory(&directory)?;
         let (path, file) = create(&directory)?;
-        let tape = Tape::new(file, bytes_max);
-        Ok((Self { path, bytes_max, watch: tape.watch() }, tape))
+        let file = RecordingFile::new(file, bytes_max);
+        Ok((Self { path, bytes_max, watch: file.watch() }, file))
     }
 
-    /// Returns how it stands.
-    pub fn state(&self) -> TapeState {
+    /// Returns its state.
+    pub fn state(&self) -> RecordingState {
         self.watch.state()
+    }
+
+    /// Removes the file of a recording that has not begun. It is empty.
+    pub(crate) fn discard(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "an empty file remains");
+        }
     }
 }
 
@@ -106,10 +115,8 @@ fn create(directory: &Path) -> Result<(PathBuf, File), FileError> {
 /// Begins and ends the recordings of a daemon's node.
 #[derive(Debug)]
 pub struct Recorder {
-    node: Handle,
+    supervisor: Supervisor,
     data_dir: PathBuf,
-    /// Peers to dial again when the node was restarted.
-    kept: Vec<SocketAddr>,
     last: Mutex<Option<Recording>>,
     /// Whoever begins or ends a recording.
     turn: tokio::sync::Mutex<()>,
@@ -117,14 +124,9 @@ pub struct Recorder {
 
 impl Recorder {
     /// Makes the recorder of a node, which may be recorded already.
-    pub fn new(
-        node: Handle,
-        data_dir: &Path,
-        kept: &[SocketAddr],
-        recording: Option<Recording>,
-    ) -> Self {
-        let (data_dir, kept, last) = (data_dir.into(), kept.into(), Mutex::new(recording));
-        Self { node, data_dir, kept, last, turn: tokio::sync::Mutex::default() }
+    pub fn new(supervisor: Supervisor, data_dir: &Path, recording: Option<Recording>) -> Self {
+        let (data_dir, last) = (data_dir.into(), Mutex::new(recording));
+        Self { supervisor, data_dir, last, turn: tokio::sync::Mutex::default() }
     }
 
     /// Returns the recording that is under way, or the last one.
@@ -140,25 +142,18 @@ impl Recorder {
     pub async fn begin(self: &Arc<Self>, max_mib: u64) -> Result<Recording, BeginError> {
         let recorder = self.clone();
         let turn = tokio::spawn(async move { recorder.take(max_mib).await });
-        turn.await.unwrap_or(Err(BeginError::Node(RecordError::Halted)))
+        turn.await.unwrap_or(Err(BeginError::Restart(RestartError::Halted)))
     }
 
     async fn take(&self, max_mib: u64) -> Result<Recording, BeginError> {
         let _turn = self.turn.lock().await;
         if self.recording().is_some_and(|last| last.state().ended.is_none()) {
-            return Err(RecordError::UnderWay.into());
+            return Err(BeginError::UnderWay);
         }
-        let (recording, tape) = Recording::create(&self.data_dir, max_mib)?;
+        let (recording, file) = Recording::create(&self.data_dir, max_mib)?;
         let path = recording.path.display();
-        let begun = self.node.record(tape).await;
-        if matches!(begun, Ok(()) | Err(RecordError::TooSmall(_))) {
-            for &address in &self.kept {
-                tokio::spawn(keep(self.node.clone(), address));
-            }
-        }
-        if let Err(error) = begun {
-            // It is empty.
-            let _ = std::fs::remove_file(&recording.path);
+        if let Err(error) = self.supervisor.record(file).await {
+            recording.discard();
             return Err(error.into());
         }
         tracing::warn!(%path, "the node was restarted and is recorded. {WARNING}");
@@ -169,7 +164,7 @@ impl Recorder {
     /// Ends the recording that is under way. Returns it, or the last one, once its file is whole.
     pub async fn end(&self) -> Option<Recording> {
         let _turn = self.turn.lock().await;
-        self.node.stop_recording().await;
+        self.supervisor.node().stop_recording().await;
         self.recording()
     }
 }

@@ -14,7 +14,6 @@ use redb::{
 use x0x_core::node::{Batch, Load, Record, Restored, Store, StoreError, Table, slice};
 
 use crate::files::{self, FileError};
-use x0x_core::link;
 
 /// The version of the layout.
 const VERSION: &[u8] = &[1];
@@ -191,6 +190,7 @@ mod torn;
 
 #[cfg(test)]
 mod tests {
+    use x0x_core::link;
     use x0x_core::node::{LoadId, WriteId};
 
     use super::*;

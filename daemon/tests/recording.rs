@@ -177,6 +177,28 @@ fn two_daemons_under_load_run_again_from_their_recordings() {
 }
 
 #[test]
+fn clients_keep_their_streams_while_the_node_restarts() {
+    let home = Home::new();
+    let (alice, bob) = home.start_pair();
+    let [mut direct, mut topics] = ["/direct/events", "/events"].map(|path| alice.events(path));
+    let topic = json!({ "topic": "weather" }).to_string();
+    let subscribed = alice.post("/subscribe", &topic).json();
+    let quic = alice.get("/network/status").json()["local_addr"].clone();
+    let begun = record(&alice, 1);
+    assert_eq!(begun.status, 200, "{begun:?}");
+    assert_eq!(alice.get("/network/status").json()["local_addr"], quic, "it keeps its port");
+    // Bob dials again by itself.
+    alice.wait_for("a link", is_linked);
+    assert_eq!(bob.send(&alice.agent(), "aGVsbG8=").status, 200);
+    assert_eq!(direct.next("direct_message")["payload"], "aGVsbG8=");
+    let publication = json!({ "topic": "weather", "payload": "cmFpbg==" }).to_string();
+    assert_eq!(alice.post("/publish", &publication).status, 200);
+    let heard = topics.next("message");
+    assert_eq!(heard["data"]["payload"], "cmFpbg==", "{heard}");
+    assert_eq!(heard["data"]["subscription_id"], subscribed["subscription_id"], "{heard}");
+}
+
+#[test]
 fn a_recording_keeps_its_size_and_the_node_goes_on() {
     let home = Home::new();
     let (alice, bob) = home.start_pair();

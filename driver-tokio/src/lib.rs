@@ -1,81 +1,41 @@
-//! Runs a [`Node`](x0x_core::node::Node) on tokio: sockets, one timer and a store task. It knows no
-//! protocol.
+//! Runs a [`Node`](x0x_core::node::Node) on tokio: the [`Runtime`] of tokio for [`x0x_driver`], whose
+//! documentation has the rules and limits.
 //!
-//! [`start`] binds the sockets, reads the store and spawns the loop. The application talks to the
-//! node through a [`Handle`], which can be cloned, and hears of it through [`Events`].
-//!
-//! # Rules
-//!
-//! 1. The loop awaits nothing but its own wake-ups: no slow reader of events, no slow store and no
-//!    blocked socket holds up the node. While a socket is blocked, nothing is built for sending.
-//!    When the application was told something, it has one turn before the next datagrams are built,
-//!    so that its answer shares them with the acknowledgement.
-//! 2. An error of a socket is never the end of the node. What was not sent is lost like any
-//!    datagram.
-//! 3. Work between two polls of the outputs is bounded: [`RECEIVES_MAX`] batches of datagrams and
-//!    [`COMMANDS_MAX`] commands.
-//!
-//! # Recording
-//!
-//! [`start_recorded`] and [`Handle::record`] write everything that happens to the node to a [`Tape`],
-//! from which it can run again, see [`x0x_core::node::recording`]. A tape that cannot be written as
-//! fast as things happen ends; the node goes on.
-//!
-//! # Limits
-//!
-//! [`COMMANDS_MAX`] commands wait for the loop; whoever sends more waits. [`EVENTS_MAX`] events wait
-//! for the application; beyond it the oldest are lost and counted. A write that the store has not
-//! finished holds up what depends on it, not the loop. [`TAPE_BYTES_MAX`] bytes of a recording wait for
-//! its file.
+//! ```
+//! # use x0x_core::node::{CommandError, Config, ListPeers, MemoryStore, PeerInfo};
+//! # use x0x_tokio::StartError;
+//! async fn peers(config: Config) -> Result<Result<Vec<PeerInfo>, CommandError>, StartError> {
+//!     let (node, _events) = x0x_tokio::start(config, MemoryStore::default())?;
+//!     Ok(node.request(ListPeers).await)
+//! }
+//! ```
 
-mod events;
-mod handle;
-mod recorded;
-mod restart;
-mod run;
-mod socket;
-mod store;
-mod tape;
-
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
-pub use events::{EVENTS_MAX, Events};
-pub use handle::Handle;
-pub use recorded::start_recorded;
-pub use restart::RecordError;
-pub use run::{COMMANDS_MAX, RECEIVES_MAX};
-pub use tape::{Ended, TAPE_BYTES_MAX, Tape, TapeState, TapeWatch};
-use x0x_core::node::recording::TooSmall;
-use x0x_core::node::{self, Config, Store, StoreError};
+use quinn_udp::UdpSockRef;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::time::{Sleep, sleep_until};
+use x0x_core::node::{Config, Store};
+use x0x_driver::runtime::{AsyncTimer, AsyncUdpSocket, Direction};
 
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A socket could not be bound.
-    #[error("cannot listen on UDP {address}: {error}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// The store could not be read.
-    #[error("cannot read the store: {0}")]
-    Store(#[from] StoreError),
-    /// The node cannot start with this configuration or these records.
-    #[error(transparent)]
-    Node(#[from] node::StartError),
-    /// The system gave no randomness.
-    #[error("the system gives no randomness: {0}")]
-    Randomness(getrandom::Error),
-    /// The recording has no room for its header.
-    #[error(transparent)]
-    Recording(#[from] TooSmall),
-}
+pub use x0x_driver::{
+    Answer, BLOCKED_TIME_MAX, COMMANDS_MAX, EVENTS_MAX, Ended, Events, Handle, RECEIVE_PAUSE,
+    RECEIVES_MAX, RECORDING_QUEUE_BYTES_MAX, RecordingFile, RecordingState, RecordingWatch,
+    Runtime, STORE_TASKS_MAX, StartError, reply_to,
+};
 
-/// Starts a node on the present runtime. Its sockets are bound to the addresses in `config`, of
-/// which a port may be 0; [`Handle::sockets`] says what they became.
+/// The tokio runtime of the calling task.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tokio;
+
+/// Starts a node on the present runtime. Its sockets are bound to the addresses in `config`, of which a
+/// port may be 0; [`Handle::sockets`] returns the addresses that they got.
 ///
 /// # Errors
 ///
@@ -85,22 +45,83 @@ pub enum StartError {
 ///
 /// Outside of a tokio runtime with its time and I/O drivers.
 pub fn start(config: Config, store: impl Store) -> Result<(Handle, Events), StartError> {
-    launch(config, store, None)
+    x0x_driver::start(&Tokio, config, store)
 }
 
-fn launch(
-    mut config: Config,
-    mut store: impl Store,
-    tape: Option<Tape>,
+/// Starts a node as [`start`], and records it. The recording holds secrets.
+///
+/// # Errors
+///
+/// See [`StartError`].
+///
+/// # Panics
+///
+/// As [`start`].
+pub fn start_recorded(
+    config: Config,
+    store: impl Store,
+    file: RecordingFile,
 ) -> Result<(Handle, Events), StartError> {
-    let sockets = socket::bind(&config.sockets)?;
-    config.sockets = sockets.iter().map(|socket| socket.local).collect();
-    let restored = store.restore()?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(StartError::Randomness)?;
-    let (node, too_small) = recorded::Recorded::start(&config, seed, restored, tape)?;
-    match too_small {
-        Some(too_small) => Err(too_small.into()),
-        None => Ok(run::spawn(config, node, sockets, store::spawn(store))),
+    x0x_driver::start_recorded(&Tokio, config, store, file)
+}
+
+impl Runtime for Tokio {
+    type Timer = Timer;
+    type Socket = Socket;
+
+    fn new_timer(&self, at: Instant) -> Timer {
+        Timer(Box::pin(sleep_until(at.into())))
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(future);
+    }
+
+    fn wrap_udp_socket(&self, socket: net::UdpSocket) -> io::Result<Socket> {
+        UdpSocket::from_std(socket).map(Socket)
+    }
+
+    fn yield_now(&self) -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
+    }
+}
+
+/// A timer of tokio.
+#[derive(Debug)]
+pub struct Timer(Pin<Box<Sleep>>);
+
+impl AsyncTimer for Timer {
+    fn reset(&mut self, at: Instant) {
+        self.0.as_mut().reset(at.into());
+    }
+
+    fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// A socket of tokio.
+#[derive(Debug)]
+pub struct Socket(UdpSocket);
+
+impl AsyncUdpSocket for Socket {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_recv_ready(context)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_send_ready(context)
+    }
+
+    fn try_io<T>(
+        &self,
+        direction: Direction,
+        operation: impl FnOnce(UdpSockRef<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let interest = match direction {
+            Direction::Receive => Interest::READABLE,
+            Direction::Send => Interest::WRITABLE,
+        };
+        self.0.try_io(interest, || operation((&self.0).into()))
     }
 }

@@ -76,8 +76,4 @@ pub enum CommandError {
     /// A request of gossip was refused.
     #[error(transparent)]
     Gossip(#[from] gossip::RequestError),
-    /// The driver restarted the node before it answered. Whether the command was done is not known.
-    /// No node says this itself.
-    #[error("the node was restarted before it answered: ask again")]
-    Restarting,
 }

@@ -45,7 +45,7 @@ pub(super) struct Done {
         (status = 413, body = String), (status = 415, body = String), (status = 422, body = String),
         (status = 429, body = ErrorBody, description = "The node is in too many topics"),
         (status = 500, body = ErrorBody, description = "The node does not publish it"),
-        (status = 503, body = ErrorBody, description = "Too many messages wait already, or the node restarts"),
+        (status = 503, body = ErrorBody, description = "Too many messages wait already"),
     )
 )]
 pub(super) async fn publish(
@@ -87,7 +87,6 @@ pub(super) struct SubscriptionMade {
         (status = 413, body = String), (status = 415, body = String), (status = 422, body = String),
         (status = 429, body = ErrorBody, description = "Too many subscriptions or topics"),
         (status = 500, body = ErrorBody, description = "The node does not subscribe"),
-        (status = 503, body = ErrorBody, description = "The node restarts"),
     )
 )]
 pub(super) async fn subscribe(
@@ -281,10 +280,7 @@ fn internal(text: String) -> ApiError {
 }
 
 fn refusal(error: &CommandError) -> ApiError {
-    let status = if matches!(
-        error,
-        CommandError::Gossip(gossip::RequestError::QueueFull) | CommandError::Restarting
-    ) {
+    let status = if matches!(error, CommandError::Gossip(gossip::RequestError::QueueFull)) {
         StatusCode::SERVICE_UNAVAILABLE
     } else if matches!(error, CommandError::Gossip(gossip::RequestError::TooManyTopics)) {
         StatusCode::TOO_MANY_REQUESTS
@@ -303,7 +299,6 @@ mod tests {
     fn each_refusal_has_its_status() {
         for (error, status) in [
             (CommandError::Gossip(gossip::RequestError::QueueFull), 503),
-            (CommandError::Restarting, 503),
             (CommandError::Gossip(gossip::RequestError::TooManyTopics), 429),
             (CommandError::Halted, 500),
             (CommandError::ShutDown, 500),

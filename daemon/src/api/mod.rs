@@ -30,9 +30,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use x0x_core::crypto::kem::EncapsulationKey;
 use x0x_core::identity::{AgentId, MachineId, UserId};
-use x0x_tokio::Handle;
 
 use crate::hub::Hub;
+use crate::node::NodeHandle;
 use crate::proof::ProofKey;
 use crate::recordings::Recorder;
 use crate::topics::Keeper;
@@ -63,7 +63,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct App {
     /// The node.
-    pub node: Handle,
+    pub node: NodeHandle,
     /// What the node tells.
     pub hub: Arc<Hub>,
     /// Who the node is.
@@ -89,8 +89,9 @@ pub struct App {
 impl App {
     /// Brings together what handlers share.
     pub fn new(
-        node: Handle,
+        node: NodeHandle,
         hub: Arc<Hub>,
+        keeper: Arc<Keeper>,
         identity: Identity,
         token: String,
         api_address: SocketAddr,
@@ -99,7 +100,6 @@ impl App {
         let (stop, _) = watch::channel(false);
         let sessions = ws::Sessions::default();
         let started = Instant::now();
-        let keeper = Arc::new(Keeper::new(node.clone(), hub.topics.clone()));
         let proof_key = ProofKey::of(&token);
         Self {
             node,

@@ -7,11 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use x0x_tokio::RecordError;
+use x0x_tokio::StartError;
 
 use super::error::ErrorBody;
 use super::{ApiError, App};
 use crate::recordings::{BeginError, MIB_DEFAULT, Recording, WARNING};
+use crate::supervisor::RestartError;
 
 /// How the node is to be recorded.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -116,10 +117,13 @@ fn path(recording: &Recording) -> String {
 
 fn refusal(error: &BeginError) -> ApiError {
     let status = match error {
-        BeginError::Size | BeginError::Node(RecordError::TooSmall(_)) => StatusCode::BAD_REQUEST,
-        BeginError::Node(RecordError::UnderWay) => StatusCode::CONFLICT,
-        BeginError::Node(RecordError::Halted) => return ApiError::no_node(),
-        BeginError::File(_) | BeginError::Node(RecordError::Randomness) => {
+        BeginError::Size
+        | BeginError::Restart(RestartError::NotRecorded(StartError::Recording(_))) => {
+            StatusCode::BAD_REQUEST
+        }
+        BeginError::UnderWay => StatusCode::CONFLICT,
+        BeginError::Restart(RestartError::Halted) => return ApiError::no_node(),
+        BeginError::File(_) | BeginError::Restart(RestartError::NotRecorded(_)) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };

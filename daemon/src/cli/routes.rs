@@ -103,6 +103,7 @@ fn row(route: &Route) -> Value {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::net::SocketAddr;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -115,7 +116,10 @@ mod tests {
     use super::*;
     use crate::api::{App, Identity, router};
     use crate::hub::Hub;
+    use crate::node::NodeHandle;
     use crate::recordings::Recorder;
+    use crate::supervisor::Supervisor;
+    use crate::topics::Keeper;
 
     fn app() -> App {
         let (machine_key, agent_key) =
@@ -135,10 +139,14 @@ mod tests {
             overlay: x0x_core::overlay::Config::default(),
             memory: x0x_core::support::MemoryBudget::DEFAULT,
         };
-        let (node, _) = x0x_tokio::start(config, MemoryStore::default()).expect("it starts");
+        let next =
+            move |_: &[SocketAddr], _| x0x_tokio::start(config.clone(), MemoryStore::default());
+        let node = NodeHandle::new(next(&[], None).expect("it starts").0);
         let (hub, address) = (Arc::new(Hub::default()), ([127, 0, 0, 1], 1).into());
-        let recorder = Recorder::new(node.clone(), Path::new("/nowhere"), &[], None);
-        App::new(node, hub, identity, "t".into(), address, Arc::new(recorder))
+        let keeper = Arc::new(Keeper::new(node.clone(), hub.topics.clone()));
+        let (supervisor, _) = Supervisor::new(node.clone(), keeper.clone(), Vec::new(), next);
+        let recorder = Arc::new(Recorder::new(supervisor, Path::new("/nowhere"), None));
+        App::new(node, hub, keeper, identity, "t".into(), address, recorder)
     }
 
     #[tokio::test]

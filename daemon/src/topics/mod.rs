@@ -281,6 +281,13 @@ impl Topics {
         (state.subscriptions.len(), state.listeners.len())
     }
 
+    /// The topics that the node is subscribed to.
+    fn subscribed(&self) -> Vec<Topic> {
+        let state = lock(&self.state);
+        let subscribed = state.topics.iter().filter(|(_, interest)| interest.is_subscribed);
+        subscribed.map(|(topic, _)| topic.clone()).collect()
+    }
+
     /// Whether the node is to subscribe to a topic, or to unsubscribe; `None` if it is as wanted.
     fn wish(&self, topic: &Topic) -> Option<bool> {
         let state = lock(&self.state);

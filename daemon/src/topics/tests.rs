@@ -4,9 +4,9 @@ use futures_util::FutureExt as _;
 use x0x_core::identity::{AgentKey, MachineKey};
 use x0x_core::link::LinkConfig;
 use x0x_core::node::{Config, ListTopics, MemoryStore};
-use x0x_tokio::Handle;
 
 use super::*;
+use crate::node::NodeHandle;
 use crate::queue::Taken;
 
 const AUTHOR: AgentId = AgentId([1; 32]);
@@ -119,7 +119,7 @@ fn there_is_a_limit_to_what_is_wanted() {
     assert!(topics.add_session(session, &many[..1]).is_err());
 }
 
-fn node() -> Handle {
+fn node() -> NodeHandle {
     let config = Config {
         machine_key: MachineKey::from_seed(&[1; 32]),
         agent_key: AgentKey::from_seed(&[2; 32]),
@@ -129,10 +129,10 @@ fn node() -> Handle {
         overlay: x0x_core::overlay::Config::default(),
         memory: x0x_core::support::MemoryBudget::DEFAULT,
     };
-    x0x_tokio::start(config, MemoryStore::default()).expect("it starts").0
+    NodeHandle::new(x0x_tokio::start(config, MemoryStore::default()).expect("it starts").0)
 }
 
-async fn is_subscribed(node: &Handle, topic: &Topic) -> bool {
+async fn is_subscribed(node: &NodeHandle, topic: &Topic) -> bool {
     let topics = node.request(ListTopics).await.expect("it runs");
     topics.iter().any(|info| info.topic == *topic && info.is_subscribed)
 }

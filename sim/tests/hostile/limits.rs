@@ -1,8 +1,8 @@
 //! Limits that the node's own application can reach, or that the number of peers reaches.
 
+use x0x_core::address_book::NAMED_MAX;
 use x0x_core::identity::MachineId;
 use x0x_core::link::ConnectError;
-use x0x_core::address_book::NAMED_MAX;
 use x0x_core::link::{DIALS_MAX, WAITERS_MAX};
 use x0x_core::node::{CommandError, Connect, Disconnect, Reply, Target};
 use x0x_sim::{NodeId, Step, World, WorldConfig};

@@ -4,11 +4,8 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot::Receiver;
-use x0x_core::node::{CommandError, Reply};
-
-/// Where the answer to a request comes from.
-pub(super) type Answer = Receiver<Result<Reply, CommandError>>;
+use x0x_core::node::Reply;
+use x0x_tokio::Answer;
 
 /// Requests without an answer, each with what it was about, in order.
 pub(super) struct Answers<T>(VecDeque<(T, Answer)>);

@@ -6,15 +6,16 @@ use std::io::Write as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use futures_channel::oneshot;
 use x0x_core::node::recording::End;
 
 /// How many bytes of a recording wait for its file. When there are more the recording ends.
-pub const TAPE_BYTES_MAX: usize = 32 << 20;
+pub const RECORDING_QUEUE_BYTES_MAX: usize = 32 << 20;
 
 /// Why a recording ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// As its last entry says.
+    /// For the reason in its last entry.
     With(End),
     /// The file could not be written; the recording in it is cut.
     Unwritable(String),
@@ -29,26 +30,26 @@ impl fmt::Display for Ended {
     }
 }
 
-/// How a recording stands.
+/// The state of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TapeState {
+pub struct RecordingState {
     /// How many bytes are in the file.
     pub bytes: u64,
     /// Why there will be no more, once the file is whole or given up.
     pub ended: Option<Ended>,
 }
 
-/// A new file for a recording, and how large it may become.
+/// A new file for a recording, and its largest size.
 #[derive(Debug)]
-pub struct Tape {
+pub struct RecordingFile {
     file: File,
     pub(crate) bytes_max: u64,
     shared: Arc<Shared>,
 }
 
-/// Tells how a recording stands.
+/// Reports the state of a recording.
 #[derive(Clone, Debug)]
-pub struct TapeWatch(Arc<Shared>);
+pub struct RecordingWatch(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -71,45 +72,54 @@ impl Shared {
     }
 }
 
-impl Tape {
-    /// Records to an empty file, at most so many bytes.
+impl RecordingFile {
+    /// Records to an empty file, at most `bytes_max` bytes.
     pub fn new(file: File, bytes_max: u64) -> Self {
         Self { file, bytes_max, shared: Arc::default() }
     }
 
-    /// Returns what tells how the recording stands, also after it.
-    pub fn watch(&self) -> TapeWatch {
-        TapeWatch(self.shared.clone())
+    /// Returns what reports the state of the recording, also after its end.
+    pub fn watch(&self) -> RecordingWatch {
+        RecordingWatch(self.shared.clone())
     }
 
-    /// Begins to write what is pushed.
-    pub(crate) fn roll(self) -> TapeWriter {
+    /// Starts the thread that writes.
+    pub(crate) fn open(self) -> RecordingSink {
         let Self { file, shared, .. } = self;
+        let (report, written) = oneshot::channel();
         let writer = shared.clone();
-        let thread = thread::spawn(move || write(file, &writer));
-        TapeWriter { shared, thread }
+        thread::spawn(move || {
+            write(file, &writer);
+            // Nobody has to wait for it.
+            let _ = report.send(());
+        });
+        RecordingSink { shared, written }
     }
 }
 
-impl TapeWatch {
-    /// Returns how the recording stands.
-    pub fn state(&self) -> TapeState {
+impl RecordingWatch {
+    /// Returns the state of the recording.
+    pub fn state(&self) -> RecordingState {
         let queue = self.0.lock();
-        TapeState { bytes: queue.written, ended: queue.ended.clone() }
+        RecordingState { bytes: queue.written, ended: queue.ended.clone() }
     }
 }
 
-/// The loop's end of a tape.
-pub(crate) struct TapeWriter {
+/// Ready when a file is whole or given up.
+pub(crate) type Written = oneshot::Receiver<()>;
+
+/// The loop's end of a recording.
+pub(crate) struct RecordingSink {
     shared: Arc<Shared>,
-    thread: thread::JoinHandle<()>,
+    written: Written,
 }
 
-impl TapeWriter {
+impl RecordingSink {
     /// Queues bytes, all or none. Returns whether there was room.
     pub(crate) fn push(&self, bytes: &[u8]) -> bool {
         let mut queue = self.shared.lock();
-        let is_full = !queue.bytes.is_empty() && queue.bytes.len() + bytes.len() > TAPE_BYTES_MAX;
+        let size = queue.bytes.len() + bytes.len();
+        let is_full = !queue.bytes.is_empty() && size > RECORDING_QUEUE_BYTES_MAX;
         if !is_full {
             queue.bytes.extend_from_slice(bytes);
             drop(queue);
@@ -118,19 +128,19 @@ impl TapeWriter {
         !is_full
     }
 
-    /// Tells whether the file can still be written.
+    /// Returns whether the file can still be written.
     pub(crate) fn is_writable(&self) -> bool {
         self.shared.lock().ended.is_none()
     }
 
-    /// Queues the last bytes. The thread that is returned ends when they are safe.
-    pub(crate) fn close(self, bytes: &[u8], end: End) -> thread::JoinHandle<()> {
+    /// Queues the last bytes.
+    pub(crate) fn close(self, bytes: &[u8], end: End) -> Written {
         let mut queue = self.shared.lock();
         queue.bytes.extend_from_slice(bytes);
         queue.closed = Some(end);
         drop(queue);
         self.shared.changed.notify_one();
-        self.thread
+        self.written
     }
 }
 
