@@ -33,7 +33,7 @@
 //! let mut nodes = [make(1)?, make(2)?];
 //! let recipient = AgentKey::from_seed(&[102; 32]).id();
 //!
-//! // The first node is told to connect to the second.
+//! // The first node connects to the second.
 //! let target = Target::Address { address: ([192, 0, 2, 2], 5483).into(), machine: None };
 //! let connect = Connect { target, keep: false, timeout: Duration::from_secs(10) };
 //! let command = Command { id: CommandId(1), request: connect.into() };

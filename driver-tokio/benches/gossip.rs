@@ -108,7 +108,7 @@ async fn subscribe(driver: Driver, node: Handle, mut events: Events, publisher: 
     node.request(connect).await.unwrap().unwrap();
     node.request(Subscribe { topic: topic() }).await.unwrap();
     say("ready");
-    // Whoever closes the standard input ends this.
+    // The end of the standard input ends this.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);

@@ -53,7 +53,7 @@ impl<S: AsyncUdpSocket> Sockets<S> {
         self.sockets.iter().map(|socket| socket.local).collect()
     }
 
-    /// Where the node writes what is to be sent.
+    /// The buffer into which the node writes datagrams.
     pub(crate) fn transmit_buffer(&mut self) -> &mut Vec<u8> {
         &mut self.transmit_buffer
     }

@@ -39,7 +39,7 @@ pub trait Backend {
         seed: &[u8; DECAPSULATION_SEED_LEN],
     ) -> (Self::DecapsulationKey, [u8; ENCAPSULATION_KEY_LEN]);
 
-    /// Tells whether a key passes the modulus check of FIPS 203 §7.2.
+    /// Returns whether a key passes the modulus check of FIPS 203 §7.2.
     fn is_encapsulation_key(key: &[u8; ENCAPSULATION_KEY_LEN]) -> bool;
 
     /// Encapsulates: ML-KEM.Encaps_internal (FIPS 203, algorithm 17) with the given `m`.

@@ -5,7 +5,7 @@
 //! `H(00 ‖ salt ‖ index ‖ payload)`, a node is `H(01 ‖ left ‖ right)`, and the left half of a list is
 //! the largest power of two below its length. The salt (16 bytes) hides a payload from those who
 //! see only a path, and the index (16 bits, big-endian) ties a leaf to its place. The salts of one
-//! tree come from one seed, so whoever has all payloads needs the seed only, and whoever gets a
+//! tree come from one seed, so a party that has all payloads needs the seed only, and one that gets a
 //! single payload gets its salt and learns nothing about the others.
 //!
 //! Nothing here allocates but [`path`], and no input panics.

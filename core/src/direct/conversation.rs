@@ -291,7 +291,7 @@ impl Conversation {
         load.busy -= usize::from(was_busy && self.queue.is_empty());
     }
 
-    /// Tells whether a message can go out.
+    /// Returns whether a message can go out.
     pub(super) fn has_unsent(&self) -> bool {
         self.phase == Phase::Streaming && self.sent < self.queue.len()
     }
@@ -322,7 +322,7 @@ impl Conversation {
         }
     }
 
-    /// Ends what is in flight: nobody can tell what became of it.
+    /// Ends what is in flight: its outcome is unknown.
     fn end_sent(&mut self, context: &mut Context<'_>, load: &mut Load) {
         let through = self.sent_highest;
         self.resolve(context, load, Run { through, verdict: Verdict::Forgotten });

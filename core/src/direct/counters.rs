@@ -9,7 +9,7 @@ crate::counters! {
         MessagesRefused => "direct_messages_refused",
         /// Direct messages that came a second time and were not delivered again.
         MessagesDuplicate => "direct_messages_duplicate",
-        /// What was known of a direct conversation and had to be forgotten for want of room.
+        /// Records of direct conversations that were evicted because the table was full.
         RecordsForgotten => "direct_records_forgotten",
         /// Agents that were not blocked because too many are.
         BlocksOverLimit => "direct_blocks_over_limit",

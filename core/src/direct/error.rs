@@ -17,7 +17,7 @@ pub enum DirectError {
     /// The recipient's node refused the message; it was not delivered.
     #[error("refused by the recipient's node: {0}")]
     Refused(RefuseReason),
-    /// No acknowledgement came in time. If `sent`, the recipient may have it all the same; if
+    /// No acknowledgement came in time. If `sent`, the recipient may nevertheless have it; if
     /// not, it was not delivered and never will be.
     #[error("no acknowledgement in time")]
     Timeout {
@@ -25,12 +25,12 @@ pub enum DirectError {
         sent: bool,
     },
     /// The recipient's node may have lost its state after the message was sent and before it was
-    /// acknowledged, or another machine answers for the recipient: nobody can tell whether the
+    /// acknowledged, or another machine answers for the recipient: it is unknown whether the
     /// message was delivered.
     #[error("the recipient's node restarted before it acknowledged the message")]
     RecipientRestarted,
     /// The node was shut down before an acknowledgement came. If `sent`, the recipient may have the
-    /// message all the same; if not, it was not delivered and never will be.
+    /// message nevertheless; if not, it was not delivered and never will be.
     #[error("this node was shut down before the message was acknowledged")]
     ShutDown {
         /// Whether the recipient may have the message.

@@ -40,7 +40,7 @@ fn header(kind: u8, channel: u8) -> Header {
     header
 }
 
-/// What became of a message at the recipient's node.
+/// The outcome of a message at the recipient's node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Delivered to the application.

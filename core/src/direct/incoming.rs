@@ -1,4 +1,4 @@
-//! The recipient's half: which messages were taken, and what the sender is told about them.
+//! The recipient's half: which messages were taken, and the verdicts for the sender.
 //!
 //! A [`Record`] is what this node knows of one conversation. It lives in the channel of the
 //! session that opened it, where a message reaches it without a search. When the session ends, the
@@ -31,7 +31,7 @@ pub(super) struct Incoming {
     blocked: BTreeSet<AgentId>,
     /// How many channels hold a record that is remembered when its session ends.
     live: usize,
-    /// Whether a record was ever forgotten for want of room.
+    /// Whether a record was ever evicted because the table was full.
     has_forgotten: bool,
 }
 
@@ -63,7 +63,7 @@ struct Channel {
     is_kept: bool,
     /// The highest sequence that came in this session.
     latest: u64,
-    /// The last sequence whose verdict was told in this session.
+    /// The last sequence whose verdict was sent in this session.
     told: u64,
     /// Whether the `Open` waits for its answer.
     is_answer_owed: bool,
@@ -177,17 +177,17 @@ impl Incoming {
         }
     }
 
-    /// Tells whether there is room to block an agent.
+    /// Returns whether there is room to block an agent.
     pub(super) fn can_block(&self, agent: &AgentId) -> bool {
         self.blocked.len() < BLOCKED_MAX || self.blocked.contains(agent)
     }
 
-    /// Tells whether an agent is blocked.
+    /// Returns whether an agent is blocked.
     pub(super) fn is_blocked(&self, agent: &AgentId) -> bool {
         self.blocked.contains(agent)
     }
 
-    /// Tells whether an agent is one of this node.
+    /// Returns whether an agent is one of this node.
     pub(super) fn is_local(&self, agent: &AgentId) -> bool {
         self.local_agents.contains(agent)
     }
@@ -197,7 +197,7 @@ impl Incoming {
         self.local_agents[0]
     }
 
-    /// Finds or begins the record of a conversation, or tells why nothing of it can be taken.
+    /// Finds or begins the record of a conversation, or returns why nothing of it can be taken.
     fn record(&mut self, parties: Parties, open: Open) -> (Record, Option<RefuseReason>) {
         let refusal = if !self.is_local(&parties.recipient) {
             Some(RefuseReason::NotHere)
@@ -271,7 +271,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Tells what there is to tell, as far as the room goes.
+    /// Sends pending verdicts, as far as the send window goes.
     pub(super) fn tell(&mut self, context: &mut Context<'_>, session: &mut Session) {
         while let Some(&number) = self.owing.front() {
             if let Some(channel) = &mut self.channels[usize::from(number)] {
@@ -284,7 +284,7 @@ impl Lane {
         }
     }
 
-    /// Tells whether there is something to tell.
+    /// Returns whether there is something to tell.
     pub(super) fn is_owing(&self) -> bool {
         !self.owing.is_empty()
     }
@@ -300,7 +300,7 @@ impl Lane {
 }
 
 impl Channel {
-    /// Tells the sender the answer and the verdicts that it has not been told; returns whether
+    /// Sends the answer and the verdicts that the sender does not have; returns whether
     /// the room was enough for all.
     fn tell(&mut self, context: &mut Context<'_>, session: &mut Session, number: u8) -> bool {
         let Record { born, highest, ref runs, .. } = self.record;
@@ -325,7 +325,7 @@ impl Channel {
 }
 
 impl Record {
-    /// Tells whether a verdict can be added and nothing forgotten.
+    /// Returns whether a verdict can be added and nothing forgotten.
     fn has_room(&self, verdict: Verdict) -> bool {
         self.runs.len() < RUNS_MAX || self.runs.last().is_some_and(|run| run.verdict == verdict)
     }

@@ -177,7 +177,7 @@ pub struct State {
     outgoing: Outgoing,
     /// What this node receives.
     incoming: Incoming,
-    /// The indexes of peers that may have to be told verdicts.
+    /// The indexes of peers for which verdicts may be pending.
     unsettled: Vec<usize>,
 }
 
@@ -300,7 +300,7 @@ impl State {
         self.outgoing.waiting_bytes()
     }
 
-    /// Tells whether there is room to block an agent. [`Input::SetBlocked`] does nothing but count
+    /// Returns whether there is room to block an agent. [`Input::SetBlocked`] does nothing but count
     /// if there is none.
     pub fn can_block(&self, agent: &AgentId) -> bool {
         self.incoming.can_block(agent)

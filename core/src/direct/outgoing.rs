@@ -65,7 +65,7 @@ impl Outgoing {
         }
     }
 
-    /// Tells whether there is room for a message.
+    /// Returns whether there is room for a message.
     pub(super) fn check(&self, recipient: &AgentId, size: usize) -> Result<(), RequestError> {
         let has_room = match self.conversations.find(recipient) {
             Some(index) => {

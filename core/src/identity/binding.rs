@@ -7,9 +7,9 @@
 //!
 //! # Sequence
 //!
-//! An agent gives each binding that is to replace earlier ones a greater sequence. Whoever has seen
+//! An agent gives each binding that replaces earlier ones a greater sequence. A verifier that has seen
 //! a sequence refuses lesser ones, so a machine that an agent left cannot speak for it with an old
-//! binding. An agent on several machines at a time gives them all the same sequence.
+//! binding. The sequence is kept for each pair of agent and machine.
 //!
 //! # Order of the checks
 //!
@@ -46,7 +46,7 @@ pub const BINDING_VALIDITY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long a binding may be valid at most.
 pub const BINDING_VALIDITY_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// How many bindings a verifier remembers to have good signatures, unless it is told otherwise.
+/// How many bindings a verifier remembers to have good signatures, unless configured otherwise.
 pub const VERIFIED_BINDINGS_MAX: usize = 1024;
 
 /// A span of time, in seconds since the Unix epoch.
@@ -256,7 +256,7 @@ impl BindingVerifier {
         Ok(proven)
     }
 
-    /// Takes account of a withdrawal; tells whether it was news.
+    /// Takes account of a withdrawal; returns whether it was news.
     ///
     /// # Errors
     ///

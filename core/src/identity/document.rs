@@ -1,4 +1,4 @@
-//! Documents: records that carry the signature of whoever states them.
+//! Documents: records that carry the signature of their issuer.
 //!
 //! A document is a record followed by a signature of 3309 bytes and nothing else. The signature
 //! covers the record, with its version, as a statement of the document's [`Domain`]. A record has

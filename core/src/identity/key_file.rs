@@ -9,7 +9,7 @@
 //! | 40–71 | the id |
 //! | 72–103 | BLAKE3 hash of the bytes before |
 //!
-//! The checksum finds damage and the id finds a wrong implementation; neither protects from whoever
+//! The checksum finds damage and the id finds a wrong implementation; neither protects from an attacker who
 //! can write the file. The seed is not encrypted: who can read the file has the key.
 
 use zeroize::Zeroizing;

@@ -31,7 +31,7 @@ use crate::wire::{DecodeError, Versioned};
 /// The greatest size of a revocation in bytes.
 pub const REVOCATION_SIZE_MAX: usize = document::size_max::<RevocationBody>();
 
-/// Of how many agents a set holds revocations, unless it is told otherwise.
+/// Of how many agents a set holds revocations, unless configured otherwise.
 pub const REVOCATIONS_MAX: usize = 4096;
 
 /// What is withdrawn. The later variant is the stronger one.
@@ -75,7 +75,7 @@ impl Statement for RevocationBody {
 /// Why a revocation is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevocationError {
-    /// Whoever it names did not sign it.
+    /// The issuer that it names did not sign it.
     #[error("the revocation is not signed by its agent or user")]
     BadSignature,
     /// The binding in it does not prove that the agent presented the user's certificate.
@@ -243,7 +243,7 @@ impl RevocationSet {
         Self { kinds: BTreeMap::new(), limit }
     }
 
-    /// Adds a withdrawal; tells whether the set knows more than before.
+    /// Adds a withdrawal; returns whether the set knows more than before.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl RevocationSet {
         Ok(true)
     }
 
-    /// Tells whether a binding of the agent with this sequence is withdrawn.
+    /// Returns whether a binding of the agent with this sequence is withdrawn.
     pub fn revokes(&self, agent: &AgentId, sequence: u64) -> bool {
         match self.kinds.get(agent) {
             Some(&RevocationKind::BindingsBelow(bound)) => sequence < bound,
@@ -276,7 +276,7 @@ impl RevocationSet {
         self.kinds.len()
     }
 
-    /// Tells whether nothing is withdrawn.
+    /// Returns whether nothing is withdrawn.
     pub fn is_empty(&self) -> bool {
         self.kinds.is_empty()
     }

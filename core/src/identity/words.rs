@@ -7,7 +7,7 @@
 //!
 //! An agent with a user may be written `w w w w @ w w w w`: the agent's words, then the user's.
 //!
-//! Words help to recognise an id and to find it among known ones. They prove nothing: whoever tries
+//! Words help to recognise an id and to find it among known ones. They prove nothing: an attacker that tries
 //! enough keys finds one with given words.
 
 use std::fmt;
@@ -73,7 +73,7 @@ impl Words {
         Self { prefix: u64::from_be_bytes(start) >> (64 - PREFIX_BITS) }
     }
 
-    /// Tells whether these are the words for the id. Other ids may have the same.
+    /// Returns whether these are the words for the id. Other ids may have the same.
     pub fn matches(&self, id: &[u8; ID_LEN]) -> bool {
         *self == Self::of(id)
     }

@@ -34,7 +34,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Tells whether a node can start with this.
+    /// Returns whether a node can start with this.
     pub(super) fn check(&self) -> Result<(), StartError> {
         self.check_overlay()?;
         self.check_versions()?;

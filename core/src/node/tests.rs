@@ -1,4 +1,4 @@
-//! The order in which a node tells what happened.
+//! The order in which a node reports events, and what its modules share.
 
 use std::time::Duration;
 

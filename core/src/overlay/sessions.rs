@@ -203,7 +203,7 @@ impl<P: Peer> Sessions<P> {
     pub(super) fn penalize(&mut self, context: &mut Context<'_, P>, peer: P) {
         let now = context.now;
         if self.get_mut(&peer).is_some_and(|session| !session.take_useless(now)) {
-            self.ban(context, peer, "sends what is of no use, again and again");
+            self.ban(context, peer, "keeps sending useless frames");
         }
     }
 

@@ -71,7 +71,7 @@ impl<K: Ord + Clone, V> BoundedMap<K, V> {
         self.entries.len()
     }
 
-    /// Tells whether there is no entry.
+    /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -143,7 +143,7 @@ impl<K: Ord + Clone, V> TieredMap<K, V> {
         self.entries.get_mut(key).map(|(_, value)| value)
     }
 
-    /// Tells whether an entry was used more than once.
+    /// Returns whether an entry was used more than once.
     pub fn is_used_often(&self, key: &K) -> bool {
         self.entries.get(key).is_some_and(|((is_often, _), _)| *is_often)
     }
@@ -166,7 +166,7 @@ impl<K: Ord + Clone, V> TieredMap<K, V> {
         self.entries.len()
     }
 
-    /// Tells whether there is no entry.
+    /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

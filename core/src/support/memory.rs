@@ -23,7 +23,7 @@ impl MemoryBudget {
     /// The largest budget: 64 GiB.
     pub const BYTES_MAX: usize = 64 << 30;
 
-    /// Makes a budget of so many bytes, or none if that is below [`Self::BYTES_MIN`] or above
+    /// Makes a budget of a number of bytes; `None` if that is below [`Self::BYTES_MIN`] or above
     /// [`Self::BYTES_MAX`].
     pub fn new(bytes: usize) -> Option<Self> {
         (Self::BYTES_MIN..=Self::BYTES_MAX).contains(&bytes).then_some(Self { bytes })

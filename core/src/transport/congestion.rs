@@ -6,7 +6,7 @@
 //! state when they hear each other again; each then waits for a probe timeout whose length it took
 //! from the other's late acknowledgements, tens of seconds.
 //!
-//! The [`Valve`] tells whether a connection was held back, and lets it send one datagram all the same.
+//! The [`Valve`] returns whether a connection was held back, and nevertheless lets it send one datagram.
 //! When that is due is the business of [`Debt`]: where an acknowledgement is owed for
 //! [`ANSWER_DELAY_MIN`], and for longer the more datagrams passed of which none was acknowledged, so
 //! that QUIC's own probes, which are no larger than what every path carries, get their turn. There are

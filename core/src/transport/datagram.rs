@@ -33,7 +33,7 @@ impl Ecn {
 pub struct Datagram {
     /// Where it came from.
     pub source: SocketAddr,
-    /// The socket that it arrived on, by the address that the node was told of.
+    /// The socket that it arrived on, by the address in the configuration of the node.
     pub local: SocketAddr,
     /// Its congestion notification, if the driver can read it.
     pub ecn: Option<Ecn>,
@@ -46,7 +46,7 @@ pub struct Datagram {
 pub struct Transmit {
     /// Where to send them.
     pub target: SocketAddr,
-    /// The socket to send them from, by the address that the node was told of.
+    /// The socket to send them from, by the address in the configuration of the node.
     pub local: SocketAddr,
     /// The congestion notification to set.
     pub ecn: Option<Ecn>,

@@ -121,13 +121,13 @@ pub enum Event {
 pub struct Stranger(Incoming);
 
 impl Stranger {
-    /// Tells whether the stranger proved that it receives what is sent to its address.
+    /// Returns whether the stranger proved that it receives what is sent to its address.
     pub fn is_validated(&self) -> bool {
         self.0.remote_address_validated()
     }
 }
 
-/// What became of a datagram.
+/// How a datagram was handled.
 #[derive(Debug)]
 pub enum Received {
     /// It went to a connection, or nowhere.
@@ -349,7 +349,7 @@ impl State {
         }
     }
 
-    /// Forgets a connection at once, without a word to the peer. [`Event::Drained`] follows.
+    /// Forgets a connection at once and sends nothing to the peer. [`Event::Drained`] follows.
     pub fn forget(&mut self, key: ConnectionKey) {
         if let Some(entry) = self.connections.get(&key) {
             self.endpoint.handle_event(entry.handle, EndpointEvent::drained());

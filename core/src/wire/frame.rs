@@ -5,7 +5,7 @@
 //!
 //! [`FrameReader`] takes the chunks in which a stream arrives and gives the payloads. One that lies
 //! within a chunk is a slice of it, without a copy; one that straddles chunks is collected.
-//! A slice keeps its whole chunk in memory, so whoever keeps payloads for long copies them.
+//! A slice keeps its whole chunk in memory, so a module that keeps payloads for long copies them.
 //!
 //! # Limits
 //!

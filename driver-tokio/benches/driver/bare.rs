@@ -1,6 +1,6 @@
 //! Bare quinn on tokio, with the TLS, the QUIC settings and the socket buffers of links.
 //!
-//! TLS draws its randomness from the [`Entropy`] scope of whoever is running. Quinn's tasks know
+//! TLS draws its randomness from the [`Entropy`] scope of the running node. Quinn's tasks know
 //! none, so the runtime that they are given opens it around each poll.
 
 use std::cell::RefCell;

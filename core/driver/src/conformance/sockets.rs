@@ -60,7 +60,7 @@ pub async fn a_port_that_is_unreachable_does_not_end_the_node<R: Runtime>(runtim
     assert_eq!(within(&runtime, received(&mut bob_events)).await, "at last");
 }
 
-/// Requests are answered meanwhile; what was to be sent is sent when the socket takes it.
+/// Requests are answered meanwhile; datagrams leave when the socket takes them.
 pub async fn a_blocked_socket_holds_up_no_request<R: Runtime>(runtime: R) {
     let (blocking, faults) = Faulty::new(runtime.clone());
     let (alice, _alice_events) = node(&blocking, 1);

@@ -6,7 +6,7 @@ use super::name::{Expected, expected};
 use crate::crypto::entropy::Entropy;
 use crate::support::Rng;
 
-/// Reads a server name: `Some(None)` names whoever answers.
+/// Reads a server name: `Some(None)` accepts any server.
 pub fn name(name: &str) -> Option<Option<[u8; 32]>> {
     match expected(name)? {
         Expected::Machine(id) => Some(Some(id)),

@@ -164,7 +164,7 @@ fn refuse_tls12() -> Result<HandshakeSignatureValid, Error> {
 
 /// How many peers of one node proved their key with a signature.
 ///
-/// QUIC does not tell whether a handshake was a resumption, in which nothing is signed. Whoever
+/// QUIC does not report whether a handshake was a resumption, in which nothing is signed. A caller that
 /// compares the count before and after knows.
 #[derive(Clone, Debug, Default)]
 pub struct Proofs(Arc<AtomicU64>);

@@ -1,7 +1,7 @@
 //! The TLS of QUIC connections: TLS 1.3 (RFC 8446) with raw public keys (RFC 7250) both ways.
 //!
 //! * **Identity.** Each side shows an ML-DSA-65 key and signs with it. A client that knows whom it
-//!   calls says so with the [`server_name`]; a server accepts every well-formed key, and whoever
+//!   calls says so with the [`server_name`]; a server accepts every well-formed key, and the module that
 //!   drives the connection decides what the key may do ([`peer_key`]).
 //! * **Key exchange.** ML-KEM-768, alone or with X25519: see [`KeyExchange`].
 //! * **Randomness** comes from the [`Entropy`](super::entropy::Entropy) scope of the node that is

@@ -18,7 +18,7 @@ const STRANGER: &str = "stranger.x0x.invalid";
 pub(super) enum Expected {
     /// The machine with this id: the SHA-256 hash of its key.
     Machine([u8; 32]),
-    /// Whoever answers.
+    /// Any server that answers.
     Anyone,
 }
 

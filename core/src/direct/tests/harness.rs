@@ -212,7 +212,7 @@ impl World {
         id
     }
 
-    /// Delivers the next frame to a side; tells whether there was one.
+    /// Delivers the next frame to a side; returns whether there was one.
     pub(super) fn deliver(&mut self, side: Side) -> bool {
         let place = self.at(side);
         let Some(&(session, _)) = place.inbox.front() else { return false };

@@ -26,7 +26,7 @@
 //! - What was recorded by one build of the program replays identically in every other build of it.
 //! - No bytes make a [`Replay`] panic, or take more memory than a few times their number.
 //! - A recording that was cut anywhere replays up to its last whole entry.
-//! - A file is never larger than the recorder was told.
+//! - A file never exceeds the size that the recorder was given.
 //!
 //! # Limits
 //!
@@ -273,7 +273,7 @@ impl Recorder {
         }
     }
 
-    /// Takes what is to be appended to the file; it replays up to here.
+    /// Takes the bytes to append to the file; it replays up to here.
     pub fn take(&mut self) -> Bytes {
         self.settle();
         self.bytes.split().freeze()

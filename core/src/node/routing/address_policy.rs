@@ -19,7 +19,7 @@ enum Scope {
     World,
 }
 
-/// Tells whether an address that a peer named may be dialled by a node with peers at these.
+/// Returns whether an address that a peer named may be dialled by a node with peers at these.
 pub(super) fn may_dial(named: SocketAddr, mut peers: impl Iterator<Item = SocketAddr>) -> bool {
     match scope(named) {
         Scope::Nowhere => false,

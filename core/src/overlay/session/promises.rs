@@ -31,8 +31,8 @@ impl Promises {
         self.kept = self.kept.saturating_add(1);
     }
 
-    /// The peer did not send an item that it was asked for at `asked_at`. Returns true if it broke so
-    /// many promises that its session should end.
+    /// The peer did not send an item that it was asked for at `asked_at`. Returns true if it broke
+    /// enough promises for its session to end.
     ///
     /// A peer that sent other items since then is slow and broke nothing. Requests that are older than
     /// the last broken promise broke with it: a link that stalls for a moment is one fault, not a

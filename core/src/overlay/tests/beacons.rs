@@ -62,7 +62,7 @@ fn beacons_of_whatever_rank_are_passed_on_at_a_limited_rate() {
         });
         // Each node passes on four a second and a few at once, over each of its links.
         assert!(sent < links * (20 * 4 + 40), "{sent} frames");
-        assert_eq!(world.node(to).violations, [(liar, "sends what is of no use, again and again")]);
+        assert_eq!(world.node(to).violations, [(liar, "keeps sending useless frames")]);
         assert!(world.nodes.iter().all(|(id, node)| *id == to || node.violations.is_empty()));
         world.run(secs(600));
         assert_eq!(roots(&world).len(), 1);

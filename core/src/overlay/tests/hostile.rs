@@ -132,7 +132,7 @@ fn a_false_root_breaks_nothing() {
 fn a_peer_that_drops_what_it_should_pass_on_is_gone_round() {
     let mut world = World::joined(30);
     for id in [2, 5, 8] {
-        // It is in the tree, and takes what it gets without a word.
+        // It is in the tree, and forwards nothing that it gets.
         world.node(id).reads = false;
     }
     world.run(ms(500));
@@ -143,7 +143,7 @@ fn a_peer_that_drops_what_it_should_pass_on_is_gone_round() {
     }
 }
 
-const USELESS: &str = "sends what is of no use, again and again";
+const USELESS: &str = "keeps sending useless frames";
 
 #[test]
 fn a_peer_that_sends_an_item_again_and_again_is_banned() {

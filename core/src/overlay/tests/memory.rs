@@ -147,7 +147,7 @@ fn of_the_topics_of_a_peer_the_own_are_noted_and_a_few_others() {
         lone.name_topics(2, 0..u32::try_from(TOPICS_MAX).unwrap());
     }
     lone.name_topics(2, 5000..5100);
-    assert_eq!(lone.violations, [(peer(2), "sends what is of no use, again and again")]);
+    assert_eq!(lone.violations, [(peer(2), "keeps sending useless frames")]);
 }
 
 #[test]

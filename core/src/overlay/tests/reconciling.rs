@@ -103,5 +103,5 @@ fn a_neighbour_that_asks_too_often_is_banned() {
     for _ in 0..1200 {
         lone.compare(1, topic(1));
     }
-    assert_eq!(lone.violations, [(peer(1), "sends what is of no use, again and again")]);
+    assert_eq!(lone.violations, [(peer(1), "keeps sending useless frames")]);
 }

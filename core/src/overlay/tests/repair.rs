@@ -9,7 +9,7 @@ use crate::support::MemoryBudget;
 #[test]
 fn an_item_that_the_tree_loses_is_fetched_from_another_neighbour() {
     let mut world = World::joined(40);
-    // Inner nodes die without a word; nobody knows for half a minute.
+    // Inner nodes crash; nobody notices for half a minute.
     for id in [3, 7, 11, 15] {
         world.kill(id);
     }

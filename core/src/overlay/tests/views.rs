@@ -186,7 +186,7 @@ fn a_peer_that_names_others_without_being_asked_is_banned() {
     for peer in 0..1100 {
         name(&mut world, None, vec![Entry { peer: 1000 + peer, contact: contact_of(1000 + peer) }]);
     }
-    let useless = "sends what is of no use, again and again";
+    let useless = "keeps sending useless frames";
     assert_eq!(world.node(0).violations, [(666, useless)]);
 }
 

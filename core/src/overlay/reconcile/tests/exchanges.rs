@@ -66,7 +66,7 @@ fn an_item_that_is_gone_is_listed_and_not_sent() {
     let other = history(SINCE, (0..10).map(stamp));
     let reply = respond(&node, &open(&other, opening()).unwrap()).reply.unwrap();
     assert_eq!(reply.ids_len(), 11, "so that the other does not send it");
-    assert_eq!(respond(&other, &reply).want, [stamp(10).id], "in vain, if nobody else has it");
+    assert_eq!(respond(&other, &reply).want, [stamp(10).id], "useless, if nobody else has it");
 }
 
 #[test]
