@@ -8,11 +8,11 @@ use x0x_core::crypto::kem::{CIPHERTEXT_LEN, DecapsulationKey};
 use x0x_core::crypto::tls::server_name;
 use x0x_core::identity::AgentWords;
 use x0x_core::identity::Words;
+use x0x_core::link;
 use x0x_core::link::fuzzing::{authenticated, make_control};
 use x0x_core::node::{Connect, Event, Target};
 use x0x_core::transport::fuzzing::issue;
 use x0x_core::wire::{varint, write_frame};
-use x0x_core::link;
 
 use crate::bench::{Bench, Who, socket};
 use crate::fixture::fixture;
