@@ -119,7 +119,6 @@ impl<R: Runtime> Driver<R> {
         let mut unused = Vec::new();
         while self.is_fed {
             let output = self.node.poll_output(&mut unused);
-            self.is_fed = !matches!(output, Output::Settled | Output::Idle { .. });
             self.act(output);
         }
         self.events.flush();
@@ -146,7 +145,7 @@ impl<R: Runtime> Driver<R> {
             Output::Load(load) => self.store.push(Task::Load(load)),
             Output::Event(Event::Reply { command, reply }) => self.reply(command, reply),
             Output::Event(event) => self.event(event),
-            Output::Settled | Output::Idle { .. } => {}
+            Output::Settled | Output::Idle { .. } => self.is_fed = false,
         }
     }
 
