@@ -23,8 +23,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::PAYLOAD_MAX;
-use super::keys::AuthorKey;
+use super::author::AuthorKey;
+use super::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, PAYLOAD_MAX};
 use crate::crypto::hash::{HASH_LEN, blake3};
 use crate::crypto::merkle::{self, SALT_SEED_LEN, Salt};
 use crate::crypto::signature::{SIGNATURE_LEN, Signature};
@@ -32,14 +32,8 @@ use crate::identity::{AgentId, AgentKey, Domain, verify};
 use crate::overlay::{Item, ItemId, Stamp, TopicId};
 use crate::wire::{DecodeError, Versioned, decode_prefix, encode_into, varint};
 
-/// The most messages of a batch.
-pub const BATCH_MESSAGES_MAX: u16 = 64;
-
 /// [`BATCH_MESSAGES_MAX`] as the size of an array.
 pub(super) const LEAVES_MAX: usize = 64;
-
-/// The most bytes of payload of a batch that has several messages.
-pub const BATCH_BYTES_MAX: usize = 64 << 10;
 
 /// The largest batch, in bytes.
 pub const BATCH_SIZE_MAX: usize =

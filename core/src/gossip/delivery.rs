@@ -9,32 +9,17 @@
 use std::time::{Duration, Instant};
 
 use super::batch::VerifiedBatch;
+use super::limits::{
+    AUTHOR_COST, GAP_TIME, PULL_AGAIN, SILENCE_MAX, SWEEP_INTERVAL, TOPIC_WAITING_BYTES_MAX,
+};
 use super::order::{self, Order, Place, Relation, Roots, Subscribed};
-use super::past::{Mark, SILENCE_MAX};
+use super::past::Mark;
 use super::state::{Room, State, Timer, millis};
 use super::{Context, Event, MessageId, Output, Topic};
 use crate::gossip::Counter;
 use crate::identity::AgentId;
 use crate::overlay::TopicId;
 use crate::session::Peer;
-
-/// The most authors that are known in a topic.
-pub const AUTHORS_MAX: usize = 4096;
-
-/// The most bytes of batches of all authors of a topic that wait for those before them.
-pub const TOPIC_WAITING_BYTES_MAX: usize = 16 << 20;
-
-/// How long missing batches are waited for.
-pub const GAP_TIME: Duration = Duration::from_secs(5);
-
-/// When missing batches are asked for again.
-pub const PULL_AGAIN: Duration = Duration::from_secs(1);
-
-/// How often authors are looked for that are silent.
-const SWEEP_TIME: Duration = Duration::from_secs(60);
-
-/// What an author counts beside its batches.
-pub(super) const AUTHOR_COST: usize = 512;
 
 /// Who holds what counts against the share for ordering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -356,7 +341,7 @@ impl<P: Peer> State<P> {
 
     /// Retires the authors of whom nobody takes any more what they said, now and then.
     pub(super) fn sweep(&mut self, context: &mut Context<'_, P>) {
-        let is_due = self.swept_at.is_none_or(|at| context.now >= at + SWEEP_TIME);
+        let is_due = self.swept_at.is_none_or(|at| context.now >= at + SWEEP_INTERVAL);
         if !is_due {
             return;
         }

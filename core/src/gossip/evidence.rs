@@ -8,8 +8,8 @@
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::author::AuthorKey;
 use super::batch::{Batch, BatchError, Root, check_signature};
-use super::keys::AuthorKey;
 use crate::crypto::hash::blake3;
 use crate::crypto::signature::{SIGNATURE_LEN, Signature, VERIFYING_KEY_LEN, VerifyingKey};
 use crate::identity::AgentId;

@@ -2,9 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::author::AuthorKey;
 use super::batch::{Batch, VerifiedBatch};
 use super::frames::{self, Frame};
-use super::keys::AuthorKey;
 use super::proof::Proof;
 use crate::wire::{encode, varint};
 

@@ -10,13 +10,15 @@
 //! which its session ends. Nothing is noted as seen that its author did not sign, so that nobody can
 //! fill what is known with batches that cost nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::author::AuthorKey;
 use super::batch::{Batch, Root, VerifiedBatch};
 use super::delivery::Holder;
-use super::keys::{self, AuthorKey, Parked};
+use super::keys::{self, Parked};
+use super::limits::AGE_MAX;
 use super::order::Relation;
 use super::state::{Room, State, Timer, millis};
 use super::{Context, Event, Output, evidence, frames};
@@ -24,19 +26,6 @@ use crate::gossip::Counter;
 use crate::identity::{AgentId, CLOCK_SKEW_MAX};
 use crate::overlay::{Fault, ItemId, Receipt, TopicId};
 use crate::session::{self, Peer};
-
-/// Batches older than this are not taken.
-pub const AGE_MAX: Duration = Duration::from_secs(15 * 60);
-
-/// The most authors that are remembered as no longer heard in a topic.
-pub const EQUIVOCATORS_MAX: usize = 4096;
-
-/// How many authors that a node does not know in a topic a peer may bring up at once; then one every
-/// [`STRANGER_INTERVAL`].
-pub const STRANGERS_BURST: u32 = 1024;
-
-/// See [`STRANGERS_BURST`].
-pub const STRANGER_INTERVAL: Duration = Duration::from_millis(16);
 
 impl<P: Peer> State<P> {
     /// Looks at a batch that came.

@@ -6,78 +6,18 @@
 //! keys as they like, cannot crowd out proven ones.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::author::AuthorKey;
 use super::batch::Batch;
-use super::incoming::{STRANGER_INTERVAL, STRANGERS_BURST};
-use crate::crypto::signature::VerifyingKey;
+use super::limits::{
+    ANSWER_INTERVAL, ANSWERS_BURST, AUTHOR_KEYS_MAX, EVIDENCE_BURST, EVIDENCE_INTERVAL,
+    KEYS_SENT_MAX, PARKED_BYTES_MAX, PARKED_COST, PARKED_PEER_BATCHES_MAX, PARKED_PEER_BYTES_MAX,
+    PARKED_TIME, STRANGER_INTERVAL, STRANGERS_BURST, UNPROVEN_KEYS_MAX,
+};
 use crate::identity::AgentId;
 use crate::overlay::{Receipt, TopicId};
 use crate::support::{BoundedMap, TokenBucket};
-
-/// The most proven keys of authors that are kept.
-pub const AUTHOR_KEYS_MAX: usize = 4096;
-
-/// The most unproven keys that are kept for each peer.
-pub const UNPROVEN_KEYS_MAX: usize = 8;
-
-/// The most authors of which a session knows that the peer has the key.
-pub const KEYS_SENT_MAX: usize = 4096;
-
-/// The most batches of one peer that wait for a key.
-pub const PARKED_PEER_BATCHES_MAX: usize = 64;
-
-/// The most bytes of batches of one peer that wait for a key.
-pub const PARKED_PEER_BYTES_MAX: usize = 2 << 20;
-
-/// The most bytes of batches that wait for a key.
-pub const PARKED_BYTES_MAX: usize = 16 << 20;
-
-/// How long a batch waits for the key of its author.
-pub const PARKED_TIME: Duration = Duration::from_secs(2);
-
-/// What a batch that waits for a key counts beside its bytes.
-const PARKED_COST: usize = 512;
-
-/// What an author whose key a session knows counts.
-pub(super) const KNOWN_COST: usize = 160;
-
-/// How many questions for keys of one peer are answered at once; then one every
-/// [`ANSWER_INTERVAL`].
-pub const ANSWERS_BURST: u32 = 64;
-
-/// See [`ANSWERS_BURST`].
-pub const ANSWER_INTERVAL: Duration = Duration::from_millis(10);
-
-/// How much evidence of one peer is checked at once; then one every [`EVIDENCE_INTERVAL`].
-pub const EVIDENCE_BURST: u32 = 16;
-
-/// See [`EVIDENCE_BURST`].
-pub const EVIDENCE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The key of an author with its hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthorKey {
-    id: AgentId,
-    key: VerifyingKey,
-}
-
-impl AuthorKey {
-    /// Takes a key.
-    pub fn new(key: VerifyingKey) -> Self {
-        Self { id: AgentId::of(&key), key }
-    }
-
-    /// Returns whose key it is.
-    pub fn id(&self) -> AgentId {
-        self.id
-    }
-
-    /// Returns the key.
-    pub fn key(&self) -> &VerifyingKey {
-        &self.key
-    }
-}
 
 /// A session with a peer.
 #[derive(Debug)]
@@ -133,7 +73,7 @@ impl Session {
 
     /// Keeps a key that the peer sent.
     pub(super) fn keep(&mut self, key: AuthorKey) {
-        if !self.unproven.iter().any(|kept| kept.id == key.id) {
+        if !self.unproven.iter().any(|kept| kept.id() == key.id()) {
             if self.unproven.len() >= UNPROVEN_KEYS_MAX {
                 self.unproven.pop_front();
             }
@@ -143,11 +83,11 @@ impl Session {
 
     /// Returns a key that the peer sent.
     pub(super) fn find(&self, author: &AgentId) -> Option<&AuthorKey> {
-        self.unproven.iter().find(|key| key.id == *author)
+        self.unproven.iter().find(|key| key.id() == *author)
     }
 
     fn forget(&mut self, author: &AgentId) {
-        self.unproven.retain(|key| key.id != *author);
+        self.unproven.retain(|key| key.id() != *author);
     }
 }
 
@@ -186,7 +126,7 @@ impl<P: Copy + Eq> Keys<P> {
 
     /// Returns a key that proved itself.
     pub(super) fn proven(&mut self, author: &AgentId) -> Option<&AuthorKey> {
-        if *author == self.own.id {
+        if *author == self.own.id() {
             return Some(&self.own);
         }
         self.proven.get_mut(author).map(|key| &*key)
@@ -194,16 +134,16 @@ impl<P: Copy + Eq> Keys<P> {
 
     /// Returns a key that proved itself, without marking it as used.
     pub(super) fn peek(&self, author: &AgentId) -> Option<&AuthorKey> {
-        if *author == self.own.id { Some(&self.own) } else { self.proven.peek(author) }
+        if *author == self.own.id() { Some(&self.own) } else { self.proven.peek(author) }
     }
 
     /// Notes that a batch verified under a key that a peer sent.
     pub(super) fn prove(&mut self, session: Option<&mut Session>, key: AuthorKey) {
         if let Some(session) = session {
-            session.forget(&key.id);
+            session.forget(&key.id());
         }
-        if key.id != self.own.id {
-            self.proven.insert(key.id, key);
+        if key.id() != self.own.id() {
+            self.proven.insert(key.id(), key);
         }
     }
 

@@ -35,6 +35,7 @@
 //!
 //! RFC 6962 (the tree); "Batch Signatures, Revisited" (eprint 2023/492).
 
+mod author;
 pub mod batch;
 mod command;
 mod counters;
@@ -48,6 +49,7 @@ mod frames;
 pub mod fuzzing;
 mod incoming;
 mod keys;
+mod limits;
 mod order;
 mod outgoing;
 mod past;
@@ -60,44 +62,26 @@ mod topic;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BATCH_SIZE_MAX};
+pub use author::AuthorKey;
+pub use batch::BATCH_SIZE_MAX;
 pub use command::{
     ListTopics, ProveMessage, Publish, Published, Reply, Request, Subscribe, Subscribed,
     Unsubscribe, Unsubscribed,
 };
 pub use counters::Counter;
-pub use delivery::{AUTHORS_MAX, GAP_TIME, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX};
 pub use error::RequestError;
 pub use event::Event;
 pub use evidence::{EVIDENCE_SIZE_MAX, Evidence, EvidenceError};
-pub use incoming::{AGE_MAX, EQUIVOCATORS_MAX, STRANGER_INTERVAL, STRANGERS_BURST};
-pub use keys::*;
-pub use order::{ROOTS_MAX, WAITING_BATCHES_MAX, WAITING_BYTES_MAX};
-pub use outgoing::{
-    BACKLOG_MARK, PENDING_BYTES_LOW, PENDING_BYTES_MAX, PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX,
-    PUBLISHER_TIME, SET_BACK_MAX, STALL_TIME, WINDOW, WINDOW_MAX,
-};
-pub use past::{PAST_AUTHORS_MAX, SILENCE_MAX};
-pub use proof::{PROOF_NODES_MAX, PROOF_SIZE_MAX, Proof, ProofError, ProvenMessage};
+pub use frames::FRAME_SIZE_MAX;
+pub use limits::*;
+pub use proof::{PROOF_SIZE_MAX, Proof, ProofError, ProvenMessage};
 pub use state::State;
-pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};
+pub use topic::{Topic, TopicError};
 
 use crate::identity::AgentId;
 use crate::overlay::ItemId;
 use crate::session;
 use crate::support::{NoTable, Vocabulary};
-
-/// The largest payload of a message.
-pub const PAYLOAD_MAX: usize = 1 << 20;
-
-/// The most topics that a node is in, those that it only publishes to included.
-pub const TOPICS_MAX: usize = 1024;
-
-/// The most agents that are blocked.
-pub const BLOCKED_MAX: usize = 65_536;
-
-/// The largest frame, in bytes: the overlay's header is far below the size that is left for it.
-pub const FRAME_SIZE_MAX: usize = BATCH_SIZE_MAX + 4096;
 
 /// The context of this module.
 pub type Context<'a, P> = crate::support::Context<'a, Output<P>>;

@@ -21,22 +21,11 @@
 use std::collections::BTreeMap;
 
 use super::batch::{Root, VerifiedBatch, item_id};
+use super::limits::{ROOTS_MAX, SEEN_BATCH_COST, WAITING_BATCHES_MAX, WAITING_BYTES_MAX};
 use super::state::millis;
 use crate::crypto::hash::HASH_LEN;
 use crate::identity::CLOCK_SKEW_MAX;
 use crate::overlay::ItemId;
-
-/// The most batches of one author that wait for those before them.
-pub const WAITING_BATCHES_MAX: usize = 512;
-
-/// The most bytes of batches of one author that wait for those before them.
-pub const WAITING_BYTES_MAX: usize = 4 << 20;
-
-/// How many of the latest batches of each author are remembered, to know those that exclude them.
-pub const ROOTS_MAX: usize = 64;
-
-/// What a remembered batch counts, and what one that waits counts beside its bytes.
-const MARK_COST: usize = 192;
 
 /// What is remembered of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +105,7 @@ impl Roots {
 
     /// Returns what the batches count.
     pub(super) fn cost(&self) -> usize {
-        self.marks.len() * MARK_COST
+        self.marks.len() * SEEN_BATCH_COST
     }
 }
 
@@ -282,7 +271,7 @@ impl Order {
 
     /// Returns what everything that waits counts.
     pub(super) fn cost(&self) -> usize {
-        self.waiting_bytes + self.waiting.len() * MARK_COST
+        self.waiting_bytes + self.waiting.len() * SEEN_BATCH_COST
     }
 
     /// The lowest sequence that can still be delivered.

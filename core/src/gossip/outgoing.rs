@@ -22,9 +22,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Draft, Root, VerifiedBatch};
+use super::batch::{Draft, Root, VerifiedBatch};
 use super::delivery::{Holder, deliver};
-use super::incoming::AGE_MAX;
+use super::limits::{
+    AGE_MAX, BACKLOG_MARK, BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, PENDING_BYTES_LOW,
+    PENDING_BYTES_MAX, PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, SET_BACK_MAX, STALL_TIME,
+    WINDOW, WINDOW_MAX,
+};
 use super::state::{State, Timer, millis};
 use super::{Context, Output, PAYLOAD_MAX, PublishId, RequestError, Topic};
 use crate::crypto::hash::HASH_LEN;
@@ -32,37 +36,6 @@ use crate::gossip::Counter;
 use crate::identity::AgentId;
 use crate::overlay::TopicId;
 use crate::session::Peer;
-
-/// How long messages of a busy author collect, unless the topic has another window.
-pub const WINDOW: Duration = Duration::from_millis(2);
-
-/// The longest window that a topic can have.
-pub const WINDOW_MAX: Duration = Duration::from_secs(1);
-
-/// The bytes that may wait for a neighbour of a topic before new batches are held back.
-pub const BACKLOG_MARK: usize = 256 << 10;
-
-/// How long new batches are held back for one stall.
-pub const STALL_TIME: Duration = Duration::from_millis(500);
-
-/// The most messages that wait to be signed, in all topics.
-pub const PENDING_MESSAGES_MAX: usize = 16_384;
-
-/// The most bytes of payload that wait to be signed, in all topics.
-pub const PENDING_BYTES_MAX: usize = 8 << 20;
-
-/// While fewer messages wait, [`Output::Published`] comes at once.
-pub const PENDING_MESSAGES_LOW: usize = PENDING_MESSAGES_MAX / 4;
-
-/// While fewer bytes wait, [`Output::Published`] comes at once.
-pub const PENDING_BYTES_LOW: usize = PENDING_BYTES_MAX / 4;
-
-/// How long after its last message a node stays in a topic that it only publishes to.
-pub const PUBLISHER_TIME: Duration = Duration::from_secs(300);
-
-/// A stream goes on with a clock that was set back by no more than this: its times stand still for
-/// as long.
-pub const SET_BACK_MAX: Duration = Duration::from_secs(1);
 
 /// The random bits below the time in the number of a stream: runs that begin at the same time by
 /// their clocks must not share a number.

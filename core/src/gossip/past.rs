@@ -8,19 +8,13 @@
 //! Of authors that had to be forgotten here, too, what was made until then counts as heard. A crowd of
 //! authors that say one thing each pushes out one another first.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::incoming::AGE_MAX;
+use super::limits::{PAST_AUTHORS_MAX, SILENCE_MAX};
 use super::order::{self, Place};
-use crate::identity::{AgentId, CLOCK_SKEW_MAX};
+use crate::identity::AgentId;
 use crate::overlay::TopicId;
 use crate::support::TieredMap;
-
-/// The most authors, counted once for each topic, of which this is known.
-pub const PAST_AUTHORS_MAX: usize = 8192;
-
-/// After this time nobody takes any of the batches.
-pub const SILENCE_MAX: Duration = AGE_MAX.saturating_add(CLOCK_SKEW_MAX);
 
 /// How far an author was heard.
 #[derive(Clone, Copy, Debug)]

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::batch;
-use super::delivery::{AUTHORS_MAX, Author, Holder};
+use super::author::AuthorKey;
+use super::batch::{self, Batch};
+use super::delivery::{Author, Holder};
 use super::frames::{self, Frame};
-use super::keys::{AuthorKey, KNOWN_COST, Keys, Session};
-use super::outgoing::{PUBLISHER_TIME, Pending, Publisher};
-use super::past::Past;
-use super::{
-    BLOCKED_MAX, Context, EQUIVOCATORS_MAX, Held, Input, Output, RequestError, TOPICS_MAX, Topic,
-    TopicInfo,
+use super::keys::{Keys, Session};
+use super::limits::{
+    AUTHORS_MAX, BLOCKED_MAX, EQUIVOCATORS_MAX, KNOWN_KEY_COST, PUBLISHER_TIME, TOPICS_MAX,
 };
+use super::outgoing::{Pending, Publisher};
+use super::past::Past;
+use super::proof::Proof;
+use super::{Context, Held, Input, MessageId, Output, RequestError, Topic, TopicInfo};
 use crate::gossip::Counter;
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::{self, TopicId};
@@ -214,6 +216,15 @@ impl<P: Peer> State<P> {
         })
     }
 
+    /// Returns what proves to anybody that an author published a message, while the node has it:
+    /// the encoded form of a [`Proof`].
+    pub fn prove(&self, topic: &Topic, message: MessageId) -> Option<Bytes> {
+        let bytes = self.overlay.state.item(&topic.id(), &message.batch)?;
+        let batch = Batch::parse(bytes).ok()?;
+        let key = self.keys.peek(&batch.root().author)?;
+        Some(Proof::of(key, &batch, message.index)?.encode())
+    }
+
     /// Returns what the node holds for authors and peers.
     pub fn held(&self) -> Held {
         let rooms = self.topics.values();
@@ -383,7 +394,7 @@ impl<P: Peer> State<P> {
         let before = session.known_len();
         session.knows(author);
         if session.known_len() > before {
-            self.held.add(Holder::Peer(peer), KNOWN_COST);
+            self.held.add(Holder::Peer(peer), KNOWN_KEY_COST);
         }
     }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::author::AuthorKey;
 use super::super::batch::{Batch, VerifiedBatch};
 use super::super::evidence::accuse;
-use super::super::keys::AuthorKey;
 use super::super::{AGE_MAX, SET_BACK_MAX};
 use super::harness::{BEGIN, Heard, Node, World, Writer, key, messages, millis};
 use crate::gossip::Counter;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::super::author::AuthorKey;
 use super::super::batch::{Draft, Root, VerifiedBatch};
 use super::super::frames;
-use super::super::keys::AuthorKey;
 use super::super::{Input, Output, PublishId, State, Topic};
 use crate::gossip::batch::Batch;
 use crate::gossip::{Counter, Event};
