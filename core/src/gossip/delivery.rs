@@ -235,7 +235,7 @@ impl<P: Peer> State<P> {
             return self.timers.cancel(&Timer::Gap(topic, author));
         }
         self.timers.set(Timer::Gap(topic, author), context.now + PULL_AGAIN);
-        self.drive(context, |overlay, context| overlay.pull(context, topic, peer));
+        self.network.pull(context, topic, peer);
     }
 
     /// Missing batches did not come for a while.
@@ -251,7 +251,7 @@ impl<P: Peer> State<P> {
         if !std::mem::replace(&mut gap.is_asked_again, true) {
             let (peer, at) = (gap.peer, gap.since + GAP_TIME);
             self.timers.set(Timer::Gap(topic, author), at);
-            return self.drive(context, |overlay, context| overlay.pull(context, topic, peer));
+            return self.network.pull(context, topic, peer);
         }
         let peer = gap.peer;
         if let Some(missed) = known.order.as_mut().and_then(Order::skip) {

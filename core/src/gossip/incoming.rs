@@ -21,11 +21,11 @@ use super::keys::{self, Parked};
 use super::limits::AGE_MAX;
 use super::order::Relation;
 use super::state::{Room, State, Timer, millis};
-use super::{Context, Event, Output, evidence, frames};
+use super::{Context, Event, Output, evidence};
 use crate::gossip::Counter;
 use crate::identity::{AgentId, CLOCK_SKEW_MAX};
 use crate::overlay::{Fault, ItemId, Receipt, TopicId};
-use crate::session::{self, Peer};
+use crate::session::Peer;
 
 impl<P: Peer> State<P> {
     /// Looks at a batch that came.
@@ -36,8 +36,8 @@ impl<P: Peer> State<P> {
         bytes: Bytes,
     ) {
         context.count(Counter::BatchesReceived);
-        if let Some(session) = self.sessions.get_mut(&receipt.peer) {
-            session.topics.insert(receipt.topic);
+        if let Some(session) = self.network.session_mut(&receipt.peer) {
+            session.note_topic(receipt.topic);
         }
         match Batch::parse(bytes) {
             Ok(batch) if batch.root().topic == receipt.topic && batch.stamp() == receipt.stamp => {
@@ -51,9 +51,9 @@ impl<P: Peer> State<P> {
     pub(super) fn handle_key(&mut self, context: &mut Context<'_, P>, peer: P, key: AuthorKey) {
         self.note_key(peer, key.id());
         if self.keys.proven(&key.id()).is_none()
-            && let Some(session) = self.sessions.get_mut(&peer)
+            && let Some(session) = self.network.session_mut(&peer)
         {
-            session.keep(key.clone());
+            session.keep_unproven(key.clone());
         }
         let waiting = self.keys.take(|parked| parked.batch.root().author == key.id());
         for Parked { receipt, batch, .. } in waiting {
@@ -69,8 +69,8 @@ impl<P: Peer> State<P> {
     /// Gives up all that a peer has waiting, and forgets which keys it has: they are sent again.
     pub(super) fn empty(&mut self, context: &mut Context<'_, P>, peer: P) {
         self.drop_parked(context, |parked| parked.receipt.peer == peer);
-        if let Some(session) = self.sessions.get_mut(&peer) {
-            session.forget_known();
+        if let Some(session) = self.network.session_mut(&peer) {
+            session.forget_known_keys();
         }
     }
 
@@ -114,7 +114,7 @@ impl<P: Peer> State<P> {
         counter: Counter,
     ) {
         context.count(counter);
-        self.drive(context, |overlay, context| overlay.reject(context, receipt, fault));
+        self.network.reject(context, receipt, fault);
     }
 
     /// Finds the key of a batch, or lets it wait for it.
@@ -123,12 +123,12 @@ impl<P: Peer> State<P> {
             return self.refuse(context, receipt, Fault::Unwanted, counter);
         }
         let (peer, author) = (receipt.peer, batch.root().author);
-        let session = self.sessions.get(&peer);
-        let key = self.keys.proven(&author).or_else(|| session?.find(&author)).cloned();
+        let session = self.network.session(&peer);
+        let key = self.keys.proven(&author).or_else(|| session?.unproven(&author)).cloned();
         if let Some(key) = key {
             return self.admit(context, receipt, batch, &key);
         }
-        let can_ask = self.overlay.state.has_room(&peer);
+        let can_ask = self.network.can_send(&peer);
         let cost = keys::parked_cost(&batch);
         let parked = self.keys.park(context.now, receipt, batch, can_ask);
         if parked.is_ok() {
@@ -137,9 +137,7 @@ impl<P: Peer> State<P> {
         match parked {
             Ok(true) => {
                 context.count(Counter::KeysAsked);
-                let (header, payload) = (frames::key_request(&author), Bytes::new());
-                self.overlay.state.take_room(&peer, header.len());
-                context.emit(Output::Session(session::Request::Send { peer, header, payload }));
+                self.network.request_key(context, peer, &author);
             }
             Ok(false) => {}
             Err(receipt) => {
@@ -177,7 +175,7 @@ impl<P: Peer> State<P> {
             || self.past.contains(&subject)
             || self.equivocators.peek(&subject).is_some()
             || author == self.key.id();
-        is_known || self.sessions.get_mut(peer).is_none_or(|session| session.strangers.take(now))
+        is_known || self.network.session_mut(peer).is_none_or(|session| session.take_stranger(now))
     }
 
     /// Checks the signature of a batch and takes it.
@@ -198,7 +196,7 @@ impl<P: Peer> State<P> {
             return self.refuse(context, receipt, Fault::Forged, counter);
         };
         if self.keys.proven(&author).is_none() {
-            self.keys.prove(self.sessions.get_mut(&peer), key.clone());
+            self.keys.prove(self.network.session_mut(&peer), key.clone());
         }
         context.count(Counter::BatchesVerified);
         let count = batch.root().count.into();
@@ -210,7 +208,7 @@ impl<P: Peer> State<P> {
             return self.refuse(context, receipt, Fault::Unwanted, counter);
         }
         let (item, is_repair) = (batch.item(), receipt.is_repair);
-        self.drive(context, |overlay, context| overlay.accept(context, receipt, item));
+        self.network.accept(context, receipt, item);
         self.order(context, batch, is_repair);
         self.proceed(context, topic, author, peer);
     }
@@ -259,7 +257,7 @@ impl<P: Peer> State<P> {
         other: &ItemId,
     ) {
         let topic = batch.root().topic;
-        let Some(other) = self.overlay.state.item(&topic, other) else { return };
+        let Some(other) = self.network.item(&topic, other) else { return };
         let Ok(other) = Batch::parse(other) else { return };
         if let Some(evidence) = evidence::accuse(key, batch, &other) {
             self.expose(context, topic, batch.root().author, &evidence, None);
@@ -268,13 +266,13 @@ impl<P: Peer> State<P> {
 
     /// Evidence came.
     pub(super) fn handle_evidence(&mut self, context: &mut Context<'_, P>, peer: P, bytes: &Bytes) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(session) = self.network.session_mut(&peer) else { return };
         let proven = match evidence::Parsed::parse(bytes) {
             Ok(parsed) => {
                 let subject = parsed.subject();
                 if !self.topics.contains_key(&subject.0)
                     || self.equivocators.peek(&subject).is_some()
-                    || !session.evidence.take(context.now)
+                    || !session.take_evidence(context.now)
                 {
                     return context.count(Counter::EvidenceIgnored);
                 }
@@ -284,7 +282,7 @@ impl<P: Peer> State<P> {
         };
         match proven {
             Ok(proven) => self.expose(context, proven.topic, proven.author, bytes, Some(peer)),
-            Err(_) => self.condemn(context, peer, "evidence proves nothing"),
+            Err(_) => self.network.ban(context, peer, "evidence proves nothing"),
         }
     }
 
@@ -304,14 +302,6 @@ impl<P: Peer> State<P> {
         self.expel(context, topic, author);
         let proof = evidence.clone();
         context.emit(Output::Event(Event::Equivocated { topic: name, author, evidence: proof }));
-        for (&peer, session) in &self.sessions {
-            let concerns = Some(peer) != from && session.topics.contains(&topic);
-            let (header, payload) = (frames::evidence(), evidence.clone());
-            let size = header.len() + payload.len();
-            // Who reads nothing hears of it from others.
-            if concerns && !session.is_condemned && self.overlay.state.take_room(&peer, size) {
-                context.emit(Output::Session(session::Request::Send { peer, header, payload }));
-            }
-        }
+        self.network.broadcast_evidence(context, &topic, evidence, from);
     }
 }

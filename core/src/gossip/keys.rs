@@ -5,91 +5,19 @@
 //! anything are kept in a few slots of the peer that sent them, so strangers, who can make as many
 //! keys as they like, cannot crowd out proven ones.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::author::AuthorKey;
 use super::batch::Batch;
 use super::limits::{
-    ANSWER_INTERVAL, ANSWERS_BURST, AUTHOR_KEYS_MAX, EVIDENCE_BURST, EVIDENCE_INTERVAL,
-    KEYS_SENT_MAX, PARKED_BYTES_MAX, PARKED_COST, PARKED_PEER_BATCHES_MAX, PARKED_PEER_BYTES_MAX,
-    PARKED_TIME, STRANGER_INTERVAL, STRANGERS_BURST, UNPROVEN_KEYS_MAX,
+    AUTHOR_KEYS_MAX, PARKED_BYTES_MAX, PARKED_COST, PARKED_PEER_BATCHES_MAX, PARKED_PEER_BYTES_MAX,
+    PARKED_TIME,
 };
+use super::network::Session;
 use crate::identity::AgentId;
-use crate::overlay::{Receipt, TopicId};
-use crate::support::{BoundedMap, TokenBucket};
-
-/// A session with a peer.
-#[derive(Debug)]
-pub(super) struct Session {
-    /// The authors whose keys the peer has.
-    known: BoundedMap<AgentId, ()>,
-    /// Keys that came and have not proven anything, the oldest first.
-    unproven: VecDeque<AuthorKey>,
-    /// The topics of which items went to the peer or came from it.
-    pub(super) topics: BTreeSet<TopicId>,
-    /// Limits the keys that the peer is told.
-    pub(super) answers: TokenBucket,
-    /// Limits the evidence of the peer that is looked at.
-    pub(super) evidence: TokenBucket,
-    /// Limits the authors that the peer brings up.
-    pub(super) strangers: TokenBucket,
-    /// Whether the peer broke a rule.
-    pub(super) is_condemned: bool,
-}
-
-impl Session {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            known: BoundedMap::new(KEYS_SENT_MAX),
-            unproven: VecDeque::new(),
-            topics: BTreeSet::new(),
-            answers: TokenBucket::new(ANSWERS_BURST, ANSWER_INTERVAL, now),
-            evidence: TokenBucket::new(EVIDENCE_BURST, EVIDENCE_INTERVAL, now),
-            strangers: TokenBucket::new(STRANGERS_BURST, STRANGER_INTERVAL, now),
-            is_condemned: false,
-        }
-    }
-
-    /// Tells whether the peer may lack the key of an author.
-    pub(super) fn lacks(&self, author: &AgentId) -> bool {
-        self.known.peek(author).is_none()
-    }
-
-    /// Notes that the peer has the key of an author.
-    pub(super) fn knows(&mut self, author: AgentId) {
-        self.known.insert(author, ());
-    }
-
-    /// Forgets whose keys the peer has.
-    pub(super) fn forget_known(&mut self) {
-        self.known = BoundedMap::new(KEYS_SENT_MAX);
-    }
-
-    /// How many authors' keys the peer is known to have.
-    pub(super) fn known_len(&self) -> usize {
-        self.known.len()
-    }
-
-    /// Keeps a key that the peer sent.
-    pub(super) fn keep(&mut self, key: AuthorKey) {
-        if !self.unproven.iter().any(|kept| kept.id() == key.id()) {
-            if self.unproven.len() >= UNPROVEN_KEYS_MAX {
-                self.unproven.pop_front();
-            }
-            self.unproven.push_back(key);
-        }
-    }
-
-    /// Returns a key that the peer sent.
-    pub(super) fn find(&self, author: &AgentId) -> Option<&AuthorKey> {
-        self.unproven.iter().find(|key| key.id() == *author)
-    }
-
-    fn forget(&mut self, author: &AgentId) {
-        self.unproven.retain(|key| key.id() != *author);
-    }
-}
+use crate::overlay::Receipt;
+use crate::support::BoundedMap;
 
 /// A batch whose author's key is not known.
 #[derive(Debug)]
@@ -140,7 +68,7 @@ impl<P: Copy + Eq> Keys<P> {
     /// Notes that a batch verified under a key that a peer sent.
     pub(super) fn prove(&mut self, session: Option<&mut Session>, key: AuthorKey) {
         if let Some(session) = session {
-            session.forget(&key.id());
+            session.forget_unproven(&key.id());
         }
         if key.id() != self.own.id() {
             self.proven.insert(key.id(), key);

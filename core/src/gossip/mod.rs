@@ -50,6 +50,7 @@ pub mod fuzzing;
 mod incoming;
 mod keys;
 mod limits;
+mod network;
 mod order;
 mod outgoing;
 mod past;

@@ -227,7 +227,7 @@ impl<P: Peer> State<P> {
                 return false;
             }
             let (was_stalled, backlog) =
-                (room.publisher.stalled_at.is_some(), self.overlay.state.backlog(&topic));
+                (room.publisher.stalled_at.is_some(), self.network.backlog(&topic));
             let until = room.publisher.held_until(context.now, backlog);
             if !was_stalled && room.publisher.stalled_at.is_some() {
                 context.count(Counter::Stalls);
@@ -291,7 +291,7 @@ impl<P: Peer> State<P> {
             deliver(context, &room.topic, is_blocked, &batch);
         }
         let item = batch.item();
-        self.drive(context, |overlay, context| overlay.publish(context, topic, item));
+        self.network.publish(context, topic, item);
         self.drain(context);
     }
 

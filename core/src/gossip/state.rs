@@ -10,10 +10,11 @@ use super::author::AuthorKey;
 use super::batch::{self, Batch};
 use super::delivery::{Author, Holder};
 use super::frames::{self, Frame};
-use super::keys::{Keys, Session};
+use super::keys::Keys;
 use super::limits::{
     AUTHORS_MAX, BLOCKED_MAX, EQUIVOCATORS_MAX, KNOWN_KEY_COST, PUBLISHER_TIME, TOPICS_MAX,
 };
+use super::network::Network;
 use super::outgoing::{Pending, Publisher};
 use super::past::Past;
 use super::proof::Proof;
@@ -23,7 +24,7 @@ use crate::identity::{AgentId, AgentKey};
 use crate::overlay::{self, TopicId};
 use crate::session::{self, Peer};
 use crate::support::{
-    BoundedMap, Counts, Deadline, MemoryBudget, Module, Rng, Shares, TieredMap, TimerName, Timers,
+    BoundedMap, Counts, Deadline, MemoryBudget, Rng, Shares, TieredMap, TimerName, Timers,
 };
 
 /// What is to happen later.
@@ -71,8 +72,7 @@ pub(super) struct Room<P> {
 pub struct State<P> {
     /// What this node signs with.
     pub(super) key: AgentKey,
-    pub(super) overlay: Module<overlay::State<P>, overlay::Output<P>>,
-    pub(super) sessions: BTreeMap<P, Session>,
+    pub(super) network: Network<P>,
     pub(super) topics: BTreeMap<TopicId, Room<P>>,
     pub(super) keys: Keys<P>,
     /// What waits to be signed.
@@ -109,8 +109,7 @@ impl<P: Peer> State<P> {
         let own = AuthorKey::new(key.public().clone());
         Self {
             key,
-            overlay: Module::new(overlay::State::new(config, memory, me), rng.fork("overlay")),
-            sessions: BTreeMap::new(),
+            network: Network::new(config, memory, me, rng.fork("overlay")),
             topics: BTreeMap::new(),
             keys: Keys::new(own),
             pending: Pending::default(),
@@ -158,14 +157,14 @@ impl<P: Peer> State<P> {
             }
             session::Event::Opened(opened) => {
                 self.end_session(context, opened.peer);
-                self.sessions.insert(opened.peer, Session::new(context.now));
+                self.network.open_session(opened.peer, context.now);
             }
             session::Event::Closed { peer } => self.end_session(context, *peer),
             session::Event::Moved { .. }
             | session::Event::Writable { .. }
             | session::Event::ConnectFailed { .. } => {}
         }
-        self.tell(context, overlay::Input::Session(event));
+        self.network.handle(context, overlay::Input::Session(event));
     }
 
     /// Signs and sends what has waited long enough. Due once after a batch of inputs.
@@ -203,7 +202,7 @@ impl<P: Peer> State<P> {
     /// Returns the topics that the node is in.
     pub fn topics(&self) -> impl Iterator<Item = TopicInfo> {
         self.topics.iter().map(|(id, room)| {
-            let usage = self.overlay.state.usage(id).unwrap_or_default();
+            let usage = self.network.usage(id).unwrap_or_default();
             TopicInfo {
                 topic: room.topic.clone(),
                 is_subscribed: room.since.is_some(),
@@ -219,7 +218,7 @@ impl<P: Peer> State<P> {
     /// Returns what proves to anybody that an author published a message, while the node has it:
     /// the encoded form of a [`Proof`].
     pub fn prove(&self, topic: &Topic, message: MessageId) -> Option<Bytes> {
-        let bytes = self.overlay.state.item(&topic.id(), &message.batch)?;
+        let bytes = self.network.item(&topic.id(), &message.batch)?;
         let batch = Batch::parse(bytes).ok()?;
         let key = self.keys.peek(&batch.root().author)?;
         Some(Proof::of(key, &batch, message.index)?.encode())
@@ -233,39 +232,30 @@ impl<P: Peer> State<P> {
             authors: rooms.clone().map(|room| room.authors.len()).sum(),
             waiting_bytes: rooms.map(|room| room.waiting_bytes).sum(),
             batches_without_key: self.keys.parked_len(),
-            keys_of_peers: self.sessions.values().map(Session::known_len).sum(),
+            keys_of_peers: self.network.known_keys_len(),
             messages_unsigned: self.pending.messages(),
         }
     }
 
     /// Returns what the overlay holds for its peers and topics.
     pub fn overlay_held(&self) -> overlay::Held {
-        self.overlay.state.held()
+        self.network.overlay_held()
     }
 
     /// Returns what the overlay counted.
     pub fn overlay_counts(&self) -> &Counts<overlay::Counter> {
-        self.overlay.counts()
+        self.network.overlay_counts()
     }
 
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Deadline> {
-        [self.timers.deadline(), self.overlay.state.deadline()].into_iter().flatten().min()
-    }
-
-    /// Lets the overlay do something. What comes of it is handled by [`Self::drain`].
-    pub(super) fn drive<R>(
-        &mut self,
-        context: &mut Context<'_, P>,
-        act: impl FnOnce(&mut overlay::State<P>, &mut overlay::Context<'_, P>) -> R,
-    ) -> R {
-        self.overlay.run(context.time(), act)
+        [self.timers.deadline(), self.network.deadline()].into_iter().flatten().min()
     }
 
     /// Handles what the overlay wants until it wants nothing, and keeps to what may be held.
     pub(super) fn drain(&mut self, context: &mut Context<'_, P>) {
         loop {
-            while let Some(output) = self.overlay.pop_output() {
+            while let Some(output) = self.network.pop_output() {
                 self.handle_output(context, output);
             }
             if !self.give_way(context) {
@@ -289,7 +279,9 @@ impl<P: Peer> State<P> {
             session::Request::Send { peer, header, payload } => {
                 self.send(context, peer, header.as_slice(), payload);
             }
-            session::Request::Violation { peer, rule } => self.dismiss(context, peer, rule),
+            session::Request::Violation { peer, rule } => {
+                self.network.protocol_violation(context, peer, rule);
+            }
             session::Request::Connect { .. } | session::Request::Release { .. } => {
                 context.emit(Output::Session(request));
             }
@@ -308,100 +300,68 @@ impl<P: Peer> State<P> {
                 waiting_bytes: 0,
                 publisher: Publisher::new(),
             });
-            self.tell(context, overlay::Input::Join { topic: id });
+            self.network.join(context, id);
             self.timers.set(Timer::Leave(id), context.now + PUBLISHER_TIME);
         }
         id
     }
 
-    /// Ends the session of a peer that surely broke a rule, and shuns it.
-    pub(super) fn condemn(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
-        self.drive(context, |overlay, context| overlay.shun(context, peer));
-        self.dismiss(context, peer, rule);
-    }
-
-    fn dismiss(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
-        if let Some(session) = self.sessions.get_mut(&peer)
-            && !std::mem::replace(&mut session.is_condemned, true)
-        {
-            context.count(Counter::Violations);
-            context.emit(Output::Session(session::Request::Violation { peer, rule }));
-        }
-    }
-
-    fn tell(&mut self, context: &mut Context<'_, P>, input: overlay::Input<P>) {
-        self.drive(context, |overlay, context| overlay.handle(context, input));
-    }
-
     fn handle_frame(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Bytes) {
-        let Some(session) = self.sessions.get_mut(&peer) else {
+        let Some(session) = self.network.session(&peer) else {
             return context.count(Counter::FramesUnknown);
         };
-        if session.is_condemned {
+        if session.is_closing() {
             return;
         }
         match frames::decode(frame) {
             Ok(Frame::Overlay(frame)) => {
-                self.tell(context, overlay::Input::Session(session::Event::Frame { peer, frame }))
+                let event = session::Event::Frame { peer, frame };
+                self.network.handle(context, overlay::Input::Session(event));
             }
             Ok(Frame::Key(key)) => self.handle_key(context, peer, AuthorKey::new(key)),
             Ok(Frame::KeyRequest(author)) => self.answer_key(context, peer, &author),
             Ok(Frame::Evidence(evidence)) => self.handle_evidence(context, peer, &evidence),
-            Err(violation) => self.condemn(context, peer, violation.0),
+            Err(violation) => self.network.ban(context, peer, violation.0),
         }
     }
 
     /// Sends a frame of the overlay, and before a batch the key of its author.
     fn send(&mut self, context: &mut Context<'_, P>, peer: P, header: &[u8], item: Bytes) {
-        if let Some(session) = self.sessions.get_mut(&peer)
+        if let Some(session) = self.network.session_mut(&peer)
             && let Some((author, topic)) = batch::peek(&item)
         {
-            session.topics.insert(topic);
-            if session.lacks(&author)
+            session.note_topic(topic);
+            if session.lacks_key(&author)
                 && let Some(key) = self.keys.proven(&author)
             {
-                let (header, payload) = (frames::key(key.key()), Bytes::new());
-                self.overlay.state.take_room(&peer, header.len());
-                context.emit(Output::Session(session::Request::Send { peer, header, payload }));
+                self.network.send_key(context, peer, key);
                 self.note_key(peer, author);
             }
         }
-        self.overlay.state.take_room(&peer, frames::OVERLAY_PREFIX);
-        context.emit(Output::Session(session::Request::Send {
-            peer,
-            header: frames::overlay(header),
-            payload: item,
-        }));
+        self.network.send_overlay(context, peer, header, item);
     }
 
     fn answer_key(&mut self, context: &mut Context<'_, P>, peer: P, author: &AgentId) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let key = self.keys.proven(author);
-        let Some(key) = key.filter(|_| session.answers.take(context.now)) else {
-            return context.count(Counter::KeysRefused);
-        };
-        let (header, payload) = (frames::key(key.key()), Bytes::new());
-        if !self.overlay.state.take_room(&peer, header.len()) {
-            return context.count(Counter::KeysRefused);
+        let Some(session) = self.network.session_mut(&peer) else { return };
+        let key = self.keys.proven(author).filter(|_| session.take_answer(context.now));
+        if key.is_some_and(|key| self.network.try_send_key(context, peer, key)) {
+            self.note_key(peer, *author);
+        } else {
+            context.count(Counter::KeysRefused);
         }
-        context.emit(Output::Session(session::Request::Send { peer, header, payload }));
-        self.note_key(peer, *author);
     }
 
     /// Notes that a peer has the key of an author.
     pub(super) fn note_key(&mut self, peer: P, author: AgentId) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let before = session.known_len();
-        session.knows(author);
-        if session.known_len() > before {
+        if self.network.session_mut(&peer).is_some_and(|session| session.note_key(author)) {
             self.held.add(Holder::Peer(peer), KNOWN_KEY_COST);
         }
     }
 
     fn end_session(&mut self, context: &mut Context<'_, P>, peer: P) {
-        if self.sessions.contains_key(&peer) {
+        if self.network.session(&peer).is_some() {
             self.empty(context, peer);
-            self.sessions.remove(&peer);
+            self.network.close_session(&peer);
             self.held.set(Holder::Peer(peer), 0);
         }
     }
@@ -437,10 +397,7 @@ impl<P: Peer> State<P> {
         self.unsealed.remove(&id);
         self.timers.cancel(&Timer::Leave(id));
         self.timers.cancel(&Timer::Seal(id));
-        for session in self.sessions.values_mut() {
-            session.topics.remove(&id);
-        }
-        self.tell(context, overlay::Input::Leave { topic: id });
+        self.network.leave(context, id);
     }
 
     fn set_blocked(&mut self, context: &mut Context<'_, P>, agent: AgentId, blocked: bool) {
@@ -455,7 +412,7 @@ impl<P: Peer> State<P> {
     }
 
     fn handle_timeout(&mut self, context: &mut Context<'_, P>) {
-        self.tell(context, overlay::Input::Timeout);
+        self.network.handle(context, overlay::Input::Timeout);
         while let Some(timer) = self.timers.pop_due(context.now) {
             match timer {
                 // What waits long enough is signed when the inputs settle.

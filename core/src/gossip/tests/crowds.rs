@@ -182,7 +182,7 @@ fn batches_that_nobody_signed_are_never_noted_as_seen() {
         ("of the node itself", &itself, now, 2),
         ("of a time to come", &stranger, now + 3_600_000, 3),
     ];
-    let seen = |node: &Node| node.state.overlay.state.seen_len(&topic().id());
+    let seen = |node: &Node| node.state.network.seen_len(&topic().id());
     let before = seen(&node);
     for (case, author, time, peer) in cases {
         for number in 0..20 {
@@ -203,14 +203,14 @@ fn what_is_signed_and_unwanted_is_refused_and_not_asked_for_again() {
     for text in ["one", "two"] {
         node.receive(1, &liar.fork(&[text]));
     }
-    let before = node.state.overlay.state.seen_len(&topic().id());
+    let before = node.state.network.seen_len(&topic().id());
     liar.write(&["x"]);
     node.receive(1, &liar.write(&["y"]));
-    assert_eq!(node.state.overlay.state.seen_len(&topic().id()), before + 1, "of a liar");
+    assert_eq!(node.state.network.seen_len(&topic().id()), before + 1, "of a liar");
     let mut fast = Writer::new(80, BEGIN);
     node.learn(1, 80);
     node.receive(1, &fast.write_at(BEGIN + 3_600_000, &["z"]));
-    assert_eq!(node.state.overlay.state.seen_len(&topic().id()), before + 2, "of a time to come");
+    assert_eq!(node.state.network.seen_len(&topic().id()), before + 2, "of a time to come");
     assert_eq!(node.count(Counter::BatchesUnwanted), 3);
 }
 
