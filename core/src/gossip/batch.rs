@@ -11,7 +11,7 @@
 //! the hash of its record.
 //!
 //! The types say how far a batch is checked: [`Batch`] is well formed, [`VerifiedBatch`] is its
-//! author's. There is no other way to the latter than [`Batch::verify`] and [`Draft::seal`].
+//! author's. There is no other way to the latter than [`Batch::verify`] and [`Draft::sign`].
 //!
 //! # Limits
 //!
@@ -364,7 +364,7 @@ impl std::ops::Deref for VerifiedBatch {
 /// A batch that is to be signed.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
-    /// What is signed. Its author, count and Merkle root are set by sealing.
+    /// What is signed. Its author, count and Merkle root are set by signing.
     pub root: Root,
     /// The messages.
     pub payloads: &'a [Bytes],
@@ -379,7 +379,7 @@ impl Draft<'_> {
     ///
     /// If there are no messages, too many, or too large ones, or if the fields of the root
     /// contradict each other.
-    pub fn seal(self, key: &AgentKey, randomness: &[u8; 32]) -> VerifiedBatch {
+    pub fn sign(self, key: &AgentKey, randomness: &[u8; 32]) -> VerifiedBatch {
         let Self { mut root, payloads, seed } = self;
         root.author = key.id();
         root.count = u16::try_from(payloads.len()).expect("a batch has few messages");

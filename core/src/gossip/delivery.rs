@@ -14,7 +14,8 @@ use super::limits::{
 };
 use super::order::{self, Order, Place, Relation, Roots, Subscribed};
 use super::past::Mark;
-use super::state::{Room, State, Timer, millis};
+use super::state::{Room, State, Timer};
+use super::time::millis;
 use super::{Context, Event, MessageId, Output, Topic};
 use crate::gossip::Counter;
 use crate::identity::AgentId;
@@ -163,7 +164,8 @@ impl<P: Peer> State<P> {
         let Some(room) = self.topics.get_mut(&root.topic) else { return };
         let Some(since) = room.since else { return };
         let Some(known) = room.authors.get_mut(&root.author) else { return };
-        let is_past_own = root.author == self.key.id() && room.publisher.is_past(root.stream);
+        let is_past_own = root.author == self.publisher.agent()
+            && self.publisher.streams_mut().is_superseded(&root.topic, root.stream);
         if root.stream != known.stream || is_past_own {
             return context.count(Counter::BatchesPast);
         }

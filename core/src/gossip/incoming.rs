@@ -20,7 +20,8 @@ use super::delivery::Holder;
 use super::keys::{self, Parked};
 use super::limits::AGE_MAX;
 use super::order::Relation;
-use super::state::{Room, State, Timer, millis};
+use super::state::{State, Timer};
+use super::time::millis;
 use super::{Context, Event, Output, evidence};
 use crate::gossip::Counter;
 use crate::identity::{AgentId, CLOCK_SKEW_MAX};
@@ -174,7 +175,7 @@ impl<P: Peer> State<P> {
         let is_known = room.is_some_and(|room| room.authors.get(&author).is_some())
             || self.past.contains(&subject)
             || self.equivocators.peek(&subject).is_some()
-            || author == self.key.id();
+            || author == self.publisher.agent();
         is_known || self.network.session_mut(peer).is_none_or(|session| session.take_stranger(now))
     }
 
@@ -201,8 +202,8 @@ impl<P: Peer> State<P> {
         context.count(Counter::BatchesVerified);
         let count = batch.root().count.into();
         context.count_many(Counter::MessagesReceived, count);
-        if author == self.key.id() {
-            self.note_own_stream(topic, batch.root().stream);
+        if author == self.publisher.agent() {
+            self.publisher.streams_mut().observe(&topic, batch.root().stream);
         }
         if let Some(counter) = self.reason_to_refuse(context, key, &batch) {
             return self.refuse(context, receipt, Fault::Unwanted, counter);
@@ -225,9 +226,9 @@ impl<P: Peer> State<P> {
         if root.time > newest || self.equivocators.peek(&(root.topic, root.author)).is_some() {
             return Some(Counter::BatchesUnwanted);
         }
-        let room = self.topics.get(&root.topic);
-        let is_own = |room: &Room<P>| room.publisher.is_own(root.stream);
-        if root.author == self.key.id() && room.is_some_and(is_own) {
+        if root.author == self.publisher.agent()
+            && self.publisher.streams_mut().is_current(&root.topic, root.stream)
+        {
             return Some(Counter::BatchesDuplicate);
         }
         match self.relate(context, batch) {
@@ -237,14 +238,6 @@ impl<P: Peer> State<P> {
                 Some(Counter::BatchesUnwanted)
             }
             Relation::New => None,
-        }
-    }
-
-    /// A batch of this agent came, maybe of another run.
-    fn note_own_stream(&mut self, topic: TopicId, stream: u64) {
-        self.last_stream = self.last_stream.max(stream);
-        if let Some(room) = self.topics.get_mut(&topic) {
-            room.publisher.outdone_by(stream);
         }
     }
 

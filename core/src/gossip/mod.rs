@@ -52,12 +52,13 @@ mod keys;
 mod limits;
 mod network;
 mod order;
-mod outgoing;
 mod past;
 mod proof;
+mod publisher;
 mod state;
 #[cfg(test)]
 mod tests;
+mod time;
 mod topic;
 
 use bytes::Bytes;

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use super::batch::{Root, VerifiedBatch, item_id};
 use super::limits::{ROOTS_MAX, SEEN_BATCH_COST, WAITING_BATCHES_MAX, WAITING_BYTES_MAX};
-use super::state::millis;
+use super::time::millis;
 use crate::crypto::hash::HASH_LEN;
 use crate::identity::CLOCK_SKEW_MAX;
 use crate::overlay::ItemId;

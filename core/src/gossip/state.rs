@@ -8,17 +8,18 @@ use bytes::Bytes;
 
 use super::author::AuthorKey;
 use super::batch::{self, Batch};
-use super::delivery::{Author, Holder};
+use super::delivery::{Author, Holder, deliver};
 use super::frames::{self, Frame};
 use super::keys::Keys;
 use super::limits::{
     AUTHORS_MAX, BLOCKED_MAX, EQUIVOCATORS_MAX, KNOWN_KEY_COST, PUBLISHER_TIME, TOPICS_MAX,
 };
 use super::network::Network;
-use super::outgoing::{Pending, Publisher};
 use super::past::Past;
 use super::proof::Proof;
-use super::{Context, Held, Input, MessageId, Output, RequestError, Topic, TopicInfo};
+use super::publisher::Publisher;
+use super::time::millis;
+use super::{Context, Held, Input, MessageId, Output, PublishId, RequestError, Topic, TopicInfo};
 use crate::gossip::Counter;
 use crate::identity::{AgentId, AgentKey};
 use crate::overlay::{self, TopicId};
@@ -30,8 +31,6 @@ use crate::support::{
 /// What is to happen later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// Messages have waited long enough.
-    Seal(TopicId),
     /// Missing batches are asked for again, or given up.
     Gap(TopicId, AgentId),
     /// A batch has waited long enough for a key.
@@ -43,7 +42,6 @@ pub(super) enum Timer {
 impl TimerName for Timer {
     fn name(&self) -> &'static str {
         match self {
-            Self::Seal(_) => "sign",
             Self::Gap(..) => "gap",
             Self::Parked => "key",
             Self::Leave(_) => "leave",
@@ -63,24 +61,15 @@ pub(super) struct Room<P> {
     pub(super) authors: TieredMap<AgentId, Author<P>>,
     /// The size of what waits for its turn.
     pub(super) waiting_bytes: usize,
-    /// What this node publishes.
-    pub(super) publisher: Publisher,
 }
 
 /// The gossip of one node.
 #[derive(Debug)]
 pub struct State<P> {
-    /// What this node signs with.
-    pub(super) key: AgentKey,
+    pub(super) publisher: Publisher,
     pub(super) network: Network<P>,
     pub(super) topics: BTreeMap<TopicId, Room<P>>,
     pub(super) keys: Keys<P>,
-    /// What waits to be signed.
-    pub(super) pending: Pending,
-    /// The topics in which something waits to be signed.
-    pub(super) unsealed: BTreeSet<TopicId>,
-    /// The greatest number of a stream of this agent, in any topic, that this node knows.
-    pub(super) last_stream: u64,
     /// The authors that are not delivered.
     pub(super) blocked: BTreeSet<AgentId>,
     /// The authors that are no longer heard in a topic.
@@ -108,13 +97,10 @@ impl<P: Peer> State<P> {
     ) -> Self {
         let own = AuthorKey::new(key.public().clone());
         Self {
-            key,
+            publisher: Publisher::new(key),
             network: Network::new(config, memory, me, rng.fork("overlay")),
             topics: BTreeMap::new(),
             keys: Keys::new(own),
-            pending: Pending::default(),
-            unsealed: BTreeSet::new(),
-            last_stream: 0,
             blocked: BTreeSet::new(),
             equivocators: BoundedMap::new(EQUIVOCATORS_MAX),
             past: Past::new(),
@@ -169,7 +155,7 @@ impl<P: Peer> State<P> {
 
     /// Signs and sends what has waited long enough. Due once after a batch of inputs.
     pub fn settle(&mut self, context: &mut Context<'_, P>) {
-        self.seal_due(context, false);
+        self.sign_due(context, false);
         self.drain(context);
     }
 
@@ -177,9 +163,7 @@ impl<P: Peer> State<P> {
     pub fn handle_wall_time(&mut self, context: &mut Context<'_, P>) {
         let now = millis(context.unix_time);
         self.past.clock_was_set(now);
-        for room in self.topics.values_mut() {
-            room.publisher.clock_was_set(context.now, now);
-        }
+        self.publisher.clock_was_set(context);
     }
 
     /// Tells whether a topic can be subscribed to.
@@ -192,6 +176,25 @@ impl<P: Peer> State<P> {
             return Err(RequestError::TooManyTopics);
         }
         Ok(())
+    }
+
+    /// Tells whether a message can be published.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if it is too large, too much waits, or there are too many topics.
+    pub fn check_publish(&self, topic: &Topic, size: usize) -> Result<(), RequestError> {
+        self.publisher.check(size)?;
+        self.check_subscribe(topic)
+    }
+
+    /// Chooses how long the messages of a busy author collect in a topic that the node is in, at
+    /// most [`WINDOW_MAX`](super::WINDOW_MAX). It holds until the node leaves the topic.
+    pub fn set_window(&mut self, topic: &Topic, window: Duration) {
+        let topic = topic.id();
+        if self.topics.contains_key(&topic) {
+            self.publisher.set_window(topic, window);
+        }
     }
 
     /// Tells whether the messages of a topic are delivered.
@@ -233,7 +236,7 @@ impl<P: Peer> State<P> {
             waiting_bytes: rooms.map(|room| room.waiting_bytes).sum(),
             batches_without_key: self.keys.parked_len(),
             keys_of_peers: self.network.known_keys_len(),
-            messages_unsigned: self.pending.messages(),
+            messages_unsigned: self.publisher.pending_len(),
         }
     }
 
@@ -249,7 +252,16 @@ impl<P: Peer> State<P> {
 
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Deadline> {
-        [self.timers.deadline(), self.network.deadline()].into_iter().flatten().min()
+        [self.own_deadline(), self.network.deadline()].into_iter().flatten().min()
+    }
+
+    /// Returns when gossip itself has something to do, without the overlay.
+    pub(super) fn own_deadline(&self) -> Option<Deadline> {
+        if self.is_shut_down {
+            return None;
+        }
+        let deadlines = [self.publisher.deadline(), self.timers.deadline()];
+        deadlines.into_iter().flatten().min_by_key(|deadline| deadline.at)
     }
 
     /// Handles what the overlay wants until it wants nothing, and keeps to what may be held.
@@ -298,7 +310,6 @@ impl<P: Peer> State<P> {
                 since_unix: Duration::ZERO,
                 authors: TieredMap::new(AUTHORS_MAX),
                 waiting_bytes: 0,
-                publisher: Publisher::new(),
             });
             self.network.join(context, id);
             self.timers.set(Timer::Leave(id), context.now + PUBLISHER_TIME);
@@ -382,8 +393,7 @@ impl<P: Peer> State<P> {
             return;
         }
         self.close(context, id);
-        let room = self.topics.get(&id);
-        let stays = room.and_then(|room| room.publisher.published_at).map(|at| at + PUBLISHER_TIME);
+        let stays = self.publisher.published_at(&id).map(|at| at + PUBLISHER_TIME);
         match stays.filter(|&stays| stays > context.now) {
             Some(stays) => self.timers.set(Timer::Leave(id), stays),
             None => self.leave(context, id),
@@ -394,9 +404,8 @@ impl<P: Peer> State<P> {
         if let Some(room) = self.topics.remove(&id) {
             self.drop_authors(&room, id);
         }
-        self.unsealed.remove(&id);
+        self.publisher.leave(&id);
         self.timers.cancel(&Timer::Leave(id));
-        self.timers.cancel(&Timer::Seal(id));
         self.network.leave(context, id);
     }
 
@@ -413,10 +422,13 @@ impl<P: Peer> State<P> {
 
     fn handle_timeout(&mut self, context: &mut Context<'_, P>) {
         self.network.handle(context, overlay::Input::Timeout);
-        while let Some(timer) = self.timers.pop_due(context.now) {
+        while let Some(at) = self.own_deadline().map(|due| due.at).filter(|&at| at <= context.now) {
+            // Of several timers that are due at one time, those of the publisher come first.
+            if self.publisher.handle_timeout(at) {
+                continue;
+            }
+            let Some(timer) = self.timers.pop_due(at) else { continue };
             match timer {
-                // What waits long enough is signed when the inputs settle.
-                Timer::Seal(_) => {}
                 Timer::Gap(topic, author) => self.handle_gap(context, topic, author),
                 Timer::Parked => self.drop_late(context),
                 Timer::Leave(topic) => self.leave_idle(context, topic),
@@ -426,8 +438,10 @@ impl<P: Peer> State<P> {
     }
 
     fn leave_idle(&mut self, context: &mut Context<'_, P>, id: TopicId) {
-        let Some(room) = self.topics.get(&id).filter(|room| room.since.is_none()) else { return };
-        let stays = room.publisher.published_at.map(|at| at + PUBLISHER_TIME);
+        if self.topics.get(&id).is_none_or(|room| room.since.is_some()) {
+            return;
+        }
+        let stays = self.publisher.published_at(&id).map(|at| at + PUBLISHER_TIME);
         match stays.filter(|&stays| stays > context.now) {
             Some(stays) => self.timers.set(Timer::Leave(id), stays),
             None => self.leave(context, id),
@@ -435,17 +449,55 @@ impl<P: Peer> State<P> {
     }
 
     fn shut_down(&mut self, context: &mut Context<'_, P>) {
-        self.seal_due(context, true);
+        self.sign_due(context, true);
         let topics: Vec<TopicId> = self.topics.keys().copied().collect();
         for topic in topics {
             self.leave(context, topic);
         }
-        self.timers = Timers::default();
         self.is_shut_down = true;
     }
-}
 
-/// A time in milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    /// Signs and publishes the messages that are due; all of them if `is_last`.
+    fn sign_due(&mut self, context: &mut Context<'_, P>, is_last: bool) {
+        let mut last = None;
+        while let Some(topic) = self.publisher.next_unsigned(last) {
+            while self.publisher.is_due(context, &self.network, topic, is_last) {
+                self.publish_batch(context, topic);
+            }
+            last = Some(topic);
+        }
+        self.publisher.acknowledge(context);
+    }
+
+    fn publish_batch(&mut self, context: &mut Context<'_, P>, topic: TopicId) {
+        let own = self.publisher.agent();
+        if !self.publisher.has_stream(&topic)
+            && let Some(room) = self.topics.get_mut(&topic)
+            && let Some(mut earlier) = room.authors.remove(&own)
+        {
+            // What came of an earlier run is told before what this run says, or never.
+            room.finish(context, own, &mut earlier, self.blocked.contains(&own));
+            self.timers.cancel(&Timer::Gap(topic, own));
+            self.held.set(Holder::Author(topic, own), 0);
+        }
+        let batch = self.publisher.sign_batch(context, topic);
+        if let Some(room) = self.topics.get(&topic).filter(|room| room.since.is_some()) {
+            deliver(context, &room.topic, self.blocked.contains(&own), &batch);
+        }
+        self.network.publish(context, topic, batch.item());
+        self.drain(context);
+    }
+
+    fn handle_publish(
+        &mut self,
+        context: &mut Context<'_, P>,
+        id: PublishId,
+        topic: &Topic,
+        payload: Bytes,
+    ) {
+        let checked = self.check_publish(topic, payload.len());
+        assert_eq!(checked, Ok(()), "the caller checks before it publishes");
+        let topic_id = self.enter(context, topic);
+        self.publisher.publish(context, id, topic_id, payload);
+    }
 }

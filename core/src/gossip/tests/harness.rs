@@ -299,7 +299,7 @@ impl Node {
 
     /// When gossip itself has something to do, without the overlay.
     pub(super) fn own_deadline(&self) -> Option<Instant> {
-        self.state.timers.first().map(|(at, _)| at)
+        self.state.own_deadline().map(|deadline| deadline.at)
     }
 
     pub(super) fn count(&self, counter: Counter) -> u64 {
@@ -460,6 +460,6 @@ impl Writer {
         let payloads: Vec<Bytes> =
             texts.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
         let draft = Draft { root: self.next.clone(), payloads: &payloads, seed: [7; 32] };
-        draft.seal(&self.key, &[8; 32])
+        draft.sign(&self.key, &[8; 32])
     }
 }

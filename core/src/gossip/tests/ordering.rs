@@ -278,7 +278,7 @@ fn it_is_forgotten_how_far_an_author_was_heard_once_nobody_takes_what_it_said() 
     node.advance(AGE_MAX + CLOCK_SKEW_MAX + Duration::from_secs(1));
     node.handle(Input::Subscribe { topic: super::harness::topic() });
     // Its clock went back, so that its next stream seems older.
-    let now = super::super::state::millis(node.unix_time);
+    let now = super::super::time::millis(node.unix_time);
     node.receive(1, &Writer::new(AUTHOR, BEGIN - 1).write_at(now, &["b"]));
     assert_eq!(node.heard, messages(&["a", "b"]));
 }

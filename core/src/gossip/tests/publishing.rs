@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::batch::Batch;
-use super::super::outgoing::Publisher;
+use super::super::publisher::TopicQueue;
 use super::super::{
     BACKLOG_MARK, BATCH_BYTES_MAX, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
     PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, PUBLISHER_TIME, RequestError, STALL_TIME,
@@ -241,10 +241,10 @@ fn what_waits_leaves_when_the_node_shuts_down_and_nothing_after_it() {
 
 #[test]
 fn a_neighbour_that_is_behind_holds_new_batches_back_for_a_while_and_no_longer() {
-    let mut publisher = Publisher::new();
+    let mut queue = TopicQueue::new();
     let now = Node::new(0).now;
     let mut held =
-        |at: Duration, backlog| publisher.held_until(now + at, backlog).map(|until| until - now);
+        |at: Duration, backlog| queue.held_until(now + at, backlog).map(|until| until - now);
     let (low, high) = (BACKLOG_MARK, BACKLOG_MARK + 1);
     assert_eq!(held(millis(0), low), None);
     assert_eq!(held(millis(1), high), Some(millis(1) + STALL_TIME));
