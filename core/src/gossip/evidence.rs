@@ -97,7 +97,7 @@ impl Parsed {
 }
 
 /// Makes evidence of two batches, in any order, if they exclude each other.
-pub(super) fn accuse(key: &AuthorKey, one: &Batch, other: &Batch) -> Option<Bytes> {
+pub(super) fn prove(key: &AuthorKey, one: &Batch, other: &Batch) -> Option<Bytes> {
     let sign = |batch: &Batch| {
         let signature = Signature::from_bytes(batch.signature()).ok()?;
         Some(Signed { record: RootBytes::new(batch.record())?, signature })

@@ -38,5 +38,5 @@ pub fn proof(key: &AuthorKey, batch: &VerifiedBatch, index: u16) -> Option<Bytes
 
 /// Makes evidence of two batches that exclude each other.
 pub fn evidence(key: &AuthorKey, one: &VerifiedBatch, other: &VerifiedBatch) -> Option<Bytes> {
-    super::evidence::accuse(key, one, other)
+    super::evidence::prove(key, one, other)
 }

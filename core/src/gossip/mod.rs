@@ -1,39 +1,44 @@
 //! Gossip: signed messages from an agent to everybody who subscribed to a topic.
 //!
 //! Messages travel in [batches](batch), each under one signature of its author, over the
-//! [overlay](crate::overlay). This module signs, checks and orders; which peers a batch goes to is
-//! the overlay's decision. `docs/src/protocol/gossip.md` has the bytes and the rules.
+//! [overlay](crate::overlay). This module signs, verifies and orders them; the overlay decides which
+//! peers a batch goes to. `docs/src/protocol/gossip.md` specifies the bytes and the rules.
 //!
-//! - `outgoing`: messages collect for a moment and are signed together.
-//! - `incoming`: what came is checked, then goes on to others.
-//! - `delivery`: what is known of authors; `order`: a batch waits for its turn.
-//! - `past`: how far authors were heard that are no longer known.
-//! - `keys`: a batch names its author by a hash, and keys are fetched once.
-//! - [`Evidence`]: what proves that an author contradicts itself.
-//! - [`Proof`]: what proves to a third party that an author published a message.
+//! [`State`] composes three parts, each with state of its own:
 //!
-//! It is not a store: what waits is in memory, and history is what the overlay keeps.
+//! - `publisher`: messages collect for a moment and are signed together, in the streams of this
+//!   node's agent.
+//! - `receiver`: batches are verified, handed back to the overlay to be forwarded, and delivered in
+//!   the order of their author's stream. It holds the keys of authors, the batches that wait, and
+//!   how far each author was delivered.
+//! - `network`: the overlay and the sessions. Both halves send through it.
+//!
+//! Beside them, [`Evidence`] proves to anybody that an author equivocated, and [`Proof`] that an
+//! author published a message. The limits are in `limits`.
+//!
+//! This module is not a store: what waits is in memory, and the overlay keeps the history.
 //!
 //! # How it is driven
 //!
-//! Inputs through [`State::handle`], then [`State::settle`] once after one or more inputs: it signs
-//! what was published. [`Input::Timeout`] at [`State::deadline`], then [`State::settle`]. The owner
-//! carries whole frames over *sessions*, of which a peer has at most one; frames of a session arrive
+//! Inputs through [`State::handle`], then [`State::flush`] once after one or more inputs: it signs
+//! what was published. [`Input::Timeout`] at [`State::deadline`], then [`State::flush`]. The owner
+//! carries whole frames over *sessions*, of which a peer has at most one. Frames of a session arrive
 //! in order and without gaps.
 //!
 //! # Invariants
 //!
-//! - Nothing is delivered or handed on to others before its author's signature was checked.
-//! - What is delivered of one author's stream is in order and at most once, even if the topic is left
-//!   and subscribed to again. What is missing in between is told ([`Event::Lagged`]) before what
-//!   comes after it.
-//! - An author that contradicts itself is told once and not heard again in the topic.
-//! - A blocked author is not delivered and still handed on: one user's block cuts off nobody else.
-//! - Nothing grows beyond the limits that the parts name, whatever a peer sends.
+//! - No batch is delivered or forwarded before the signature of its author was checked.
+//! - The messages of one author's stream are delivered in order and at most once, even if the topic
+//!   is left and subscribed to again. A gap is reported ([`Event::Lagged`]) before the messages
+//!   behind it.
+//! - An author that equivocates in a topic is reported once and no longer accepted there.
+//! - The batches of a blocked author are forwarded and not delivered: the block of one user cuts off
+//!   nobody else.
+//! - Nothing grows beyond its limit, whatever a peer sends.
 //!
 //! # References
 //!
-//! RFC 6962 (the tree); "Batch Signatures, Revisited" (eprint 2023/492).
+//! RFC 6962 (Merkle trees); "Batch Signatures, Revisited" (eprint 2023/492).
 
 mod author;
 pub mod batch;
@@ -47,14 +52,11 @@ mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod incoming;
-mod keys;
 mod limits;
 mod network;
-mod order;
-mod past;
 mod proof;
 mod publisher;
+mod receiver;
 mod state;
 #[cfg(test)]
 mod tests;

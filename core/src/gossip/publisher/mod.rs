@@ -39,7 +39,7 @@ use super::limits::{
 use super::network::Network;
 use super::time::millis;
 use super::{Context, Counter, Output, PublishId, RequestError};
-use crate::identity::{AgentId, AgentKey};
+use crate::identity::AgentKey;
 use crate::overlay::TopicId;
 use crate::session::Peer;
 use crate::support::{Deadline, TimerName, Timers};
@@ -92,11 +92,6 @@ impl Publisher {
             streams: OwnStreams::default(),
             timers: Timers::default(),
         }
-    }
-
-    /// Returns the agent that publishes.
-    pub(super) fn agent(&self) -> AgentId {
-        self.key.id()
     }
 
     /// Returns the streams of this node's agent, to compare received batches with them.

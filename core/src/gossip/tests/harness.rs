@@ -137,7 +137,7 @@ impl Node {
         node.handle(Input::Subscribe { topic: topic() });
         peers.iter().for_each(|&peer| node.up(peer));
         peers.iter().for_each(|&peer| node.join(peer));
-        node.settle();
+        node.flush();
         node.sent.clear();
         node
     }
@@ -196,8 +196,8 @@ impl Node {
         self.act(|state, context| state.handle(context, input));
     }
 
-    pub(super) fn settle(&mut self) {
-        self.act(|state, context| state.settle(context));
+    pub(super) fn flush(&mut self) {
+        self.act(|state, context| state.flush(context));
     }
 
     pub(super) fn up(&mut self, peer: u64) {
@@ -233,7 +233,7 @@ impl Node {
     /// Moves the time and does what is due, in order.
     pub(super) fn advance(&mut self, by: Duration) {
         let end = self.now + by;
-        self.settle();
+        self.flush();
         loop {
             let at = self.state.deadline().map(|deadline| deadline.at).filter(|&at| at <= end);
             let next = at.unwrap_or(end).max(self.now);
@@ -243,7 +243,7 @@ impl Node {
                 return;
             }
             self.handle(Input::Timeout);
-            self.settle();
+            self.flush();
         }
     }
 
@@ -369,7 +369,7 @@ impl World {
     /// Settles every node and carries frames until there are none.
     pub(super) fn run(&mut self) {
         loop {
-            self.nodes.iter_mut().for_each(Node::settle);
+            self.nodes.iter_mut().for_each(Node::flush);
             let mut is_quiet = true;
             for from in 0..self.nodes.len() {
                 for sent in self.nodes[from].take_sent() {
