@@ -11,7 +11,7 @@
 //! the hash of its record.
 //!
 //! The types say how far a batch is checked: [`Batch`] is well formed, [`VerifiedBatch`] is its
-//! author's. There is no other way to the latter than [`Batch::verify`] and [`Draft::seal`].
+//! author's. There is no other way to the latter than [`Batch::verify`] and [`Draft::sign`].
 //!
 //! # Limits
 //!
@@ -23,8 +23,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::PAYLOAD_MAX;
-use super::keys::AuthorKey;
+use super::author::AuthorKey;
+use super::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, PAYLOAD_MAX};
 use crate::crypto::hash::{HASH_LEN, blake3};
 use crate::crypto::merkle::{self, SALT_SEED_LEN, Salt};
 use crate::crypto::signature::{SIGNATURE_LEN, Signature};
@@ -32,14 +32,8 @@ use crate::identity::{AgentId, AgentKey, Domain, verify};
 use crate::overlay::{Item, ItemId, Stamp, TopicId};
 use crate::wire::{DecodeError, Versioned, decode_prefix, encode_into, varint};
 
-/// The most messages of a batch.
-pub const BATCH_MESSAGES_MAX: u16 = 64;
-
 /// [`BATCH_MESSAGES_MAX`] as the size of an array.
 pub(super) const LEAVES_MAX: usize = 64;
-
-/// The most bytes of payload of a batch that has several messages.
-pub const BATCH_BYTES_MAX: usize = 64 << 10;
 
 /// The largest batch, in bytes.
 pub const BATCH_SIZE_MAX: usize =
@@ -370,7 +364,7 @@ impl std::ops::Deref for VerifiedBatch {
 /// A batch that is to be signed.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
-    /// What is signed. Its author, count and Merkle root are set by sealing.
+    /// What is signed. Its author, count and Merkle root are set by signing.
     pub root: Root,
     /// The messages.
     pub payloads: &'a [Bytes],
@@ -385,7 +379,7 @@ impl Draft<'_> {
     ///
     /// If there are no messages, too many, or too large ones, or if the fields of the root
     /// contradict each other.
-    pub fn seal(self, key: &AgentKey, randomness: &[u8; 32]) -> VerifiedBatch {
+    pub fn sign(self, key: &AgentKey, randomness: &[u8; 32]) -> VerifiedBatch {
         let Self { mut root, payloads, seed } = self;
         root.author = key.id();
         root.count = u16::try_from(payloads.len()).expect("a batch has few messages");

@@ -8,8 +8,8 @@
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::author::AuthorKey;
 use super::batch::{Batch, BatchError, Root, check_signature};
-use super::keys::AuthorKey;
 use crate::crypto::hash::blake3;
 use crate::crypto::signature::{SIGNATURE_LEN, Signature, VERIFYING_KEY_LEN, VerifyingKey};
 use crate::identity::AgentId;
@@ -97,7 +97,7 @@ impl Parsed {
 }
 
 /// Makes evidence of two batches, in any order, if they exclude each other.
-pub(super) fn accuse(key: &AuthorKey, one: &Batch, other: &Batch) -> Option<Bytes> {
+pub(super) fn prove(key: &AuthorKey, one: &Batch, other: &Batch) -> Option<Bytes> {
     let sign = |batch: &Batch| {
         let signature = Signature::from_bytes(batch.signature()).ok()?;
         Some(Signed { record: RootBytes::new(batch.record())?, signature })

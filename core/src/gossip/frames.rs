@@ -8,6 +8,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::batch::BATCH_SIZE_MAX;
 use super::evidence::EVIDENCE_SIZE_MAX;
 use crate::crypto::signature::VerifyingKey;
 use crate::identity::AgentId;
@@ -21,6 +22,10 @@ const KEY: u8 = 1;
 const KEY_REQUEST: u8 = 2;
 /// Followed by evidence.
 const EVIDENCE: u8 = 3;
+
+/// The largest frame, in bytes: the header of the overlay is far smaller than the space left for
+/// it.
+pub const FRAME_SIZE_MAX: usize = BATCH_SIZE_MAX + 4096;
 
 /// What a frame of the overlay grows by.
 pub(super) const OVERLAY_PREFIX: usize = 1;

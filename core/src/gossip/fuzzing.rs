@@ -2,9 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::author::AuthorKey;
 use super::batch::{Batch, VerifiedBatch};
 use super::frames::{self, Frame};
-use super::keys::AuthorKey;
 use super::proof::Proof;
 use crate::wire::{encode, varint};
 
@@ -38,5 +38,5 @@ pub fn proof(key: &AuthorKey, batch: &VerifiedBatch, index: u16) -> Option<Bytes
 
 /// Makes evidence of two batches that exclude each other.
 pub fn evidence(key: &AuthorKey, one: &VerifiedBatch, other: &VerifiedBatch) -> Option<Bytes> {
-    super::evidence::accuse(key, one, other)
+    super::evidence::prove(key, one, other)
 }

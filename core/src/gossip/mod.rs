@@ -1,40 +1,46 @@
 //! Gossip: signed messages from an agent to everybody who subscribed to a topic.
 //!
 //! Messages travel in [batches](batch), each under one signature of its author, over the
-//! [overlay](crate::overlay). This module signs, checks and orders; which peers a batch goes to is
-//! the overlay's decision. `docs/src/protocol/gossip.md` has the bytes and the rules.
+//! [overlay](crate::overlay). This module signs, verifies and orders them; the overlay decides which
+//! peers a batch goes to. `docs/src/protocol/gossip.md` specifies the bytes and the rules.
 //!
-//! - `outgoing`: messages collect for a moment and are signed together.
-//! - `incoming`: what came is checked, then goes on to others.
-//! - `delivery`: what is known of authors; `order`: a batch waits for its turn.
-//! - `past`: how far authors were heard that are no longer known.
-//! - `keys`: a batch names its author by a hash, and keys are fetched once.
-//! - [`Evidence`]: what proves that an author contradicts itself.
-//! - [`Proof`]: what proves to a third party that an author published a message.
+//! [`State`] composes three parts, each with state of its own:
 //!
-//! It is not a store: what waits is in memory, and history is what the overlay keeps.
+//! - `publisher`: messages collect for a moment and are signed together, in the streams of this
+//!   node's agent.
+//! - `receiver`: batches are verified, handed back to the overlay to be forwarded, and delivered in
+//!   the order of their author's stream. It holds the keys of authors, the batches that wait, and
+//!   how far each author was delivered.
+//! - `network`: the overlay and the sessions. Both halves send through it.
+//!
+//! Beside them, [`Evidence`] proves to anybody that an author equivocated, and [`Proof`] that an
+//! author published a message. The limits are in `limits`.
+//!
+//! This module is not a store: what waits is in memory, and the overlay keeps the history.
 //!
 //! # How it is driven
 //!
-//! Inputs through [`State::handle`], then [`State::settle`] once after one or more inputs: it signs
-//! what was published. [`Input::Timeout`] at [`State::deadline`], then [`State::settle`]. The owner
-//! carries whole frames over *sessions*, of which a peer has at most one; frames of a session arrive
+//! Inputs through [`State::handle`], then [`State::flush`] once after one or more inputs: it signs
+//! what was published. [`Input::Timeout`] at [`State::deadline`], then [`State::flush`]. The owner
+//! carries whole frames over *sessions*, of which a peer has at most one. Frames of a session arrive
 //! in order and without gaps.
 //!
 //! # Invariants
 //!
-//! - Nothing is delivered or handed on to others before its author's signature was checked.
-//! - What is delivered of one author's stream is in order and at most once, even if the topic is left
-//!   and subscribed to again. What is missing in between is told ([`Event::Lagged`]) before what
-//!   comes after it.
-//! - An author that contradicts itself is told once and not heard again in the topic.
-//! - A blocked author is not delivered and still handed on: one user's block cuts off nobody else.
-//! - Nothing grows beyond the limits that the parts name, whatever a peer sends.
+//! - No batch is delivered or forwarded before the signature of its author was checked.
+//! - The messages of one author's stream are delivered in order and at most once, even if the topic
+//!   is left and subscribed to again. A gap is reported ([`Event::Lagged`]) before the messages
+//!   behind it.
+//! - An author that equivocates in a topic is reported once and no longer accepted there.
+//! - The batches of a blocked author are forwarded and not delivered: the block of one user cuts off
+//!   nobody else.
+//! - Nothing grows beyond its limit, whatever a peer sends.
 //!
 //! # References
 //!
-//! RFC 6962 (the tree); "Batch Signatures, Revisited" (eprint 2023/492).
+//! RFC 6962 (Merkle trees); "Batch Signatures, Revisited" (eprint 2023/492).
 
+mod author;
 pub mod batch;
 mod command;
 mod counters;
@@ -46,59 +52,41 @@ mod frames;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod incoming;
-mod keys;
-mod order;
-mod outgoing;
-mod past;
+mod limits;
+mod network;
 mod proof;
+mod publisher;
+mod receiver;
 mod state;
 #[cfg(test)]
 mod tests;
+mod time;
 mod topic;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use batch::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BATCH_SIZE_MAX};
+pub use author::AuthorKey;
+pub use batch::BATCH_SIZE_MAX;
 pub use command::{
     ListTopics, ProveMessage, Publish, Published, Reply, Request, Subscribe, Subscribed,
     Unsubscribe, Unsubscribed,
 };
 pub use counters::Counter;
-pub use delivery::{AUTHORS_MAX, GAP_TIME, PULL_AGAIN, TOPIC_WAITING_BYTES_MAX};
 pub use error::RequestError;
 pub use event::Event;
 pub use evidence::{EVIDENCE_SIZE_MAX, Evidence, EvidenceError};
-pub use incoming::{AGE_MAX, EQUIVOCATORS_MAX, STRANGER_INTERVAL, STRANGERS_BURST};
-pub use keys::*;
-pub use order::{ROOTS_MAX, WAITING_BATCHES_MAX, WAITING_BYTES_MAX};
-pub use outgoing::{
-    BACKLOG_MARK, PENDING_BYTES_LOW, PENDING_BYTES_MAX, PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX,
-    PUBLISHER_TIME, SET_BACK_MAX, STALL_TIME, WINDOW, WINDOW_MAX,
-};
-pub use past::{PAST_AUTHORS_MAX, SILENCE_MAX};
-pub use proof::{PROOF_NODES_MAX, PROOF_SIZE_MAX, Proof, ProofError, ProvenMessage};
+pub use frames::FRAME_SIZE_MAX;
+pub use limits::*;
+pub use proof::{PROOF_SIZE_MAX, Proof, ProofError, ProvenMessage};
 pub use state::State;
-pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError};
+pub use topic::{Topic, TopicError};
 
 use crate::identity::AgentId;
 use crate::overlay::ItemId;
 use crate::session;
 pub use crate::support::NoTable as Table;
 use crate::support::Vocabulary;
-
-/// The largest payload of a message.
-pub const PAYLOAD_MAX: usize = 1 << 20;
-
-/// The most topics that a node is in, those that it only publishes to included.
-pub const TOPICS_MAX: usize = 1024;
-
-/// The most agents that are blocked.
-pub const BLOCKED_MAX: usize = 65_536;
-
-/// The largest frame, in bytes: the overlay's header is far below the size that is left for it.
-pub const FRAME_SIZE_MAX: usize = BATCH_SIZE_MAX + 4096;
 
 /// The context of this module.
 pub type Context<'a, P> = crate::support::Context<'a, Output<P>>;

@@ -7,21 +7,17 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use super::batch::{BATCH_MESSAGES_MAX, Batch, BatchError, LEAVES_MAX, Root, check_signature};
-use super::keys::AuthorKey;
-use super::{MessageId, PAYLOAD_MAX, State, Topic};
+use super::author::AuthorKey;
+use super::batch::{Batch, BatchError, LEAVES_MAX, Root, check_signature};
+use super::limits::{PAYLOAD_MAX, PROOF_NODES_MAX};
 use crate::crypto::hash::HASH_LEN;
 use crate::crypto::merkle::{self, SALT_LEN};
 use crate::crypto::signature::{SIGNATURE_LEN, Signature, VERIFYING_KEY_LEN, VerifyingKey};
 use crate::identity::AgentId;
 use crate::overlay::TopicId;
-use crate::session::Peer;
 use crate::wire::{
     BoundedBytes, BoundedVec, DecodeError, Versioned, decode, decode_prefix, encode_into,
 };
-
-/// The most nodes of a path: as many as a tree of [`BATCH_MESSAGES_MAX`] leaves is high.
-pub const PROOF_NODES_MAX: usize = BATCH_MESSAGES_MAX.ilog2() as usize;
 
 /// The largest proof, in bytes.
 pub const PROOF_SIZE_MAX: usize = Head::SIZE_MAX + PAYLOAD_MAX;
@@ -152,15 +148,4 @@ impl Versioned for Head {
         + 3
         + 1
         + PROOF_NODES_MAX * HASH_LEN;
-}
-
-impl<P: Peer> State<P> {
-    /// Returns what proves to anybody that an author published a message, while the node has it:
-    /// the encoded form of a [`Proof`].
-    pub fn prove(&self, topic: &Topic, message: MessageId) -> Option<Bytes> {
-        let bytes = self.overlay.state.item(&topic.id(), &message.batch)?;
-        let batch = Batch::parse(bytes).ok()?;
-        let key = self.keys.peek(&batch.root().author)?;
-        Some(Proof::of(key, &batch, message.index)?.encode())
-    }
 }

@@ -1,97 +1,42 @@
-//! The state: sessions, topics, and the way between the overlay and the parts of this module.
+//! The state of gossip: the two halves, the network, and the topics that the node enters and leaves.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::batch;
-use super::delivery::{AUTHORS_MAX, Author, Holder};
+use super::author::AuthorKey;
+use super::batch::{self, Batch};
 use super::frames::{self, Frame};
-use super::keys::{AuthorKey, KNOWN_COST, Keys, Session};
-use super::outgoing::{PUBLISHER_TIME, Pending, Publisher};
-use super::past::Past;
+use super::limits::{PUBLISHER_TIME, TOPICS_MAX};
+use super::network::Network;
+use super::proof::Proof;
+use super::publisher::Publisher;
+use super::receiver::Receiver;
 use super::{
-    BLOCKED_MAX, Context, EQUIVOCATORS_MAX, Held, Input, Output, RequestError, TOPICS_MAX, Topic,
-    TopicInfo,
+    Context, Counter, Held, Input, MessageId, Output, PublishId, RequestError, Topic, TopicInfo,
 };
-use crate::gossip::Counter;
-use crate::identity::{AgentId, AgentKey};
+use crate::identity::AgentKey;
 use crate::overlay::{self, TopicId};
 use crate::session::{self, Peer};
-use crate::support::{
-    BoundedMap, Counts, Deadline, MemoryBudget, Module, Rng, Shares, TieredMap, TimerName, Timers,
-};
+use crate::support::{Counts, Deadline, MemoryBudget, Rng, TimerName, Timers};
 
-/// What is to happen later.
+/// The node may leave a topic that it only publishes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
-    /// Messages have waited long enough.
-    Seal(TopicId),
-    /// Missing batches are asked for again, or given up.
-    Gap(TopicId, AgentId),
-    /// A batch has waited long enough for a key.
-    Parked,
-    /// The node published nothing to the topic for long.
-    Leave(TopicId),
-}
+struct LeaveTimer(TopicId);
 
-impl TimerName for Timer {
+impl TimerName for LeaveTimer {
     fn name(&self) -> &'static str {
-        match self {
-            Self::Seal(_) => "sign",
-            Self::Gap(..) => "gap",
-            Self::Parked => "key",
-            Self::Leave(_) => "leave",
-        }
+        "leave"
     }
-}
-
-/// A topic that the node is in.
-#[derive(Debug)]
-pub(super) struct Room<P> {
-    pub(super) topic: Topic,
-    /// When the subscription began, if there is one.
-    pub(super) since: Option<Instant>,
-    /// What the wall clock showed when it began.
-    pub(super) since_unix: Duration,
-    /// What is known of those who publish; those that published one batch make room first.
-    pub(super) authors: TieredMap<AgentId, Author<P>>,
-    /// The size of what waits for its turn.
-    pub(super) waiting_bytes: usize,
-    /// What this node publishes.
-    pub(super) publisher: Publisher,
 }
 
 /// The gossip of one node.
 #[derive(Debug)]
 pub struct State<P> {
-    /// What this node signs with.
-    pub(super) key: AgentKey,
-    pub(super) overlay: Module<overlay::State<P>, overlay::Output<P>>,
-    pub(super) sessions: BTreeMap<P, Session>,
-    pub(super) topics: BTreeMap<TopicId, Room<P>>,
-    pub(super) keys: Keys<P>,
-    /// What waits to be signed.
-    pub(super) pending: Pending,
-    /// The topics in which something waits to be signed.
-    pub(super) unsealed: BTreeSet<TopicId>,
-    /// The greatest number of a stream of this agent, in any topic, that this node knows.
-    pub(super) last_stream: u64,
-    /// The authors that are not delivered.
-    pub(super) blocked: BTreeSet<AgentId>,
-    /// The authors that are no longer heard in a topic.
-    pub(super) equivocators: BoundedMap<(TopicId, AgentId), ()>,
-    /// How far authors were heard that are no longer known in their topic.
-    pub(super) past: Past,
-    /// What authors and peers hold, as it counts against the share for ordering.
-    pub(super) held: Shares<Holder<P>>,
-    /// The share for ordering.
-    pub(super) held_max: usize,
-    /// When authors were last looked for that are silent.
-    pub(super) swept_at: Option<Instant>,
-    pub(super) timers: Timers<Timer>,
+    publisher: Publisher,
+    receiver: Receiver<P>,
+    network: Network<P>,
+    timers: Timers<LeaveTimer>,
     is_shut_down: bool,
 }
 
@@ -106,20 +51,9 @@ impl<P: Peer> State<P> {
     ) -> Self {
         let own = AuthorKey::new(key.public().clone());
         Self {
-            key,
-            overlay: Module::new(overlay::State::new(config, memory, me), rng.fork("overlay")),
-            sessions: BTreeMap::new(),
-            topics: BTreeMap::new(),
-            keys: Keys::new(own),
-            pending: Pending::default(),
-            unsealed: BTreeSet::new(),
-            last_stream: 0,
-            blocked: BTreeSet::new(),
-            equivocators: BoundedMap::new(EQUIVOCATORS_MAX),
-            past: Past::new(),
-            held: Shares::default(),
-            held_max: memory.ordering(),
-            swept_at: None,
+            publisher: Publisher::new(key),
+            receiver: Receiver::new(own, memory.ordering()),
+            network: Network::new(config, memory, me, rng.fork("overlay")),
             timers: Timers::default(),
             is_shut_down: false,
         }
@@ -137,74 +71,73 @@ impl<P: Peer> State<P> {
         }
         match input {
             Input::Session(event) => self.handle_session(context, event),
-            Input::Subscribe { topic } => self.handle_subscribe(context, &topic),
-            Input::Unsubscribe { topic } => self.handle_unsubscribe(context, topic.id()),
-            Input::Publish { id, topic, payload } => {
-                self.handle_publish(context, id, &topic, payload);
+            Input::Subscribe { topic } => self.subscribe(context, &topic),
+            Input::Unsubscribe { topic } => self.unsubscribe(context, topic.id()),
+            Input::Publish { id, topic, payload } => self.publish(context, id, &topic, payload),
+            Input::SetBlocked { agent, blocked } => {
+                self.receiver.set_blocked(context, &mut self.network, agent, blocked);
             }
-            Input::SetBlocked { agent, blocked } => self.set_blocked(context, agent, blocked),
             Input::Timeout => self.handle_timeout(context),
             Input::ShutDown => self.shut_down(context),
         }
         self.drain(context);
     }
 
-    fn handle_session(&mut self, context: &mut Context<'_, P>, event: session::Event<P>) {
-        match &event {
-            session::Event::Frame { peer, frame } => {
-                return self.handle_frame(context, *peer, frame);
-            }
-            session::Event::Opened(opened) => {
-                self.end_session(context, opened.peer);
-                self.sessions.insert(opened.peer, Session::new(context.now));
-            }
-            session::Event::Closed { peer } => self.end_session(context, *peer),
-            session::Event::Moved { .. }
-            | session::Event::Writable { .. }
-            | session::Event::ConnectFailed { .. } => {}
-        }
-        self.tell(context, overlay::Input::Session(event));
-    }
-
-    /// Signs and sends what has waited long enough. Due once after a batch of inputs.
-    pub fn settle(&mut self, context: &mut Context<'_, P>) {
-        self.seal_due(context, false);
+    /// Signs and sends the messages that are due. Call it once after one or more inputs.
+    pub fn flush(&mut self, context: &mut Context<'_, P>) {
+        self.sign_due(context, false);
         self.drain(context);
     }
 
-    /// The wall clock was set.
+    /// Handles that the wall clock was set.
     pub fn handle_wall_time(&mut self, context: &mut Context<'_, P>) {
-        let now = millis(context.unix_time);
-        self.past.clock_was_set(now);
-        for room in self.topics.values_mut() {
-            room.publisher.clock_was_set(context.now, now);
-        }
+        self.receiver.clock_was_set(context.unix_time);
+        self.publisher.clock_was_set(context);
     }
 
-    /// Tells whether a topic can be subscribed to.
+    /// Checks whether a topic can be subscribed to.
     ///
     /// # Errors
     ///
     /// [`RequestError::TooManyTopics`].
     pub fn check_subscribe(&self, topic: &Topic) -> Result<(), RequestError> {
-        if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic.id()) {
+        if self.receiver.topics_len() >= TOPICS_MAX && self.receiver.topic(&topic.id()).is_none() {
             return Err(RequestError::TooManyTopics);
         }
         Ok(())
     }
 
-    /// Tells whether the messages of a topic are delivered.
+    /// Checks whether a message can be published.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if it is too large, too much waits, or there are too many topics.
+    pub fn check_publish(&self, topic: &Topic, size: usize) -> Result<(), RequestError> {
+        self.publisher.check(size)?;
+        self.check_subscribe(topic)
+    }
+
+    /// Chooses how long the messages of a busy author collect in a topic that the node is in, at
+    /// most [`WINDOW_MAX`](super::WINDOW_MAX). It holds until the node leaves the topic.
+    pub fn set_window(&mut self, topic: &Topic, window: Duration) {
+        let topic = topic.id();
+        if self.receiver.topic(&topic).is_some() {
+            self.publisher.set_window(topic, window);
+        }
+    }
+
+    /// Returns whether the messages of a topic are delivered.
     pub fn is_subscribed(&self, topic: &Topic) -> bool {
-        self.topics.get(&topic.id()).is_some_and(|room| room.since.is_some())
+        self.receiver.topic(&topic.id()).is_some_and(|topic| topic.is_subscribed())
     }
 
     /// Returns the topics that the node is in.
     pub fn topics(&self) -> impl Iterator<Item = TopicInfo> {
-        self.topics.iter().map(|(id, room)| {
-            let usage = self.overlay.state.usage(id).unwrap_or_default();
+        self.receiver.topics().map(|(id, topic)| {
+            let usage = self.network.usage(id).unwrap_or_default();
             TopicInfo {
-                topic: room.topic.clone(),
-                is_subscribed: room.since.is_some(),
+                topic: topic.name().clone(),
+                is_subscribed: topic.is_subscribed(),
                 neighbours: usage.neighbours,
                 eager: usage.eager,
                 passive: usage.passive,
@@ -214,61 +147,80 @@ impl<P: Peer> State<P> {
         })
     }
 
+    /// Returns the encoded [`Proof`] that an author published a message, while the node has the
+    /// message and the author's key.
+    pub fn prove(&self, topic: &Topic, message: MessageId) -> Option<Bytes> {
+        let bytes = self.network.item(&topic.id(), &message.batch)?;
+        let batch = Batch::parse(bytes).ok()?;
+        let key = self.receiver.proven_key(&batch.root().author)?;
+        Some(Proof::of(key, &batch, message.index)?.encode())
+    }
+
     /// Returns what the node holds for authors and peers.
     pub fn held(&self) -> Held {
-        let rooms = self.topics.values();
         Held {
-            ordering_bytes: self.held.total(),
-            authors: rooms.clone().map(|room| room.authors.len()).sum(),
-            waiting_bytes: rooms.map(|room| room.waiting_bytes).sum(),
-            batches_without_key: self.keys.parked_len(),
-            keys_of_peers: self.sessions.values().map(Session::known_len).sum(),
-            messages_unsigned: self.pending.messages(),
+            ordering_bytes: self.receiver.held(),
+            authors: self.receiver.authors_len(),
+            waiting_bytes: self.receiver.waiting_bytes(),
+            batches_without_key: self.receiver.parked_len(),
+            keys_of_peers: self.network.known_keys_len(),
+            messages_unsigned: self.publisher.pending_len(),
         }
     }
 
     /// Returns what the overlay holds for its peers and topics.
     pub fn overlay_held(&self) -> overlay::Held {
-        self.overlay.state.held()
+        self.network.overlay_held()
     }
 
     /// Returns what the overlay counted.
     pub fn overlay_counts(&self) -> &Counts<overlay::Counter> {
-        self.overlay.counts()
+        self.network.overlay_counts()
     }
 
     /// Returns when to handle [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Deadline> {
-        [self.timers.deadline(), self.overlay.state.deadline()].into_iter().flatten().min()
+        [self.own_deadline(), self.network.deadline()].into_iter().flatten().min()
     }
 
-    /// Lets the overlay do something. What comes of it is handled by [`Self::drain`].
-    pub(super) fn drive<R>(
-        &mut self,
-        context: &mut Context<'_, P>,
-        act: impl FnOnce(&mut overlay::State<P>, &mut overlay::Context<'_, P>) -> R,
-    ) -> R {
-        self.overlay.run(context.time(), act)
+    /// Returns when gossip itself has something to do, without the overlay. Of several timers that
+    /// are due at one time, those of the publisher come first, then those of the receiver.
+    pub(super) fn own_deadline(&self) -> Option<Deadline> {
+        if self.is_shut_down {
+            return None;
+        }
+        let halves = [self.publisher.deadline(), self.receiver.deadline()];
+        let deadlines = halves.into_iter().chain([self.timers.deadline()]);
+        deadlines.flatten().min_by_key(|deadline| deadline.at)
     }
 
-    /// Handles what the overlay wants until it wants nothing, and keeps to what may be held.
+    /// Handles what the overlay wants until it wants nothing, and keeps to the share of memory.
     pub(super) fn drain(&mut self, context: &mut Context<'_, P>) {
         loop {
-            while let Some(output) = self.overlay.pop_output() {
+            while let Some(output) = self.network.pop_output() {
                 self.handle_output(context, output);
             }
-            if !self.give_way(context) {
+            if !self.receiver.enforce_budget(context, &mut self.network) {
                 return;
             }
         }
     }
 
+    /// Hands a batch to the receiver.
+    pub(super) fn receive(
+        &mut self,
+        context: &mut Context<'_, P>,
+        receipt: overlay::Receipt<P>,
+        bytes: Bytes,
+    ) {
+        let streams = self.publisher.streams_mut();
+        self.receiver.receive(context, &mut self.network, streams, receipt, bytes);
+    }
+
     fn handle_output(&mut self, context: &mut Context<'_, P>, output: overlay::Output<P>) {
         match output {
             overlay::Output::Session(request) => self.handle_request(context, request),
-            overlay::Output::Received { receipt, bytes } => {
-                self.receive(context, receipt, bytes);
-            }
+            overlay::Output::Received { receipt, bytes } => self.receive(context, receipt, bytes),
             overlay::Output::Lonely { topic: _ } => context.emit(Output::Lonely),
         }
     }
@@ -278,206 +230,197 @@ impl<P: Peer> State<P> {
             session::Request::Send { peer, header, payload } => {
                 self.send(context, peer, header.as_slice(), payload);
             }
-            session::Request::Violation { peer, rule } => self.dismiss(context, peer, rule),
+            session::Request::Violation { peer, rule } => {
+                self.network.protocol_violation(context, peer, rule);
+            }
             session::Request::Connect { .. } | session::Request::Release { .. } => {
                 context.emit(Output::Session(request));
             }
         }
     }
 
-    /// Enters a topic, if the node is not in it.
-    pub(super) fn enter(&mut self, context: &mut Context<'_, P>, topic: &Topic) -> TopicId {
-        let id = topic.id();
-        if let Entry::Vacant(place) = self.topics.entry(id) {
-            place.insert(Room {
-                topic: topic.clone(),
-                since: None,
-                since_unix: Duration::ZERO,
-                authors: TieredMap::new(AUTHORS_MAX),
-                waiting_bytes: 0,
-                publisher: Publisher::new(),
-            });
-            self.tell(context, overlay::Input::Join { topic: id });
-            self.timers.set(Timer::Leave(id), context.now + PUBLISHER_TIME);
-        }
-        id
-    }
-
-    /// Ends the session of a peer that surely broke a rule, and shuns it.
-    pub(super) fn condemn(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
-        self.drive(context, |overlay, context| overlay.shun(context, peer));
-        self.dismiss(context, peer, rule);
-    }
-
-    fn dismiss(&mut self, context: &mut Context<'_, P>, peer: P, rule: &'static str) {
-        if let Some(session) = self.sessions.get_mut(&peer)
-            && !std::mem::replace(&mut session.is_condemned, true)
+    /// Sends a frame of the overlay, and ahead of a batch the key of its author.
+    fn send(&mut self, context: &mut Context<'_, P>, peer: P, header: &[u8], item: Bytes) {
+        if let Some(session) = self.network.session_mut(&peer)
+            && let Some((author, topic)) = batch::peek(&item)
         {
-            context.count(Counter::Violations);
-            context.emit(Output::Session(session::Request::Violation { peer, rule }));
+            session.note_topic(topic);
+            if session.lacks_key(&author) {
+                self.receiver.send_key(context, &mut self.network, peer, author);
+            }
         }
+        self.network.send_overlay(context, peer, header, item);
     }
 
-    fn tell(&mut self, context: &mut Context<'_, P>, input: overlay::Input<P>) {
-        self.drive(context, |overlay, context| overlay.handle(context, input));
+    fn handle_session(&mut self, context: &mut Context<'_, P>, event: session::Event<P>) {
+        match &event {
+            session::Event::Frame { peer, frame } => {
+                return self.handle_frame(context, *peer, frame);
+            }
+            session::Event::Opened(opened) => {
+                self.end_session(context, opened.peer);
+                self.network.open_session(opened.peer, context.now);
+            }
+            session::Event::Closed { peer } => self.end_session(context, *peer),
+            session::Event::Moved { .. }
+            | session::Event::Writable { .. }
+            | session::Event::ConnectFailed { .. } => {}
+        }
+        self.network.handle(context, overlay::Input::Session(event));
     }
 
     fn handle_frame(&mut self, context: &mut Context<'_, P>, peer: P, frame: &Bytes) {
-        let Some(session) = self.sessions.get_mut(&peer) else {
+        let Some(session) = self.network.session(&peer) else {
             return context.count(Counter::FramesUnknown);
         };
-        if session.is_condemned {
+        if session.is_closing() {
             return;
         }
+        let network = &mut self.network;
         match frames::decode(frame) {
             Ok(Frame::Overlay(frame)) => {
-                self.tell(context, overlay::Input::Session(session::Event::Frame { peer, frame }))
+                let event = session::Event::Frame { peer, frame };
+                network.handle(context, overlay::Input::Session(event));
             }
-            Ok(Frame::Key(key)) => self.handle_key(context, peer, AuthorKey::new(key)),
-            Ok(Frame::KeyRequest(author)) => self.answer_key(context, peer, &author),
-            Ok(Frame::Evidence(evidence)) => self.handle_evidence(context, peer, &evidence),
-            Err(violation) => self.condemn(context, peer, violation.0),
-        }
-    }
-
-    /// Sends a frame of the overlay, and before a batch the key of its author.
-    fn send(&mut self, context: &mut Context<'_, P>, peer: P, header: &[u8], item: Bytes) {
-        if let Some(session) = self.sessions.get_mut(&peer)
-            && let Some((author, topic)) = batch::peek(&item)
-        {
-            session.topics.insert(topic);
-            if session.lacks(&author)
-                && let Some(key) = self.keys.proven(&author)
-            {
-                let (header, payload) = (frames::key(key.key()), Bytes::new());
-                self.overlay.state.take_room(&peer, header.len());
-                context.emit(Output::Session(session::Request::Send { peer, header, payload }));
-                self.note_key(peer, author);
+            Ok(Frame::Key(key)) => {
+                let (streams, key) = (self.publisher.streams_mut(), AuthorKey::new(key));
+                self.receiver.receive_key(context, network, streams, peer, &key);
             }
-        }
-        self.overlay.state.take_room(&peer, frames::OVERLAY_PREFIX);
-        context.emit(Output::Session(session::Request::Send {
-            peer,
-            header: frames::overlay(header),
-            payload: item,
-        }));
-    }
-
-    fn answer_key(&mut self, context: &mut Context<'_, P>, peer: P, author: &AgentId) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let key = self.keys.proven(author);
-        let Some(key) = key.filter(|_| session.answers.take(context.now)) else {
-            return context.count(Counter::KeysRefused);
-        };
-        let (header, payload) = (frames::key(key.key()), Bytes::new());
-        if !self.overlay.state.take_room(&peer, header.len()) {
-            return context.count(Counter::KeysRefused);
-        }
-        context.emit(Output::Session(session::Request::Send { peer, header, payload }));
-        self.note_key(peer, *author);
-    }
-
-    /// Notes that a peer has the key of an author.
-    pub(super) fn note_key(&mut self, peer: P, author: AgentId) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let before = session.known_len();
-        session.knows(author);
-        if session.known_len() > before {
-            self.held.add(Holder::Peer(peer), KNOWN_COST);
+            Ok(Frame::KeyRequest(author)) => {
+                self.receiver.answer_key_request(context, network, peer, author);
+            }
+            Ok(Frame::Evidence(evidence)) => {
+                self.receiver.receive_evidence(context, network, peer, &evidence);
+            }
+            Err(violation) => network.ban(context, peer, violation.0),
         }
     }
 
     fn end_session(&mut self, context: &mut Context<'_, P>, peer: P) {
-        if self.sessions.contains_key(&peer) {
-            self.empty(context, peer);
-            self.sessions.remove(&peer);
-            self.held.set(Holder::Peer(peer), 0);
+        if self.network.session(&peer).is_some() {
+            self.receiver.release_peer(context, &mut self.network, peer);
+            self.network.close_session(&peer);
         }
     }
 
-    fn handle_subscribe(&mut self, context: &mut Context<'_, P>, topic: &Topic) {
+    fn publish(
+        &mut self,
+        context: &mut Context<'_, P>,
+        id: PublishId,
+        topic: &Topic,
+        payload: Bytes,
+    ) {
+        let checked = self.check_publish(topic, payload.len());
+        assert_eq!(checked, Ok(()), "the caller checks before it publishes");
+        let topic = self.enter(context, topic);
+        self.publisher.publish(context, id, topic, payload);
+    }
+
+    fn subscribe(&mut self, context: &Context<'_, P>, topic: &Topic) {
         assert_eq!(self.check_subscribe(topic), Ok(()), "the caller checks before it subscribes");
         let id = self.enter(context, topic);
-        if let Some(room) = self.topics.get_mut(&id)
-            && room.since.is_none()
-        {
-            (room.since, room.since_unix) = (Some(context.now), context.unix_time);
-            self.timers.cancel(&Timer::Leave(id));
+        if self.receiver.subscribe(&id, context.now, context.unix_time) {
+            self.timers.cancel(&LeaveTimer(id));
         }
     }
 
-    fn handle_unsubscribe(&mut self, context: &mut Context<'_, P>, id: TopicId) {
-        if self.topics.get(&id).is_none_or(|room| room.since.is_none()) {
+    fn unsubscribe(&mut self, context: &Context<'_, P>, id: TopicId) {
+        if self.receiver.topic(&id).is_some_and(|topic| topic.is_subscribed()) {
+            self.receiver.unsubscribe(context, id);
+            self.leave_idle(context, id);
+        }
+    }
+
+    /// Enters a topic, if the node is not in it.
+    fn enter(&mut self, context: &Context<'_, P>, topic: &Topic) -> TopicId {
+        let id = topic.id();
+        if self.receiver.enter(id, topic) {
+            self.network.join(context, id);
+            self.timers.set(LeaveTimer(id), context.now + PUBLISHER_TIME);
+        }
+        id
+    }
+
+    /// Leaves a topic that is not subscribed to once the node has not published to it for
+    /// [`PUBLISHER_TIME`].
+    fn leave_idle(&mut self, context: &Context<'_, P>, id: TopicId) {
+        if self.receiver.topic(&id).is_none_or(|topic| topic.is_subscribed()) {
             return;
         }
-        self.close(context, id);
-        let room = self.topics.get(&id);
-        let stays = room.and_then(|room| room.publisher.published_at).map(|at| at + PUBLISHER_TIME);
+        let stays = self.publisher.published_at(&id).map(|at| at + PUBLISHER_TIME);
         match stays.filter(|&stays| stays > context.now) {
-            Some(stays) => self.timers.set(Timer::Leave(id), stays),
+            Some(stays) => self.timers.set(LeaveTimer(id), stays),
             None => self.leave(context, id),
         }
     }
 
-    fn leave(&mut self, context: &mut Context<'_, P>, id: TopicId) {
-        if let Some(room) = self.topics.remove(&id) {
-            self.drop_authors(&room, id);
-        }
-        self.unsealed.remove(&id);
-        self.timers.cancel(&Timer::Leave(id));
-        self.timers.cancel(&Timer::Seal(id));
-        for session in self.sessions.values_mut() {
-            session.topics.remove(&id);
-        }
-        self.tell(context, overlay::Input::Leave { topic: id });
-    }
-
-    fn set_blocked(&mut self, context: &mut Context<'_, P>, agent: AgentId, blocked: bool) {
-        if !blocked {
-            self.blocked.remove(&agent);
-        } else if self.blocked.len() < BLOCKED_MAX || self.blocked.contains(&agent) {
-            self.blocked.insert(agent);
-            self.silence(context, agent);
-        } else {
-            context.count(Counter::BlocksOverLimit);
-        }
+    fn leave(&mut self, context: &Context<'_, P>, id: TopicId) {
+        self.receiver.leave(id);
+        self.publisher.leave(&id);
+        self.timers.cancel(&LeaveTimer(id));
+        self.network.leave(context, id);
     }
 
     fn handle_timeout(&mut self, context: &mut Context<'_, P>) {
-        self.tell(context, overlay::Input::Timeout);
-        while let Some(timer) = self.timers.pop_due(context.now) {
-            match timer {
-                // What waits long enough is signed when the inputs settle.
-                Timer::Seal(_) => {}
-                Timer::Gap(topic, author) => self.handle_gap(context, topic, author),
-                Timer::Parked => self.drop_late(context),
-                Timer::Leave(topic) => self.leave_idle(context, topic),
-            }
+        self.network.handle(context, overlay::Input::Timeout);
+        while let Some(at) = self.own_deadline().map(|deadline| deadline.at)
+            && at <= context.now
+        {
+            self.handle_timer(context, at);
         }
-        self.sweep(context);
+        self.receiver.sweep(context);
     }
 
-    fn leave_idle(&mut self, context: &mut Context<'_, P>, id: TopicId) {
-        let Some(room) = self.topics.get(&id).filter(|room| room.since.is_none()) else { return };
-        let stays = room.publisher.published_at.map(|at| at + PUBLISHER_TIME);
-        match stays.filter(|&stays| stays > context.now) {
-            Some(stays) => self.timers.set(Timer::Leave(id), stays),
-            None => self.leave(context, id),
+    /// Handles the first timer that is due at `at`.
+    fn handle_timer(&mut self, context: &mut Context<'_, P>, at: Instant) {
+        let is_handled = self.publisher.handle_timeout(at)
+            || self.receiver.handle_timeout(context, &mut self.network, at);
+        if !is_handled && let Some(LeaveTimer(topic)) = self.timers.pop_due(at) {
+            self.leave_idle(context, topic);
         }
+    }
+
+    /// Signs and publishes the messages that are due; all of them if `is_last`.
+    fn sign_due(&mut self, context: &mut Context<'_, P>, is_last: bool) {
+        let mut last = None;
+        while let Some(topic) = self.publisher.next_unsigned(last) {
+            while self.publisher.is_due(context, &self.network, topic, is_last) {
+                self.publish_batch(context, topic);
+            }
+            last = Some(topic);
+        }
+        self.publisher.acknowledge(context);
+    }
+
+    /// Signs the next batch of a topic, delivers it here and hands it to the overlay.
+    fn publish_batch(&mut self, context: &mut Context<'_, P>, topic: TopicId) {
+        if !self.publisher.has_stream(&topic) {
+            self.receiver.finish_own_stream(context, topic);
+        }
+        let batch = self.publisher.sign_batch(context, topic);
+        self.receiver.deliver_own(context, &batch);
+        self.network.publish(context, topic, batch.item());
+        self.drain(context);
     }
 
     fn shut_down(&mut self, context: &mut Context<'_, P>) {
-        self.seal_due(context, true);
-        let topics: Vec<TopicId> = self.topics.keys().copied().collect();
+        self.sign_due(context, true);
+        let topics: Vec<TopicId> = self.receiver.topics().map(|(&id, _)| id).collect();
         for topic in topics {
             self.leave(context, topic);
         }
-        self.timers = Timers::default();
         self.is_shut_down = true;
     }
-}
 
-/// A time in milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    /// The receiver, for tests.
+    #[cfg(test)]
+    pub(super) fn receiver_mut(&mut self) -> &mut Receiver<P> {
+        &mut self.receiver
+    }
+
+    /// The network, for tests.
+    #[cfg(test)]
+    pub(super) fn network(&self) -> &Network<P> {
+        &self.network
+    }
 }

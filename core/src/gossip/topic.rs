@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::limits::TOPIC_BYTES_MAX;
 use crate::crypto::hash::Blake3;
 use crate::overlay::TopicId;
-
-/// The longest name of a topic in bytes of UTF-8.
-pub const TOPIC_BYTES_MAX: usize = 65_535;
 
 /// Why a text is not the name of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::author::AuthorKey;
 use super::super::batch::{Batch, VerifiedBatch};
-use super::super::evidence::accuse;
-use super::super::keys::AuthorKey;
+use super::super::evidence::prove;
 use super::super::{AGE_MAX, SET_BACK_MAX};
 use super::harness::{BEGIN, Heard, Node, World, Writer, key, messages, millis};
 use crate::gossip::Counter;
@@ -96,7 +96,7 @@ fn an_agent_that_runs_twice_is_heard_with_both_and_accused_of_nothing() {
         let batch = other.write_at(BEGIN, &[text]);
         node.receive(1, &batch);
         node.publish(format!("own {number}"));
-        node.settle();
+        node.flush();
         node.advance(millis(10));
         let own = node.batches().pop().unwrap().root().stream;
         assert!(own > batch.root().stream, "a newer stream than that of the other run");
@@ -110,13 +110,13 @@ fn an_agent_that_runs_twice_is_heard_with_both_and_accused_of_nothing() {
 fn times_in_a_stream_stand_still_while_a_clock_catches_up() {
     let mut node = Node::subscribed(AUTHOR, &[1]);
     node.publish("a");
-    node.settle();
+    node.flush();
     let back = u64::try_from(SET_BACK_MAX.as_millis()).unwrap();
     for (set, is_same) in [(BEGIN - back, true), (BEGIN - back - 1, false)] {
         node.advance(millis(2));
         node.set_clock(set);
         node.publish("b");
-        node.settle();
+        node.flush();
         let batches = node.batches();
         let [.., first, second] = &batches[..] else { panic!("two batches") };
         assert_eq!(first.root().stream == second.root().stream, is_same);
@@ -158,7 +158,7 @@ fn no_two_roots_of_an_honest_author_exclude_each_other_whatever_its_clock_does()
         let author = AuthorKey::new(key(AUTHOR).public().clone());
         for (at, one) in signed.iter().enumerate() {
             for other in &signed[..at] {
-                assert_eq!(accuse(&author, one, other), None, "round {round}");
+                assert_eq!(prove(&author, one, other), None, "round {round}");
             }
         }
         for node in &world.nodes {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::batch::{Root, VerifiedBatch};
-use super::super::order::Place;
-use super::super::past::Mark;
+use super::super::receiver::{StreamPosition, Watermark};
 use super::super::{
     AUTHORS_MAX, GAP_TIME, Held, Input, KEYS_SENT_MAX, PAST_AUTHORS_MAX, PAYLOAD_MAX, ROOTS_MAX,
     SILENCE_MAX, STRANGERS_BURST, Topic, frames,
@@ -38,8 +37,18 @@ fn puppet(number: u64, time: u64) -> (Bytes, VerifiedBatch) {
 fn crowd(node: &mut Node, count: usize) {
     for number in 0..count {
         let author = AgentId(blake3(&number.to_be_bytes()));
-        node.act(|state, context| state.begin(context, topic().id(), author, 1));
+        node.act(|state, context| {
+            let topics = state.receiver_mut().topics_mut();
+            topics.begin_stream(context, (topic().id(), author), 1);
+        });
     }
+}
+
+/// An author makes room for others.
+fn evict(node: &mut Node, author: AgentId) {
+    node.act(|state, context| {
+        state.receiver_mut().topics_mut().evict(context, (topic().id(), author));
+    });
 }
 
 /// A subscriber with nine peers, and an author that published so many messages.
@@ -83,8 +92,8 @@ fn a_crowd_of_authors_neither_delays_nor_slanders_one_that_made_room() {
     }
     crowd(&mut node, AUTHORS_MAX);
     assert_eq!(node.count(Counter::AuthorsForgotten), 2);
-    let authors = &node.state.topics[&topic().id()].authors;
-    let is_known = [&alice, &bob].map(|author| authors.get(&author.key.id()).is_some());
+    let topics = node.state.receiver_mut().topics_mut();
+    let is_known = [&alice, &bob].map(|author| topics.has_author(&(topic().id(), author.key.id())));
     assert_eq!(is_known, [false, true], "those of a single batch make room first");
     check(node, alice, &batches);
 }
@@ -92,7 +101,7 @@ fn a_crowd_of_authors_neither_delays_nor_slanders_one_that_made_room() {
 #[test]
 fn what_an_author_lacks_is_told_although_it_made_room_meanwhile() {
     let (mut node, mut alice, _) = start(1);
-    node.act(|state, context| state.retire(context, topic().id(), alice.key.id()));
+    evict(&mut node, alice.key.id());
     alice.write_at(node.unix_millis(), &["lost", "lost"]);
     node.receive(1, &alice.write(&["next"]));
     node.advance(GAP_TIME);
@@ -103,16 +112,24 @@ fn what_an_author_lacks_is_told_although_it_made_room_meanwhile() {
 fn a_message_of_an_author_that_is_forgotten_for_good_is_not_delivered_twice() {
     for count in [1, 3] {
         let (mut node, alice, batches) = start(count);
-        node.act(|state, context| state.retire(context, topic().id(), alice.key.id()));
+        evict(&mut node, alice.key.id());
         let (now, time) = (node.now, node.unix_millis());
         // Others that said more than one thing, as many as are known.
         for number in 0..PAST_AUTHORS_MAX {
             let subject = (topic().id(), AgentId(blake3(&number.to_be_bytes())));
-            let place = Place { sequence: 5, message: 9 };
-            let mark = Mark { stream: 1, place, time, heard_at: now };
-            node.state.past.note((now, time), subject, mark, true);
+            let position = StreamPosition { sequence: 5, message: 9 };
+            let watermark = Watermark { stream: 1, position, time, heard_at: now };
+            let watermarks = node.state.receiver_mut().topics_mut().watermarks_mut();
+            watermarks.note((now, time), subject, watermark, true);
         }
-        assert!(!node.state.past.contains(&(topic().id(), alice.key.id())));
+        assert!(
+            !node
+                .state
+                .receiver_mut()
+                .topics_mut()
+                .watermarks_mut()
+                .contains(&(topic().id(), alice.key.id()))
+        );
         check(node, alice, &batches);
     }
 }
@@ -163,7 +180,7 @@ fn unsigned(author: &Writer, time: u64, number: u64) -> ((u64, ItemId), Bytes) {
 fn batches_that_nobody_signed_are_never_noted_as_seen() {
     let mut node = Node::subscribed(60, &[1, 2, 3]);
     node.publish("own");
-    node.settle();
+    node.flush();
     let own = node.batches()[0].root().clone();
     let now = node.unix_millis();
     // The author contradicted itself.
@@ -182,7 +199,7 @@ fn batches_that_nobody_signed_are_never_noted_as_seen() {
         ("of the node itself", &itself, now, 2),
         ("of a time to come", &stranger, now + 3_600_000, 3),
     ];
-    let seen = |node: &Node| node.state.overlay.state.seen_len(&topic().id());
+    let seen = |node: &Node| node.state.network().seen_len(&topic().id());
     let before = seen(&node);
     for (case, author, time, peer) in cases {
         for number in 0..20 {
@@ -203,14 +220,14 @@ fn what_is_signed_and_unwanted_is_refused_and_not_asked_for_again() {
     for text in ["one", "two"] {
         node.receive(1, &liar.fork(&[text]));
     }
-    let before = node.state.overlay.state.seen_len(&topic().id());
+    let before = node.state.network().seen_len(&topic().id());
     liar.write(&["x"]);
     node.receive(1, &liar.write(&["y"]));
-    assert_eq!(node.state.overlay.state.seen_len(&topic().id()), before + 1, "of a liar");
+    assert_eq!(node.state.network().seen_len(&topic().id()), before + 1, "of a liar");
     let mut fast = Writer::new(80, BEGIN);
     node.learn(1, 80);
     node.receive(1, &fast.write_at(BEGIN + 3_600_000, &["z"]));
-    assert_eq!(node.state.overlay.state.seen_len(&topic().id()), before + 2, "of a time to come");
+    assert_eq!(node.state.network().seen_len(&topic().id()), before + 2, "of a time to come");
     assert_eq!(node.count(Counter::BatchesUnwanted), 3);
 }
 
@@ -250,7 +267,7 @@ fn every_account_is_empty_after_a_topic_is_left_and_sessions_ended() {
     let held = node.state.held();
     assert_eq!((held.authors, held.batches_without_key, held.messages_unsigned), (1, 1, 1));
     assert!(held.waiting_bytes > 3000 && held.ordering_bytes > 6000);
-    node.settle();
+    node.flush();
     node.handle(Input::Unsubscribe { topic: topic() });
     assert_eq!(node.state.held().waiting_bytes, 0);
     node.advance(Duration::from_secs(301));
@@ -367,6 +384,6 @@ fn a_blocked_author_whose_key_comes_late_or_that_gives_way_is_not_heard() {
         node.handle(Input::SetBlocked { agent, blocked: true });
     }
     node.learn(2, AUTHOR + 1);
-    node.act(|state, context| state.retire(context, topic().id(), agent));
+    evict(&mut node, agent);
     assert_eq!(node.heard, []);
 }

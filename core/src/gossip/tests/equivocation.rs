@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::{
-    EVIDENCE_BURST, Evidence, EvidenceError, Input, batch::VerifiedBatch, evidence::accuse, frames,
+    EVIDENCE_BURST, Evidence, EvidenceError, Input, batch::VerifiedBatch, evidence::prove, frames,
 };
 use super::harness::{BEGIN, Heard, Node, Sent, Writer, key, messages, millis, topic};
 use crate::gossip::Counter;
@@ -21,7 +21,7 @@ fn rivals(number: u8) -> (Writer, VerifiedBatch, VerifiedBatch) {
 
 fn evidence(number: u8) -> Bytes {
     let (author, one, other) = rivals(number);
-    accuse(&author.author(), &one, &other).unwrap()
+    prove(&author.author(), &one, &other).unwrap()
 }
 
 fn frame(evidence: &[u8]) -> Bytes {
@@ -96,7 +96,7 @@ fn a_batch_that_does_not_follow_the_one_before_it_is_a_contradiction() {
             node.receive(1, second);
             let caught = node.heard.contains(&Heard::Equivocated(author.key.id()));
             assert!(caught, "change {number}, late: {is_late}");
-            let evidence = accuse(&author.author(), &two, &one).unwrap();
+            let evidence = prove(&author.author(), &two, &one).unwrap();
             assert_eq!(Evidence::verify(&evidence).map(|proven| proven.sequence), Ok(2));
         }
     }
@@ -163,11 +163,11 @@ fn batches_of_an_honest_author_are_no_evidence() {
     let [a, b, c] = ["a", "b", "c"].map(|text| author.write(&[text]));
     let key = author.author();
     for [one, other] in [[&a, &a], [&a, &b], [&b, &a], [&a, &c]] {
-        assert_eq!(accuse(&key, one, other), None);
+        assert_eq!(prove(&key, one, other), None);
     }
     // The order of the two is part of the form.
     let (_, one, other) = rivals(AUTHOR);
-    assert_eq!(accuse(&key, &one, &other), accuse(&key, &other, &one));
+    assert_eq!(prove(&key, &one, &other), prove(&key, &other, &one));
     assert_eq!(
         Evidence::verify(&[]),
         Err(EvidenceError::Malformed(crate::wire::DecodeError::Empty))
@@ -178,7 +178,7 @@ fn batches_of_an_honest_author_are_no_evidence() {
 fn an_echo_of_the_nodes_own_batches_is_nothing_new() {
     let mut node = Node::subscribed(0, &[1]);
     node.publish("a");
-    node.settle();
+    node.flush();
     let own = node.sent.iter().find(|sent| !sent.payload.is_empty()).unwrap().payload.clone();
     node.receive_as(1, own, false);
     assert_eq!(node.heard, messages(&["a"]));

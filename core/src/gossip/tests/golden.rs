@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::batch::Batch;
-use super::super::evidence::accuse;
+use super::super::evidence::prove;
 use super::super::frames;
 use super::super::proof::Proof;
 use super::super::{Evidence, Topic};
@@ -39,7 +39,7 @@ fn the_bytes_of_gossip_do_not_change() {
     let proof = Proof::of(&author.author(), &second, 2).unwrap();
     assert!(proof.verify(&key(9).id()).is_ok());
     line("proof", &proof.encode());
-    let evidence = accuse(&author.author(), &first, &other).unwrap();
+    let evidence = prove(&author.author(), &first, &other).unwrap();
     assert!(Evidence::verify(&evidence).is_ok());
     line("frame with evidence", &[&frames::evidence()[..], &evidence].concat());
     check_golden("gossip.txt", &text);

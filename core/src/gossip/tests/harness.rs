@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::super::author::AuthorKey;
 use super::super::batch::{Draft, Root, VerifiedBatch};
 use super::super::frames;
-use super::super::keys::AuthorKey;
 use super::super::{Input, Output, PublishId, State, Topic};
 use crate::gossip::batch::Batch;
 use crate::gossip::{Counter, Event};
@@ -137,7 +137,7 @@ impl Node {
         node.handle(Input::Subscribe { topic: topic() });
         peers.iter().for_each(|&peer| node.up(peer));
         peers.iter().for_each(|&peer| node.join(peer));
-        node.settle();
+        node.flush();
         node.sent.clear();
         node
     }
@@ -196,8 +196,8 @@ impl Node {
         self.act(|state, context| state.handle(context, input));
     }
 
-    pub(super) fn settle(&mut self) {
-        self.act(|state, context| state.settle(context));
+    pub(super) fn flush(&mut self) {
+        self.act(|state, context| state.flush(context));
     }
 
     pub(super) fn up(&mut self, peer: u64) {
@@ -233,7 +233,7 @@ impl Node {
     /// Moves the time and does what is due, in order.
     pub(super) fn advance(&mut self, by: Duration) {
         let end = self.now + by;
-        self.settle();
+        self.flush();
         loop {
             let at = self.state.deadline().map(|deadline| deadline.at).filter(|&at| at <= end);
             let next = at.unwrap_or(end).max(self.now);
@@ -243,7 +243,7 @@ impl Node {
                 return;
             }
             self.handle(Input::Timeout);
-            self.settle();
+            self.flush();
         }
     }
 
@@ -299,7 +299,7 @@ impl Node {
 
     /// When gossip itself has something to do, without the overlay.
     pub(super) fn own_deadline(&self) -> Option<Instant> {
-        self.state.timers.first().map(|(at, _)| at)
+        self.state.own_deadline().map(|deadline| deadline.at)
     }
 
     pub(super) fn count(&self, counter: Counter) -> u64 {
@@ -369,7 +369,7 @@ impl World {
     /// Settles every node and carries frames until there are none.
     pub(super) fn run(&mut self) {
         loop {
-            self.nodes.iter_mut().for_each(Node::settle);
+            self.nodes.iter_mut().for_each(Node::flush);
             let mut is_quiet = true;
             for from in 0..self.nodes.len() {
                 for sent in self.nodes[from].take_sent() {
@@ -460,6 +460,6 @@ impl Writer {
         let payloads: Vec<Bytes> =
             texts.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
         let draft = Draft { root: self.next.clone(), payloads: &payloads, seed: [7; 32] };
-        draft.seal(&self.key, &[8; 32])
+        draft.sign(&self.key, &[8; 32])
     }
 }

@@ -113,7 +113,7 @@ fn a_node_that_only_publishes_hands_on_and_delivers_nothing() {
     node.publish("mine");
     node.join(1);
     node.join(2);
-    node.settle();
+    node.flush();
     node.take_sent();
     node.learn(1, AUTHOR);
     node.receive(1, &author.write(&["a"]));

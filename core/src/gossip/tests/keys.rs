@@ -39,7 +39,7 @@ fn the_key_of_an_author_goes_before_its_first_batch_in_each_session() {
     node.join(1);
     node.take_sent();
     node.publish("c");
-    node.settle();
+    node.flush();
     assert_eq!(kinds(&node.take_sent(), 1), [1, 0]);
 }
 
@@ -47,7 +47,7 @@ fn the_key_of_an_author_goes_before_its_first_batch_in_each_session() {
 fn a_key_is_not_sent_to_the_peer_that_sent_it_and_goes_along_to_others() {
     let mut world = World::line(3);
     world.nodes[0].publish("a");
-    world.nodes[0].settle();
+    world.nodes[0].flush();
     let to_middle = world.nodes[0].take_sent();
     assert_eq!(kinds(&to_middle, 1), [1, 0]);
     for sent in to_middle {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::super::batch::VerifiedBatch;
-use super::super::order::{self, Place};
-use super::super::past::{Mark, Past};
+use super::super::receiver::{DeliveryWatermarks, ResumePoint, StreamPosition, Watermark};
 use super::super::{
     AGE_MAX, AUTHORS_MAX, GAP_TIME, Input, PAST_AUTHORS_MAX, PAYLOAD_MAX, PULL_AGAIN,
     STRANGER_INTERVAL, TOPIC_WAITING_BYTES_MAX, Topic, WAITING_BATCHES_MAX,
@@ -154,7 +153,7 @@ fn a_stream_of_ones_own_replaces_that_of_an_earlier_run() {
         let [a, b, c] = write(&mut earlier, ["a", "b", "c"]);
         node.receive(1, if is_waiting { &b } else { &a });
         node.publish("new");
-        node.settle();
+        node.flush();
         let told = if is_waiting { vec![Heard::Lagged(1)] } else { Vec::new() };
         let text = if is_waiting { "b" } else { "a" };
         let expected = [told, messages(&[text, "new"])].concat();
@@ -187,9 +186,10 @@ fn topics_let_no_more_wait_than_their_limit_alone_and_together() {
                 node.receive_in(topic.id(), 1, batch.item().bytes, false);
             }
         }
-        let waiting = node.state.topics.values().map(|room| room.waiting_bytes);
-        assert!(waiting.clone().all(|bytes| bytes <= TOPIC_WAITING_BYTES_MAX));
-        let all: usize = waiting.sum();
+        let topics = node.state.receiver_mut().topics();
+        let waiting: Vec<usize> = topics.map(|(_, topic)| topic.waiting_bytes()).collect();
+        assert!(waiting.iter().all(|&bytes| bytes <= TOPIC_WAITING_BYTES_MAX));
+        let all: usize = waiting.iter().sum();
         let share = MemoryBudget::DEFAULT.ordering();
         assert!(all <= share, "{all}");
         assert!(number < 4 || all > share / 2, "{all} in {number}");
@@ -278,7 +278,7 @@ fn it_is_forgotten_how_far_an_author_was_heard_once_nobody_takes_what_it_said() 
     node.advance(AGE_MAX + CLOCK_SKEW_MAX + Duration::from_secs(1));
     node.handle(Input::Subscribe { topic: super::harness::topic() });
     // Its clock went back, so that its next stream seems older.
-    let now = super::super::state::millis(node.unix_time);
+    let now = super::super::time::millis(node.unix_time);
     node.receive(1, &Writer::new(AUTHOR, BEGIN - 1).write_at(now, &["b"]));
     assert_eq!(node.heard, messages(&["a", "b"]));
 }
@@ -286,26 +286,26 @@ fn it_is_forgotten_how_far_an_author_was_heard_once_nobody_takes_what_it_said() 
 #[test]
 fn how_far_authors_were_heard_before_is_known_of_a_bounded_number() {
     let now = Node::new(0).now;
-    let mut past = Past::new();
+    let mut watermarks = DeliveryWatermarks::new();
     let subject =
         |number: usize| (super::harness::topic().id(), AgentId(blake3(&number.to_be_bytes())));
-    let place = Place { sequence: 5, message: 9 };
+    let position = StreamPosition { sequence: 5, message: 9 };
     // The first two said more than one thing.
     for number in 0..PAST_AUTHORS_MAX + 2 {
         let time = BEGIN + u64::try_from(number).unwrap();
-        let mark = Mark { stream: 1, place, time, heard_at: now };
-        past.note((now, BEGIN + 3), subject(number), mark, number < 2);
+        let watermark = Watermark { stream: 1, position, time, heard_at: now };
+        watermarks.note((now, BEGIN + 3), subject(number), watermark, number < 2);
     }
-    assert_eq!(past.len(), PAST_AUTHORS_MAX);
+    assert_eq!(watermarks.len(), PAST_AUTHORS_MAX);
     let earlier = now - Duration::from_secs(1);
-    let heard = |number: usize, since| past.of(now, subject(number), 1, since);
-    assert_eq!(heard(0, now), order::Past::Sequence(5));
-    assert_eq!(heard(4, earlier), order::Past::Place(place), "in the same subscription");
-    let forgotten = order::Past::Time(BEGIN + 3);
+    let heard = |number: usize, since| watermarks.resume_point(now, subject(number), 1, since);
+    assert_eq!(heard(0, now), ResumePoint::Sequence(5));
+    assert_eq!(heard(4, earlier), ResumePoint::Position(position), "in the same subscription");
+    let forgotten = ResumePoint::Time(BEGIN + 3);
     assert_eq!([2, 3].map(|number| heard(number, now)), [forgotten; 2], "the first of the others");
-    past.clock_was_set(BEGIN - 7);
-    let heard = past.of(now, subject(2), 1, now);
-    assert_eq!(heard, order::Past::Time(BEGIN - 7), "what is made from now on was not heard");
+    watermarks.clock_was_set(BEGIN - 7);
+    let heard = watermarks.resume_point(now, subject(2), 1, now);
+    assert_eq!(heard, ResumePoint::Time(BEGIN - 7), "what is made from now on was not heard");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::batch::Batch;
-use super::super::outgoing::Publisher;
+use super::super::publisher::TopicQueue;
 use super::super::{
     BACKLOG_MARK, BATCH_BYTES_MAX, Input, Output, PAYLOAD_MAX, PENDING_BYTES_MAX,
     PENDING_MESSAGES_LOW, PENDING_MESSAGES_MAX, PUBLISHER_TIME, RequestError, STALL_TIME,
@@ -37,12 +37,12 @@ fn a_message_reaches_every_subscriber_and_the_publisher_once() {
 fn an_idle_author_sends_at_once_and_a_busy_one_fills_a_batch_for_two_milliseconds() {
     let mut node = Node::subscribed(0, &[1]);
     node.publish("a");
-    node.settle();
+    node.flush();
     node.publish("b");
-    node.settle();
+    node.flush();
     node.advance(Duration::from_micros(1999));
     node.publish("c");
-    node.settle();
+    node.flush();
     assert_eq!(node.heard, messages(&["a"]), "the window is open");
     node.advance(Duration::from_micros(1));
     assert_eq!(node.heard, messages(&["a", "b", "c"]));
@@ -50,7 +50,7 @@ fn an_idle_author_sends_at_once_and_a_busy_one_fills_a_batch_for_two_millisecond
     assert_eq!(counts, [1, 2]);
     node.advance(millis(2));
     node.publish("d");
-    node.settle();
+    node.flush();
     assert_eq!(node.heard.len(), 4, "the author was idle");
 }
 
@@ -58,11 +58,11 @@ fn an_idle_author_sends_at_once_and_a_busy_one_fills_a_batch_for_two_millisecond
 fn a_full_batch_leaves_without_waiting() {
     let mut node = Node::subscribed(0, &[1]);
     node.publish("first");
-    node.settle();
+    node.flush();
     for _ in 0..130 {
         node.publish("more");
     }
-    node.settle();
+    node.flush();
     let counts: Vec<u16> = node.batches().iter().map(|batch| batch.root().count).collect();
     assert_eq!(counts, [1, 64, 64], "two messages wait for the window");
     node.advance(millis(2));
@@ -125,9 +125,9 @@ fn a_topic_may_have_a_longer_window() {
     let mut node = Node::subscribed(0, &[1]);
     node.state.set_window(&topic(), Duration::MAX);
     node.publish("a");
-    node.settle();
+    node.flush();
     node.publish("b");
-    node.settle();
+    node.flush();
     node.advance(WINDOW_MAX - millis(1));
     assert_eq!(node.heard, messages(&["a"]));
     node.advance(millis(1));
@@ -140,7 +140,7 @@ fn a_publisher_that_is_not_subscribed_hears_nothing_and_leaves_when_it_was_idle_
     node.up(1);
     node.publish("a");
     node.join(1);
-    node.settle();
+    node.flush();
     assert_eq!((node.heard.len(), node.batches().len()), (0, 1));
     assert!(!node.state.is_subscribed(&topic()));
     node.advance(PUBLISHER_TIME - millis(1));
@@ -154,7 +154,7 @@ fn a_publisher_that_is_not_subscribed_hears_nothing_and_leaves_when_it_was_idle_
     assert_eq!(node.own_deadline(), None);
     node.publish("c");
     node.join(1);
-    node.settle();
+    node.flush();
     let streams: Vec<u64> = node.batches().iter().map(|batch| batch.root().stream).collect();
     assert_eq!(streams[0], streams[1]);
     assert!(streams[2] > streams[1], "the next stream replaces the first");
@@ -168,7 +168,7 @@ fn who_unsubscribes_leaves_the_topic_at_once_unless_it_published() {
     node.handle(Input::Subscribe { topic: topic() });
     node.join(1);
     node.publish("a");
-    node.settle();
+    node.flush();
     node.handle(Input::Unsubscribe { topic: topic() });
     assert_eq!(node.state.topics().count(), 1);
     node.publish("b");
@@ -188,7 +188,7 @@ fn more_messages_than_may_wait_are_refused_and_told_when_some_were_signed() {
     }
     assert_eq!(node.state.check_publish(&topic(), 1), Err(RequestError::QueueFull));
     assert_eq!(node.published.len(), PENDING_MESSAGES_LOW - 1);
-    node.settle();
+    node.flush();
     assert_eq!(node.published, Vec::from_iter(1..=PENDING_MESSAGES_MAX as u64));
     assert_eq!(node.heard.len(), PENDING_MESSAGES_MAX);
     assert_eq!(node.state.check_publish(&topic(), 1), Ok(()));
@@ -230,7 +230,7 @@ fn a_node_is_in_no_more_topics_than_the_limit() {
 fn what_waits_leaves_when_the_node_shuts_down_and_nothing_after_it() {
     let mut node = Node::subscribed(0, &[1]);
     node.publish("a");
-    node.settle();
+    node.flush();
     node.publish("b");
     node.handle(Input::ShutDown);
     assert_eq!(node.batches().len(), 2);
@@ -241,10 +241,10 @@ fn what_waits_leaves_when_the_node_shuts_down_and_nothing_after_it() {
 
 #[test]
 fn a_neighbour_that_is_behind_holds_new_batches_back_for_a_while_and_no_longer() {
-    let mut publisher = Publisher::new();
+    let mut queue = TopicQueue::new();
     let now = Node::new(0).now;
     let mut held =
-        |at: Duration, backlog| publisher.held_until(now + at, backlog).map(|until| until - now);
+        |at: Duration, backlog| queue.held_until(now + at, backlog).map(|until| until - now);
     let (low, high) = (BACKLOG_MARK, BACKLOG_MARK + 1);
     assert_eq!(held(millis(0), low), None);
     assert_eq!(held(millis(1), high), Some(millis(1) + STALL_TIME));

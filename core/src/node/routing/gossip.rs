@@ -110,7 +110,7 @@ impl Routing for Gossip {
     }
 
     fn flush(state: &mut Self::State, context: &mut Context<'_, Self::Output>) {
-        state.settle(context);
+        state.flush(context);
     }
 
     fn shut_down(state: &mut Self::State, context: &mut Context<'_, Self::Output>) {
