@@ -102,7 +102,7 @@ fn make() -> Library {
                 let root = Root { time: same.root().time + 1, ..same.root().clone() };
                 let payload = Place::of(&same.payloads().next().expect("it has one")).payload(99);
                 let other = Draft { root, payloads: &[payload], seed: [7; 32] };
-                let other = other.seal(key, &[9; 32]);
+                let other = other.sign(key, &[9; 32]);
                 let proof = fuzzing::evidence(&authors[usize::from(author)], same, &other);
                 evidence.push(proof.expect("they exclude each other"));
                 batches.push(other);
@@ -146,7 +146,7 @@ fn write(key: &AgentKey, mut place: Place, mut root: Root) -> Vec<VerifiedBatch>
             })
             .collect();
         let draft = Draft { root: root.clone(), payloads: &payloads, seed: [7; 32] };
-        let batch = draft.seal(key, &[8; 32]);
+        let batch = draft.sign(key, &[8; 32]);
         root = Root {
             sequence: root.sequence + 1,
             first: batch.root().end(),

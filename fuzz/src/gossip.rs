@@ -42,7 +42,7 @@ fn make() -> Genuine {
     };
     let seal = |root: &Root, texts: &[&'static str]| -> VerifiedBatch {
         let payloads: Vec<Bytes> = texts.iter().map(|&text| Bytes::from(text)).collect();
-        Draft { root: root.clone(), payloads: &payloads, seed: [7; 32] }.seal(&key, &[8; 32])
+        Draft { root: root.clone(), payloads: &payloads, seed: [7; 32] }.sign(&key, &[8; 32])
     };
     let one = seal(&start, &["one"]);
     let other = seal(&start, &["other"]);

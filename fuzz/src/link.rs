@@ -1,7 +1,7 @@
 //! What a link reads: streams, control frames, path probes and stored pages.
 
-use x0x_core::identity::AgentId;
 use x0x_core::address_book::ADDRESSES_MAX;
+use x0x_core::identity::AgentId;
 use x0x_core::link::{Class, fuzzing};
 
 use crate::input::Input;

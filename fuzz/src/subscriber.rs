@@ -177,7 +177,7 @@ impl Bench {
             }
         }
         if kind & 128 == 0 {
-            self.act(|state, context| state.settle(context));
+            self.act(|state, context| state.flush(context));
         }
         while let Some(peer) = self.accused.pop() {
             self.peer_down(peer);
@@ -284,7 +284,7 @@ impl Bench {
         // What is done may have something else become due.
         for _ in 0..TIMEOUTS_MAX {
             self.handle(Input::Timeout);
-            self.act(|state, context| state.settle(context));
+            self.act(|state, context| state.flush(context));
             if self.module.state.deadline().is_none_or(|due| due.at > now) {
                 return;
             }

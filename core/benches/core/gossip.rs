@@ -105,7 +105,7 @@ impl Gossip {
                 let mut frames = Vec::new();
                 let end = &mut gossip.ends[1 - target];
                 end.act(at, |state, context| state.handle(context, Input::Timeout));
-                end.act(at, State::settle);
+                end.act(at, State::flush);
                 end.take(&mut frames);
                 gossip.deliver_to(target, frames);
             }
@@ -125,7 +125,7 @@ impl Gossip {
                 state.handle(context, Input::Publish { id: PublishId(0), topic, payload });
             });
         }
-        publisher.act(at, State::settle);
+        publisher.act(at, State::flush);
         let mut frames = Vec::new();
         publisher.take(&mut frames);
         frames
@@ -145,7 +145,7 @@ impl Gossip {
                 let frame = Input::Session(session::Event::Frame { peer, frame });
                 end.act(at, |state, context| state.handle(context, frame));
             }
-            end.act(at, State::settle);
+            end.act(at, State::flush);
             delivered += end.take(&mut frames);
             target = 1 - target;
         }

@@ -108,7 +108,7 @@ impl Root {
         self.first.saturating_add(self.count.into())
     }
 
-    /// Tells whether the fields fit each other.
+    /// Returns whether the fields fit each other.
     pub(super) fn check(&self) -> Result<(), BatchError> {
         let is_start = self.sequence == 0;
         let most = self.sequence.saturating_mul(BATCH_MESSAGES_MAX.into());
@@ -121,7 +121,7 @@ impl Root {
         if holds { Ok(()) } else { Err(BatchError::Contradiction) }
     }
 
-    /// Tells whether `next` can follow this root, whose hash is given, in one stream.
+    /// Returns whether `next` can follow this root, whose hash is given, in one stream.
     pub(super) fn leads_to(&self, hash: &[u8; HASH_LEN], next: &Self) -> bool {
         next.previous == *hash && next.first == self.end() && next.previous_time == self.time
     }
@@ -361,7 +361,7 @@ impl std::ops::Deref for VerifiedBatch {
     }
 }
 
-/// A batch that is to be signed.
+/// A batch before it is signed.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
     /// What is signed. Its author, count and Merkle root are set by signing.

@@ -1,4 +1,4 @@
-//! What the application is told of a stream: its messages, and how many of them it misses.
+//! What the application hears of a stream: its messages, and how many of them it misses.
 
 use std::time::Duration;
 

@@ -122,7 +122,7 @@ fn place<'a>(signed: &'a Signed, root: &Root) -> (u64, &'a RootBytes) {
     (root.sequence, &signed.record)
 }
 
-/// Tells whether no honest author signs both.
+/// Returns whether no honest author signs both.
 fn exclude(signed: &Signed, earlier: &Root, later: &Root) -> bool {
     let of = |root: &Root| (root.author, root.topic, root.stream);
     if of(earlier) != of(later) {

@@ -1,7 +1,7 @@
-//! The frames of gossip: one byte tells whether the rest is the overlay's, a key, a question for a
+//! The frames of gossip: one byte says what the rest is: the overlay's, a key, a question for a
 //! key, or evidence.
 //!
-//! Whoever sends a batch over a session sends the author's key first, unless that session has seen
+//! The sender of a batch over a session sends the author's key first, unless that session has seen
 //! it; batches name their author by a hash.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]

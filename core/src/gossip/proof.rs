@@ -60,7 +60,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Reads a proof. [`Self::verify`] tells whether it proves anything.
+    /// Reads a proof. [`Self::verify`] checks what it proves.
     ///
     /// # Errors
     ///

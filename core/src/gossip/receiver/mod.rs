@@ -77,7 +77,7 @@ pub(super) struct Receiver<P> {
     held_max: usize,
 }
 
-/// Whoever holds the most of the share of memory for ordering.
+/// The author or peer that holds the most of the share of memory for ordering.
 enum Holder<P> {
     Author(Subject),
     Peer(P),
@@ -306,7 +306,7 @@ impl<P: Peer> Receiver<P> {
         give_up(context, network, parked);
     }
 
-    /// Keeps to the share of memory for ordering: while it is exceeded, whoever holds the most is
+    /// Keeps to the share of memory for ordering: while it is exceeded, the largest holder is
     /// evicted. Returns whether anything was.
     pub(super) fn enforce_budget(
         &mut self,

@@ -17,7 +17,7 @@
 //! The node does not wait for a batch that either clock places before the subscription. A batch that
 //! is dated after the subscription by the node's clock is in the histories that neighbours compare
 //! with the node's, so they send it as a repair. One that is dated before is not, and waiting for
-//! it would be in vain.
+//! it would achieve nothing.
 //!
 //! Until delivery has started, a batch that arrives by repair and was made before the subscription
 //! is not delivered. It only establishes the position in the stream.

@@ -33,7 +33,7 @@ fn puppet(number: u64, time: u64) -> (Bytes, VerifiedBatch) {
     (frames::key(author.key.public()).into(), author.write(&["x"]))
 }
 
-/// Batches of so many authors that nobody knows come; their signatures are left out.
+/// Batches of many unknown authors come; their signatures are left out.
 fn crowd(node: &mut Node, count: usize) {
     for number in 0..count {
         let author = AgentId(blake3(&number.to_be_bytes()));
@@ -51,7 +51,7 @@ fn evict(node: &mut Node, author: AgentId) {
     });
 }
 
-/// A subscriber with nine peers, and an author that published so many messages.
+/// A subscriber with nine peers, and an author that published a number of messages.
 fn start(count: u64) -> (Node, Writer, Vec<VerifiedBatch>) {
     let mut node = Node::subscribed(0, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
     node.learn(1, AUTHOR);

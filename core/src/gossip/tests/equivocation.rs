@@ -56,7 +56,7 @@ fn an_author_that_contradicts_itself_is_told_once_and_not_heard_again() {
 }
 
 #[test]
-fn whoever_reads_nothing_is_told_of_no_more_authors() {
+fn a_peer_that_reads_nothing_gets_no_more_keys() {
     let mut node = Node::subscribed(0, &[1, 2]);
     node.learn(2, AUTHOR);
     node.receive(2, &Writer::new(AUTHOR, BEGIN).write(&["a"]));

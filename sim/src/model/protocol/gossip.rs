@@ -68,7 +68,7 @@ impl Protocol for GossipNode {
     }
 
     fn settle(&mut self, env: &mut Env<'_>) {
-        self.module.run(env.time, gossip::State::settle);
+        self.module.run(env.time, gossip::State::flush);
     }
 
     fn drain(&mut self, env: &mut Env<'_>, effects: &mut Vec<Effect>) {

@@ -47,7 +47,7 @@ impl PuppetAuthors {
             payloads: &[payload.into()],
             seed: voice.hand.rng.bytes(),
         };
-        let item = draft.seal(&key, &voice.hand.rng.bytes()).item();
+        let item = draft.sign(&key, &voice.hand.rng.bytes()).item();
         let shown: Bytes = [&[KEY], &key.public().as_bytes()[..]].concat().into();
         for &peer in peers {
             voice.hand.send(peer, shown.clone());
