@@ -103,9 +103,6 @@ const BANNED: &[&str] = &[
     "without a word",
 ];
 
-/// The source files that still use such phrases. The list only shrinks.
-const NOT_YET: &[&str] = &[];
-
 struct Source {
     path: PathBuf,
     module: String,
@@ -343,16 +340,8 @@ fn sources_and_protocol_pages_use_no_banned_phrases() {
         let is_there = files.keys().any(|file| file.starts_with(folder));
         assert!(is_there, "{folder} is where the test looks");
     }
-    assert!(NOT_YET.is_sorted_by(|left, right| left < right), "NOT_YET is not sorted");
-    assert!(NOT_YET.iter().all(|file| file.ends_with(".rs")), "NOT_YET lists sources only");
-
-    let is_listed = |file: &str| NOT_YET.binary_search(&file).is_ok();
-    let new: Vec<_> =
-        files.iter().filter(|(file, found)| !found.is_empty() && !is_listed(file)).collect();
-    let is_clean = |file: &&&str| files.get(**file).is_none_or(Vec::is_empty);
-    let clean: Vec<_> = NOT_YET.iter().filter(is_clean).collect();
-    assert!(new.is_empty(), "reword these: {new:#?}");
-    assert!(clean.is_empty(), "these are clean or gone; remove them from NOT_YET: {clean:#?}");
+    let found: Vec<_> = files.iter().filter(|(_, found)| !found.is_empty()).collect();
+    assert!(found.is_empty(), "reword these: {found:#?}");
 }
 
 #[test]

@@ -65,9 +65,9 @@ fn a_message_is_told_before_the_end_of_its_session() {
 /// What a node wants, up to its idleness.
 fn drain(node: &mut Node) -> Vec<Output> {
     let mut buf = Vec::new();
-    let outputs = std::iter::from_fn(|| match node.poll_output(&mut buf) {
-        Output::Idle { .. } => None,
-        output => Some(output),
+    let outputs = std::iter::from_fn(|| {
+        let output = node.poll_output(&mut buf);
+        (!matches!(output, Output::Idle { .. })).then_some(output)
     });
     outputs.collect()
 }

@@ -36,7 +36,8 @@ pub fn to_array(value: u64) -> ([u8; SIZE_MAX], usize) {
         _ => 3,
     };
     let size = 1_usize << form;
-    let mut bytes = (value << (SIZE_MAX.saturating_sub(size) * 8)).to_be_bytes();
+    let unused = SIZE_MAX.saturating_sub(size).saturating_mul(8);
+    let mut bytes = (value << unused).to_be_bytes();
     let [first, ..] = &mut bytes;
     *first |= form << 6;
     (bytes, size)

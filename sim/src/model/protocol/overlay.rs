@@ -109,7 +109,7 @@ impl OverlayNode {
 
     fn judge(
         &mut self,
-        env: &mut Env<'_>,
+        env: &Env<'_>,
         receipt: overlay::Receipt<PeerId>,
         bytes: &[u8],
     ) -> Effect {
