@@ -13,7 +13,7 @@
 //! 1. A node reads no clock, draws no randomness and touches no socket, file or thread. The same
 //!    seed, times and inputs give the same outputs.
 //! 2. Only a command can fail, and then it changed nothing. A peer's fault is a counter, and at
-//!    most one [`Event::PeerDown`].
+//!    most one [`link::Event::PeerDown`].
 //! 3. What depends on a write leaves only after [`Node::handle_stored`] with success.
 //! 4. A write that fails halts the node: [`Event::Halted`], then nothing any more.
 //! 5. Every input carries both clocks, [`Time`]. Monotonic time never runs backwards: an earlier
