@@ -1,14 +1,16 @@
 //! What a link reads: streams, control frames, path probes and stored pages.
 
 use x0x_core::address_book::ADDRESSES_MAX;
+use x0x_core::address_book::fuzzing as records;
 use x0x_core::identity::AgentId;
 use x0x_core::link::{Class, fuzzing};
+use x0x_core::path::{EXPORT_LEN, fuzzing as probes, is_probe};
 
 use crate::input::Input;
 use crate::wire::read_all;
 
 /// What TLS would export for the probes of a connection.
-pub(crate) fn exported() -> [u8; fuzzing::EXPORT_SIZE] {
+pub(crate) fn exported() -> [u8; EXPORT_LEN] {
     std::array::from_fn(|index| u8::try_from(index).unwrap_or(0))
 }
 
@@ -49,12 +51,12 @@ pub fn close_code(data: &[u8]) {
 pub fn path_probe(data: &[u8]) {
     let exported = exported();
     for at_client in [true, false] {
-        let sealed = fuzzing::authenticated(data, &exported, at_client);
+        let sealed = probes::authenticated(data, &exported, at_client);
         for datagram in [data, &sealed] {
-            if let Some(rewritten) = fuzzing::probe(datagram, &exported, at_client) {
+            if let Some(rewritten) = probes::probe(datagram, &exported, at_client) {
                 assert_eq!(rewritten, *datagram, "one form");
-                assert!(fuzzing::is_probe(datagram));
-                assert_eq!(fuzzing::probe(datagram, &exported, !at_client), None, "reflected");
+                assert!(is_probe(datagram));
+                assert_eq!(probes::probe(datagram, &exported, !at_client), None, "reflected");
             }
         }
     }
@@ -62,9 +64,9 @@ pub fn path_probe(data: &[u8]) {
 
 /// A stored page of the address book that was read is read again as it is written.
 pub fn address_page(data: &[u8]) {
-    if let Some(page) = fuzzing::page(data, &AgentId([2; 32])) {
+    if let Some(page) = records::record(data, &AgentId([2; 32])) {
         assert!(page.addresses <= ADDRESSES_MAX);
-        let again = fuzzing::page(&page.record, &AgentId([2; 32])).expect("it was just written");
+        let again = records::record(&page.record, &AgentId([2; 32])).expect("it was just written");
         assert_eq!(again.record, page.record, "one form");
         assert!(again.addresses <= page.addresses, "what peers said is not written");
     }

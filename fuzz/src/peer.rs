@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use x0x_core::crypto::tls::{KeyExchange, WallClock};
 use x0x_core::identity::{AgentBinding, AgentKey, MachineKey, Validity};
-use x0x_core::link::fuzzing::{EXPORT_LABEL, EXPORT_SIZE, authenticated, make_control};
+use x0x_core::link::fuzzing::make_control;
 use x0x_core::node::Event;
+use x0x_core::path::fuzzing::authenticated;
+use x0x_core::path::{EXPORT_LABEL, EXPORT_LEN};
 use x0x_core::support::Rng;
 use x0x_core::transport::{
     ConnectionKey, Event as Quic, Received, State, StreamId, TlsIdentity, TransportSettings,
@@ -66,7 +68,7 @@ pub(crate) struct World {
     peer: State,
     clock: WallClock,
     connection: ConnectionKey,
-    exported: Option<[u8; EXPORT_SIZE]>,
+    exported: Option<[u8; EXPORT_LEN]>,
     streams: BTreeMap<u8, StreamId>,
     /// What was written and not yet taken by its stream.
     unwritten: BTreeMap<u8, Vec<Bytes>>,

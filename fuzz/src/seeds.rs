@@ -9,8 +9,9 @@ use x0x_core::crypto::tls::server_name;
 use x0x_core::identity::AgentWords;
 use x0x_core::identity::Words;
 use x0x_core::link;
-use x0x_core::link::fuzzing::{authenticated, make_control};
+use x0x_core::link::fuzzing::make_control;
 use x0x_core::node::{Connect, Event, Target};
+use x0x_core::path::fuzzing::authenticated;
 use x0x_core::transport::fuzzing::issue;
 use x0x_core::wire::{varint, write_frame};
 
@@ -430,7 +431,9 @@ mod tests {
     #[test]
     fn what_a_decoder_is_given_it_reads() {
         for page in seeds("address_page") {
-            assert!(link::fuzzing::page(&page, &fixture().agent.id()).is_some());
+            assert!(
+                x0x_core::address_book::fuzzing::record(&page, &fixture().agent.id()).is_some()
+            );
         }
         for frame in seeds("control_frame") {
             assert!(link::fuzzing::control(&frame).is_some());
@@ -447,7 +450,9 @@ mod tests {
             assert_eq!(overlay::fuzzing::frame(&frame.clone().into()), Some(frame.into()));
         }
         for probe in seeds("path_probe") {
-            let taken = |at_client| link::fuzzing::probe(&probe, &exported(), at_client).is_some();
+            let taken = |at_client| {
+                x0x_core::path::fuzzing::probe(&probe, &exported(), at_client).is_some()
+            };
             assert!(taken(true) != taken(false));
         }
         for words in seeds("words") {
