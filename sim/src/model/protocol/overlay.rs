@@ -107,12 +107,7 @@ impl OverlayNode {
         self.module.state.usage(&MAIN_TOPIC.id())
     }
 
-    fn judge(
-        &mut self,
-        env: &Env<'_>,
-        receipt: overlay::Receipt<PeerId>,
-        bytes: &[u8],
-    ) -> Effect {
+    fn judge(&mut self, env: &Env<'_>, receipt: overlay::Receipt<PeerId>, bytes: &[u8]) -> Effect {
         let Some(number) = env.library.identify(bytes) else {
             self.module.run(env.time, |state, context| {
                 state.reject(context, receipt, Fault::Forged);
