@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -74,8 +75,9 @@ pub(super) struct Proof {
 pub(super) async fn challenge(
     State(app): State<Arc<App>>,
     Extension(place): Extension<Arc<Place>>,
-    Query(query): Query<Challenge>,
+    query: Result<Query<Challenge>, QueryRejection>,
 ) -> Result<Json<Proof>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let nonce = parse_id(&query.nonce)?;
     let Some(address) = place.local else {
         let text = "the Unix socket needs no challenge: the system says who listens";
